@@ -1,0 +1,1 @@
+"""The Blender-free half of Pantomime: photos in, captures out. Never imports bpy."""

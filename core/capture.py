@@ -1,0 +1,145 @@
+"""The solver's result for one person in a photo or clip, as arrays with SMPL-X/AMASS names. numpy only.
+
+A capture is the one value that crosses from the solver to Blender, to disk and to other tools. On disk it is one
+`.npz` a person, loadable with `numpy.load(allow_pickle=False)`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+import zipfile
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+FORMAT_VERSION = 1
+
+
+class CaptureError(Exception):
+    """A capture file that can't be read or written; the message says what to do next."""
+
+
+@dataclass
+class Capture:
+    """One person over T frames, B betas, E expression components, J = 55 joints.
+
+    Rotations are axis-angle (radians), SMPL-X order. `global_orient` and `transl` place the body in the camera frame
+    (OpenCV: x right, y down, z forward; metres) as `smplx` does: the pelvis joint stays at
+    J_0(betas) + transl and the body turns about it.
+    """
+
+    betas: Array  # (B,)
+    expression: Array  # (T, E)
+    global_orient: Array  # (T, 3)
+    body_pose: Array  # (T, 63)
+    jaw_pose: Array  # (T, 3)
+    leye_pose: Array  # (T, 3)
+    reye_pose: Array  # (T, 3)
+    left_hand_pose: Array  # (T, 45) full axis-angle; the hand mean is included
+    right_hand_pose: Array  # (T, 45)
+    transl: Array  # (T, 3)
+    joints: Array  # (T, 55, 3) camera frame, metres
+    joint_names: tuple[str, ...]
+    focal_px: float
+    principal_px: Array  # (2,) x right, y down, from the upright picture's top left corner
+    image_size: tuple[int, int]  # width, height in px, upright
+    distortion: Array = field(default_factory=lambda: np.zeros(5, np.float32))  # OpenCV k1 k2 p1 p2 k3
+    focal_source: str = "guessed"  # "given", "exif", "fitted", "guessed"
+    confidence: Array = field(default_factory=lambda: np.zeros(0, np.float32))  # (T,) 0…1
+    joint_sigma_m: Array = field(default_factory=lambda: np.zeros((0, 55), np.float32))  # (T, 55) position
+    joint_sigma_rad: Array = field(default_factory=lambda: np.zeros((0, 55), np.float32))  # (T, 55) rotation
+    frame_times_s: Array = field(default_factory=lambda: np.zeros(1, np.float32))  # (T,)
+    mocap_frame_rate: float = 1.0
+    gender: str = "neutral"
+    surface_model_type: str = "smplx"
+    body_id: str = "free"
+    person_id: int = 0
+    source: str = ""  # the photo or clip, as the user gave it
+    source_exif_orientation: int = 1
+    diagnostics: dict[str, object] = field(default_factory=dict)  # JSON-able: residual by part, iterations, stop reason
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def num_frames(self) -> int:
+        return int(self.global_orient.shape[0])
+
+    def full_pose(self) -> Array:
+        """All 55 rotations in joint order, (T, 165) axis-angle."""
+        return np.concatenate(
+            [
+                self.global_orient, self.body_pose, self.jaw_pose, self.leye_pose, self.reye_pose,
+                self.left_hand_pose, self.right_hand_pose,
+            ],
+            axis=1,
+        )  # fmt: skip
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to `path` whole or not at all. Raises CaptureError."""
+        arrays: dict[str, NDArray[np.generic]] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name == "diagnostics":
+                value = json.dumps(value)
+            arrays[item.name] = np.asarray(value)
+        # AMASS readers look for these two.
+        arrays["poses"] = self.full_pose()
+        arrays["trans"] = self.transl
+        target = Path(path)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        temporary = None
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".part", delete=False) as file:
+                temporary = file.name
+                file.write(buffer.getvalue())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, target)
+        except OSError as error:
+            if temporary and os.path.exists(temporary):
+                os.unlink(temporary)
+            raise CaptureError(
+                f"Can't write {target}: {error.strerror or error}. Free some space or choose another folder."
+            ) from error
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Capture:
+        """Read a capture. Raises CaptureError for a missing, corrupt or foreign file."""
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                stored = {key: data[key] for key in data.files}
+        except FileNotFoundError as error:
+            raise CaptureError(f"There is no file {path}. Check the name.") from error
+        except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+            raise CaptureError(f"{path} is not a capture, or is damaged. Run the fit again to make a new one.") from error
+        version = int(stored["format_version"]) if "format_version" in stored else 0
+        if version < 1:
+            raise CaptureError(f"{path} is not a Pantomime capture. Make one with `pantomime fit`.")
+        if version > FORMAT_VERSION:
+            raise CaptureError(f"{path} was written by a newer Pantomime. Update Pantomime to read it.")
+        values: dict[str, object] = {}
+        for item in fields(cls):
+            if item.name not in stored:
+                raise CaptureError(f"{path} lacks {item.name}. Run the fit again to make a new one.")
+            values[item.name] = _from_array(item.name, stored[item.name])
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def _from_array(name: str, value: NDArray[np.generic]) -> object:
+    if name == "diagnostics":
+        return json.loads(str(value))
+    if name == "joint_names":
+        return tuple(str(item) for item in value)
+    if name == "image_size":
+        return int(value[0]), int(value[1])
+    if value.dtype.kind == "U":
+        return str(value)
+    if value.ndim == 0:
+        return value.item()
+    return value

@@ -1,0 +1,1 @@
+"""The fit: residuals, the solver, stages."""

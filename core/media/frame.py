@@ -1,0 +1,25 @@
+"""A decoded picture, upright. numpy only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One upright picture: EXIF orientation applied, 8-bit RGB."""
+
+    rgb: NDArray[np.uint8]  # (H, W, 3)
+    source: str  # path as given by the user; "" if none
+    index: int = 0
+    time_s: float = 0.0
+    focal_px: float | None = None  # from the file's metadata, in px of this picture; None when unknown
+    exif_orientation: int = 1  # what was applied to make the picture upright: Blender needs it for the background
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in px."""
+        return int(self.rgb.shape[1]), int(self.rgb.shape[0])
