@@ -1,0 +1,90 @@
+# The two commands of this project: `make demo [PHOTO=path]` and `make test`. Needed: Python 3.11, make and git.
+# A virtual environment is made in .venv on the first run; later runs reuse it.
+
+PYTHON ?= python3.11
+PHOTO ?=
+# The newest torch may exist only with gigabytes of CUDA: the pin takes a CPU build where pip knows of one.
+TORCH ?= torch==2.13.0
+# More arguments for pip, e.g. an index with CPU builds of torch.
+PIP_ARGS ?=
+EXTRAS := blender,smplx,bake,demo,dev
+
+VENV := .venv
+PY := $(VENV)/bin/python
+VENV42 := .venv-bpy42
+PY42 := $(VENV42)/bin/python
+PIP := -m pip --disable-pip-version-check install --quiet $(PIP_ARGS)
+TYPES := $(VENV)/types
+# One thread a process: with the libraries' own defaults, two busy processes slow each other down many times over.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format types test-core test-blender test-blender-4.2 bench models clean
+
+help:
+	@echo "make demo [PHOTO=path]  a photo to an avatar: out/NAME.npz, out/NAME.blend, out/NAME.png"
+	@echo "make test               lint, types, all tests (bpy 5.0 and 4.2)"
+	@echo "make lint | types | test-core | test-blender | test-blender-4.2   a part of it"
+	@echo "make format             let ruff format the code"
+	@echo "make bench              speed, against smplx"
+	@echo "make clean              remove the virtual environments, caches and out/"
+
+demo: $(VENV)/.installed
+	@$(PY) -m pantomime demo -o out $(if $(PHOTO),"$(PHOTO)")
+
+test: lint types test-core test-blender test-blender-4.2
+
+lint: $(VENV)/.installed
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: $(VENV)/.installed
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+types: $(VENV)/.installed
+	MYPYPATH=$(TYPES) $(PY) -m mypy -p pantomime
+
+test-core: $(VENV)/.installed models
+	$(PY) -m pytest -q tests/core
+
+test-blender: $(VENV)/.installed models
+	$(PY) -m pytest -q tests/blender
+
+test-blender-4.2: $(VENV42)/.installed models
+	$(PY42) -m pytest -q tests/blender -p no:cacheprovider
+
+bench: $(VENV)/.installed models
+	$(PY) -m pantomime bench speed
+
+models: $(VENV)/.installed
+	@$(PY) -m pantomime models --quiet
+
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
+	  echo "Python 3.11 with its venv module is needed, and '$(PYTHON)' is not that. Install it:"; \
+	  echo "  Debian, Ubuntu: apt install python3.11 python3.11-venv    Fedora: dnf install python3.11"; \
+	  echo "  macOS: brew install python@3.11    any system: uv python install 3.11 or pyenv install 3.11"; \
+	  echo "then run make again, with PYTHON=/path/to/python3.11 if it is not on the PATH."; exit 1; }
+	@test -x $(PY) || { echo "Making a virtual environment in $(VENV) …"; $(PYTHON) -m venv $(VENV); }
+	@echo "Installing torch (about 200 MB for a CPU build) …"
+	@$(PY) $(PIP) "$(TORCH)"
+	@echo "Installing Blender as a module (about 370 MB), MediaPipe and the tools …"
+	@$(PY) $(PIP) -e ".[$(EXTRAS)]" "$(TORCH)"
+	@mkdir -p $(TYPES) && ln -sfn ../.. $(TYPES)/pantomime
+	@touch $@
+
+# Only bpy differs from the main environment: both are Python 3.11, so everything else is read from there.
+$(VENV42)/.installed: $(VENV)/.installed
+	@test -x $(PY42) || { echo "Making a virtual environment for Blender 4.2 in $(VENV42) …"; $(PYTHON) -m venv --without-pip $(VENV42); }
+	@echo "Installing Blender 4.2 as a module (about 340 MB) …"
+	@site=$$($(PY42) -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+	  $(PY) $(PIP) --upgrade --no-deps --target "$$site" "bpy==4.2.*" && \
+	  main=$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+	  echo "import site; site.addsitedir('$$main')" > "$$site/main_environment.pth"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(VENV42) out build .mypy_cache .ruff_cache .pytest_cache
