@@ -1,0 +1,77 @@
+"""MediaPipe's plain networks to the `.task` bundles that its Tasks interface loads. Pure bytes in, bytes out.
+
+A `.task` bundle is a ZIP with stored (not compressed) entries. The pose networks of `mediapipe==0.10.21` lack the
+metadata that says how pixels are scaled, which the Tasks interface insists on, so it is written here in TFLite's
+metadata format (`metadata_schema.fbs`, Apache-2.0, in MediaPipe's own wheel).
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import Any
+
+# XNNPACK maps weights straight from the file only where they are aligned; else it copies and warns.
+_ALIGNMENT = 16
+_LOCAL_HEADER_BYTES = 30
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def with_normalisation(network: bytes, mean: float, std: float) -> bytes:
+    """A TFLite model with metadata: its input is an RGB image, scaled to (value - mean) / std.
+
+    Needs `flatbuffers` and `mediapipe` (for the generated schema classes). Raises ImportError without them.
+    """
+    import flatbuffers  # type: ignore[import-untyped]
+    from mediapipe.tasks.metadata import schema_py_generated as schema  # type: ignore[import-untyped]
+
+    model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(network, 0))
+    buffer = schema.BufferT()
+    buffer.data = list(_image_metadata(mean, std))
+    model.buffers.append(buffer)
+    entry = schema.MetadataT()
+    entry.name = "TFLITE_METADATA"
+    entry.buffer = len(model.buffers) - 1
+    model.metadata = [*(model.metadata or []), entry]
+    builder = flatbuffers.Builder(len(network))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _image_metadata(mean: float, std: float) -> bytes:
+    import flatbuffers
+    from mediapipe.tasks.metadata import metadata_schema_py_generated as schema  # type: ignore[import-untyped]
+
+    options = schema.NormalizationOptionsT()
+    options.mean, options.std = [mean], [std]
+    unit = schema.ProcessUnitT()
+    unit.optionsType, unit.options = schema.ProcessUnitOptions.NormalizationOptions, options
+    image = schema.ImagePropertiesT()
+    image.colorSpace = schema.ColorSpaceType.RGB
+    content = schema.ContentT()
+    content.contentPropertiesType, content.contentProperties = schema.ContentProperties.ImageProperties, image
+    tensor = schema.TensorMetadataT()
+    tensor.name, tensor.processUnits, tensor.content = "image", [unit], content
+    graph = schema.SubGraphMetadataT()
+    graph.inputTensorMetadata = [tensor]
+    model = schema.ModelMetadataT()
+    model.subgraphMetadata = [graph]
+    builder = flatbuffers.Builder(0)
+    builder.Finish(model.Pack(builder), b"M001")
+    return bytes(builder.Output())
+
+
+def bundle(entries: dict[str, bytes]) -> bytes:
+    """A `.task` file of named networks; the same entries always give the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in entries.items():
+            info = zipfile.ZipInfo(name, _EPOCH)
+            start = buffer.tell() + _LOCAL_HEADER_BYTES + len(name.encode())
+            padding = -start % _ALIGNMENT
+            if padding:
+                # An extra field is at least its own four bytes: id (zipalign's) and length.
+                padding += _ALIGNMENT if padding < 4 else 0
+                info.extra = b"\x35\xd9" + (padding - 4).to_bytes(2, "little") + bytes(padding - 4)
+            archive.writestr(info, data)
+    return buffer.getvalue()
