@@ -1,0 +1,233 @@
+"""MediaPipe's pose, hand and face networks behind small classes: pictures in, plain arrays out.
+
+The only module that touches MediaPipe's interface. Networks are loaded once and stay warm; each class has `close`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import sys
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .candidates import Candidate
+
+Array = NDArray[np.float32]
+Image = NDArray[np.uint8]
+
+FACE_INPUT_PX = 192
+
+
+class LandmarkerError(Exception):
+    """A network that can't be loaded or run; the message says what to do next."""
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Send the process's stderr to nowhere: TFLite and MediaPipe write there past Python, with no switch for it."""
+    try:
+        sys.stderr.flush()
+        saved = os.dup(2)
+    except (OSError, ValueError, AttributeError):
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
+
+
+class _Task:
+    """A MediaPipe task that closes before the interpreter takes its modules down (its own `__del__` fails then)."""
+
+    def __init__(self, task: Any) -> None:
+        self._task = task
+        self._spoken = False
+        reference = weakref.ref(self)
+        self._at_exit = lambda: (alive := reference()) is not None and alive.close()
+        atexit.register(self._at_exit)
+
+    def run(self, rgb: Image) -> Any:
+        """The task's result. Its first call prints warnings once; they are kept from the user."""
+        import mediapipe
+
+        image = mediapipe.Image(mediapipe.ImageFormat.SRGB, np.ascontiguousarray(rgb))
+        try:
+            if self._spoken:
+                return self._task.detect(image)
+            with quiet():
+                result = self._task.detect(image)
+        except RuntimeError as error:
+            raise LandmarkerError(f"MediaPipe failed on this picture ({_first_line(error)}). Try another.") from error
+        self._spoken = any(bool(value) for value in vars(result).values())
+        return result
+
+    def close(self) -> None:
+        if self._task is not None:
+            with quiet():
+                self._task.close()
+            self._task = None
+            atexit.unregister(self._at_exit)
+
+
+def _create(kind: str, path: Path, **options: Any) -> _Task:
+    try:
+        from mediapipe.tasks.python import vision  # type: ignore[import-untyped]
+        from mediapipe.tasks.python.core.base_options import BaseOptions  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise LandmarkerError(
+            "MediaPipe is not installed for this Python. Install Pantomime again, or `pip install mediapipe`."
+        ) from error
+    try:
+        # From memory: MediaPipe opens paths in the platform's own encoding, which fails on some scripts.
+        base = BaseOptions(model_asset_buffer=path.read_bytes())
+        with quiet():
+            task = getattr(vision, kind).create_from_options(getattr(vision, kind + "Options")(base_options=base, **options))
+    except OSError as error:
+        raise LandmarkerError(f"Can't read {path}: {error.strerror or error}. Run `pantomime models` again.") from error
+    except (RuntimeError, ValueError) as error:
+        raise LandmarkerError(
+            f"{path} is not a model that MediaPipe can load ({_first_line(error)}). Run `pantomime models` again."
+        ) from error
+    return _Task(task)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+
+
+class PoseNetwork:
+    """33 points, metric hints and a mask for each person."""
+
+    def __init__(self, path: Path, people: int, threshold: float) -> None:
+        self._task = _create(
+            "PoseLandmarker",
+            path,
+            num_poses=people,
+            min_pose_detection_confidence=threshold,
+            min_pose_presence_confidence=threshold,
+            output_segmentation_masks=True,
+        )
+
+    def detect(self, rgb: Image) -> list[Candidate]:
+        height, width = rgb.shape[:2]
+        result = self._task.run(rgb)
+        masks = result.segmentation_masks or []
+        found = []
+        for i, (points, world) in enumerate(zip(result.pose_landmarks, result.pose_world_landmarks, strict=True)):
+            table = np.array([(p.x * width, p.y * height, p.visibility) for p in points], np.float32)
+            hints = np.array([(p.x, p.y, p.z) for p in world], np.float32)
+            if not (np.isfinite(table).all() and np.isfinite(hints).all()):
+                continue
+            mask = masks[i].numpy_view().reshape(height, width).copy() if i < len(masks) else None
+            found.append(Candidate(table[:, :2], table[:, 2], hints, mask, np.eye(2, 3, dtype=np.float32)))
+        return found
+
+    def close(self) -> None:
+        self._task.close()
+
+
+@dataclass(frozen=True)
+class RawHand:
+    """One hand in a crop's pixels. `left_score`: how much it looks like a person's left hand, 0…1."""
+
+    image_px: Array  # (21, 2)
+    world_m: Array  # (21, 3) camera axes, origin in the hand's middle
+    left_score: float
+
+
+class HandNetwork:
+    """21 points for each hand in a crop."""
+
+    def __init__(self, path: Path, hands: int, threshold: float) -> None:
+        self._task = _create(
+            "HandLandmarker",
+            path,
+            num_hands=hands,
+            min_hand_detection_confidence=threshold,
+            min_hand_presence_confidence=0.5,
+        )
+
+    def detect(self, rgb: Image) -> list[RawHand]:
+        height, width = rgb.shape[:2]
+        result = self._task.run(rgb)
+        found = []
+        for points, world, sides in zip(
+            result.hand_landmarks, result.hand_world_landmarks, result.handedness, strict=True
+        ):
+            image = np.array([(p.x * width, p.y * height) for p in points], np.float32)
+            hints = np.array([(p.x, p.y, p.z) for p in world], np.float32)
+            # MediaPipe names hands as in a mirror: its "Left" is the right hand of a person in a photo.
+            score = float(sides[0].score)
+            found.append(RawHand(image, hints, 1.0 - score if sides[0].category_name == "Left" else score))
+        return found
+
+    def close(self) -> None:
+        self._task.close()
+
+
+class FaceNetwork:
+    """468 points from a square crop with level eyes, through OpenCV: MediaPipe's own face task needs another model."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            # From memory, since OpenCV too opens paths in the platform's encoding.
+            self._net = cv2.dnn.readNetFromTFLite(np.frombuffer(path.read_bytes(), np.uint8))
+        except OSError as error:
+            raise LandmarkerError(
+                f"Can't read {path}: {error.strerror or error}. Run `pantomime models` again."
+            ) from error
+        except (cv2.error, AttributeError) as error:
+            raise LandmarkerError(f"{path} is not a face model. Run `pantomime models` again.") from error
+        self._outputs = self._net.getUnconnectedOutLayersNames()
+
+    def detect(self, rgb: Image) -> tuple[Array, float]:
+        """Points (468, 3) in the crop's pixels (z to the same scale, away from the camera) and the face score 0…1."""
+        self._net.setInput(cv2.dnn.blobFromImage(rgb, 1.0 / 255.0, (FACE_INPUT_PX, FACE_INPUT_PX)))
+        outputs = sorted(self._net.forward(self._outputs), key=lambda item: item.size)
+        score = 1.0 / (1.0 + np.exp(-float(outputs[0].reshape(-1)[0])))
+        return outputs[1].reshape(468, 3).astype(np.float32), score
+
+    def close(self) -> None:
+        self._net = None
+
+
+class FaceTask:
+    """478 points and 52 expression scores, from an official bundle that the user named."""
+
+    def __init__(self, path: Path, threshold: float) -> None:
+        self._task = _create(
+            "FaceLandmarker",
+            path,
+            num_faces=1,
+            min_face_detection_confidence=threshold,
+            min_face_presence_confidence=threshold,
+            output_face_blendshapes=True,
+        )
+
+    def detect(self, rgb: Image) -> tuple[Array, dict[str, float]] | None:
+        """Points (468, 3) in the crop's pixels and ARKit scores; None without a face."""
+        height, width = rgb.shape[:2]
+        result = self._task.run(rgb)
+        if not result.face_landmarks:
+            return None
+        points = np.array([(p.x * width, p.y * height, p.z * width) for p in result.face_landmarks[0]], np.float32)
+        scores = {c.category_name: float(c.score) for c in result.face_blendshapes[0]} if result.face_blendshapes else {}
+        scores.pop("_neutral", None)
+        return points[:468], scores
+
+    def close(self) -> None:
+        self._task.close()
