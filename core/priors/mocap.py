@@ -1,0 +1,223 @@
+"""Motion capture as SMPL-X poses: read a folder of files, split by subject, balance actions. Development only.
+
+The raw capture is not part of the project; what is derived from it (bench poses, priors) is: `pantomime mocap`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..body.skeleton import MIRROR, NUM_JOINTS
+from .mocap_files import AsfBone, Clip, MocapError, read_amc, read_asf, read_bvh, read_expmap
+from .mocap_rigs import rig_for, to_smplx
+from .so3 import Array, log_so3
+
+BENCH_POSES = Path(__file__).parent.parent / "body" / "data" / "bench_poses.npz"
+
+# Subjects, not frames, are split, so that a prior is judged on people that it never saw. Subject 14 repeats many of
+# subject 13's everyday actions, 2 fights and bends, 49 turns cartwheels; 60 and 61 are one couple and stay together.
+TEST_SUBJECTS = ("2", "14", "49")
+VALIDATION_SUBJECTS = ("3", "6", "55", "131")
+
+# The first word that occurs in a file's action names its class.
+ACTION_CLASSES = (
+    "salsa", "cartwheel", "playground", "climb", "sit", "dance", "basketball", "soccer", "bassai", "empi", "heian",
+    "upright", "fancy", "longsequence", "break", "sword", "punch", "wash", "drink", "soda", "traffic", "wave", "laugh",
+    "dab", "zombie", "box", "jack", "jump", "hop", "run", "navigate", "bend", "walk",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PoseSet:
+    """N poses of the whole skeleton, with where they come from."""
+
+    rotations: NDArray[np.float32]  # (N, 55, 3, 3) local; fingers, jaw and eyes at rest
+    subject: NDArray[np.str_]  # (N,)
+    action: NDArray[np.str_]  # (N,) class of ACTION_CLASSES, or "other"
+    split: NDArray[np.str_]  # (N,) "train", "validation" or "test"
+    source: NDArray[np.str_]  # (N,) file
+    frame: NDArray[np.int64]  # (N,) row in that file
+
+    def part(self, mask: NDArray[np.bool_] | NDArray[np.int64]) -> PoseSet:
+        """The poses that a mask or a list of indices picks."""
+        return PoseSet(
+            self.rotations[mask],
+            self.subject[mask],
+            self.action[mask],
+            self.split[mask],
+            self.source[mask],
+            self.frame[mask],
+        )
+
+    def weights(self) -> Array:
+        """(N,) sum 1: a class weighs with the square root of its size, so walking and salsa don't drown the rest."""
+        _, index, counts = np.unique(self.action, return_inverse=True, return_counts=True)
+        weight = 1.0 / np.sqrt(counts[index])
+        return np.asarray(weight / weight.sum())
+
+
+def action_class(action: str) -> str:
+    """The class of a described action."""
+    text = action.lower()
+    return next((word for word in ACTION_CLASSES if word in text), "other")
+
+
+def split_of(subject: str) -> str:
+    """Which split a subject belongs to."""
+    if subject in TEST_SUBJECTS:
+        return "test"
+    return "validation" if subject in VALIDATION_SUBJECTS else "train"
+
+
+def mirrored(rotations: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Poses seen in a mirror (x → −x): joints of the two sides swap, and so do the signs of turns about y and z."""
+    signs = np.array([-1.0, 1.0, 1.0], dtype=rotations.dtype)
+    count = rotations.shape[-3]
+    order = MIRROR[:count] if count <= 22 else MIRROR
+    return rotations[..., list(order), :, :] * signs[:, None] * signs
+
+
+def thinned(rotations: Array, threshold_rad: float) -> NDArray[np.int64]:
+    """Indices of frames that differ from the last kept one: root mean square turn of its joints above the threshold.
+
+    rotations (T, 55, 3, 3). Frames at rest and slow motion would otherwise count many times.
+    """
+    kept = [0]
+    body = rotations[:, :22].reshape(len(rotations), -1)
+    for k in range(1, len(body)):
+        # For small angles the Frobenius distance of two rotations is sqrt(2) times the angle between them.
+        if np.sqrt(((body[k] - body[kept[-1]]) ** 2).sum() / (2 * 21)) > threshold_rad:
+            kept.append(k)
+    return np.array(kept)
+
+
+def read_clip(path: Path, skeletons: dict[Path, tuple[list[AsfBone], dict[str, str]]]) -> Clip:
+    """Read one file by its suffix; `skeletons` caches ASF files. Raises MocapError."""
+    if path.suffix == ".bvh":
+        return read_bvh(path)
+    if path.suffix == ".amc":
+        found = sorted(path.parent.glob("*.asf"))
+        if not found:
+            raise MocapError(f"{path} needs an .asf skeleton beside it.")
+        if found[0] not in skeletons:
+            skeletons[found[0]] = read_asf(found[0])
+        return read_amc(path, skeletons[found[0]])
+    if path.suffix == ".txt":
+        return read_expmap(path)
+    raise MocapError(f"{path.name} is of no kind that is read here: .bvh, .amc with .asf, or .txt of exponential maps.")
+
+
+def load_poses(root: Path, threshold_rad: float = 0.06) -> PoseSet:
+    """Read every body file that ROOT/MANIFEST.csv lists, thinned. Raises MocapError."""
+    manifest = root / "MANIFEST.csv"
+    if not manifest.is_file():
+        raise MocapError(f"{root} has no MANIFEST.csv. Name the folder of the motion capture with --root.")
+    with manifest.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if not row["file"].startswith("hands")]
+    skeletons: dict[Path, tuple[list[AsfBone], dict[str, str]]] = {}
+    rotations: list[NDArray[np.float32]] = []
+    labels: list[tuple[str, str, str, str, int]] = []
+    for row in rows:
+        path = root / row["file"]
+        rig = row["rig"].split(" (")[0]
+        subject = row["subject"] or rig
+        poses = to_smplx(read_clip(path, skeletons), rig_for(rig, subject))[1:]  # row 0 may be a converter's T-pose
+        keep = thinned(poses, threshold_rad)
+        rotations.append(poses[keep].astype(np.float32))
+        action = action_class(row["action"])
+        labels.extend((subject, action, split_of(subject), row["file"], int(k) + 1) for k in keep)
+    columns = list(zip(*labels, strict=True))
+    return PoseSet(
+        np.concatenate(rotations),
+        np.array(columns[0]),
+        np.array(columns[1]),
+        np.array(columns[2]),
+        np.array(columns[3]),
+        np.array(columns[4]),
+    )
+
+
+def pick_diverse(poses: PoseSet, count: int, seed: int = 0) -> PoseSet:
+    """`count` poses that cover a set: medoids of k-means over balanced draws, so neither repeats nor outliers.
+
+    The distance is between global orientations of the limbs relative to the pelvis, as those are what one sees.
+    """
+    random = np.random.default_rng(seed)
+    drawn = random.choice(len(poses.action), size=min(8000, len(poses.action)), replace=False, p=poses.weights())
+    features = _limb_features(poses.rotations[drawn])
+    centres = features[random.choice(len(features), count, replace=False)]
+    for _ in range(12):
+        distance = (features**2).sum(1)[:, None] - 2 * features @ centres.T + (centres**2).sum(1)
+        nearest = distance.argmin(1)
+        for k in range(count):
+            members = nearest == k
+            if members.any():
+                centres[k] = features[members].mean(0)
+    distance = (features**2).sum(1)[:, None] - 2 * features @ centres.T + (centres**2).sum(1)
+    chosen = np.unique(distance.argmin(0))
+    spare = np.setdiff1d(np.arange(len(features)), chosen)
+    extra = random.choice(spare, count - len(chosen), replace=False)
+    return poses.part(drawn[np.concatenate([chosen, extra])])
+
+
+def _limb_features(rotations: NDArray[np.float32]) -> NDArray[np.float32]:
+    from ..body.skeleton import PARENTS
+
+    turns = rotations[:, :22].copy()
+    turns[:, 0] = np.eye(3)
+    for joint in range(1, 22):
+        turns[:, joint] = turns[:, PARENTS[joint]] @ turns[:, joint]
+    return turns[:, 1:].reshape(len(turns), -1)
+
+
+def write_bench_poses(poses: PoseSet, path: Path, train: int = 300, test: int = 100) -> None:
+    """Write the small committed set of poses (axis-angle, pelvis included) that body benches and tests use."""
+    parts = [
+        pick_diverse(poses.part(poses.split == name), count, seed=1)
+        for name, count in (("train", train), ("test", test))
+    ]
+    vectors = np.concatenate([log_so3(part.rotations.astype(np.float64)) for part in parts]).astype(np.float32)
+    vectors[:, 22:] = 0.0
+    np.savez_compressed(
+        path,
+        poses=vectors.reshape(-1, NUM_JOINTS, 3),
+        split=np.concatenate([part.split for part in parts]),
+        subject=np.concatenate([part.subject for part in parts]),
+        action=np.concatenate([part.action for part in parts]),
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `pantomime mocap`."""
+    parser.add_argument("--root", type=Path, required=True, help="folder with MANIFEST.csv and the capture files")
+    parser.add_argument("--write-bench-poses", action="store_true", help="write core/body/data/bench_poses.npz")
+    parser.add_argument("--write-gaussian", action="store_true", help="write core/priors/data/gaussian_pose.npz")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run `pantomime mocap`: say what the folder holds, and write what was asked for."""
+    try:
+        poses = load_poses(arguments.root)
+    except MocapError as error:
+        print(error)
+        return 1
+    for name in ("train", "validation", "test"):
+        part = poses.part(poses.split == name)
+        print(f"{name}: {len(part.split)} poses of subjects {', '.join(sorted(set(part.subject.tolist())))}")
+        actions, counts = np.unique(part.action, return_counts=True)
+        print("  " + ", ".join(f"{a} {c}" for a, c in zip(actions, counts, strict=True)))
+    if arguments.write_bench_poses:
+        write_bench_poses(poses, BENCH_POSES)
+        print(f"wrote {BENCH_POSES.name}, {BENCH_POSES.stat().st_size} bytes")
+    if arguments.write_gaussian:
+        from .gaussian import fit_gaussian
+
+        path = fit_gaussian(poses)
+        print(f"wrote {path.name}, {path.stat().st_size} bytes")
+    return 0
