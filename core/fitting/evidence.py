@@ -1,0 +1,184 @@
+"""From an observation to what the residuals need: points with σ, and bone directions with σ. numpy only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..body.model import BodyModel, PointSet, VirtualPoints
+from ..detection.observation import Observation
+from ..detection.vocabulary import HAND21, POSE33
+from .settings import FitSettings
+
+Array = NDArray[np.float32]
+
+# (start, end, kind) by name in `pose33`.
+POSE_BONES = (
+    ("right_shoulder", "left_shoulder", "torso"),
+    ("right_hip", "left_hip", "torso"),
+    ("left_hip", "left_shoulder", "torso"),
+    ("right_hip", "right_shoulder", "torso"),
+    ("left_shoulder", "left_elbow", "limb"),
+    ("right_shoulder", "right_elbow", "limb"),
+    ("left_elbow", "left_wrist", "limb"),
+    ("right_elbow", "right_wrist", "limb"),
+    ("left_hip", "left_knee", "limb"),
+    ("right_hip", "right_knee", "limb"),
+    ("left_knee", "left_ankle", "limb"),
+    ("right_knee", "right_ankle", "limb"),
+    ("left_heel", "left_foot_index", "extremity"),
+    ("right_heel", "right_foot_index", "extremity"),
+    ("left_wrist", "left_index", "extremity"),
+    ("right_wrist", "right_index", "extremity"),
+    ("left_wrist", "left_pinky", "extremity"),
+    ("right_wrist", "right_pinky", "extremity"),
+    ("right_ear", "left_ear", "head"),
+    ("left_ear", "nose", "head"),
+    ("right_ear", "nose", "head"),
+)
+HAND_BONES = tuple(
+    pair
+    for finger in ("thumb", "index", "middle", "ring", "pinky")
+    for pair in (
+        ("wrist", f"{finger}1"),
+        (f"{finger}1", f"{finger}2"),
+        (f"{finger}2", f"{finger}3"),
+        (f"{finger}3", f"{finger}4"),
+    )
+) + (("index1", "pinky1"),)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """P image points and K bone directions of one person, with what carries them on the body."""
+
+    sets: tuple[str, ...]
+    set_of_point: NDArray[np.int32]  # (P,) index into `sets`
+    carriers: VirtualPoints  # P points on the body
+    image_px: Array  # (P, 2)
+    inverse_sigma: Array  # (P,) 1/px, confidence and part weight included
+    bone_start: NDArray[np.int32]  # (K,) indices into the P points
+    bone_end: NDArray[np.int32]  # (K,)
+    bone_direction: Array  # (K, 3) unit, camera axes
+    bone_inverse_sigma: Array  # (K,) 1/rad
+    bone_set: NDArray[np.int32]  # (K,) index into `sets`
+    person_px: float  # size of the person in the picture
+
+
+def gather(body: BodyModel, observation: Observation, settings: FitSettings) -> Evidence:
+    """Collect all sets that both the observation and the body know. P may be 0."""
+    sets = tuple(name for name in observation.points if name in body.points)
+    person_px = person_size(observation)
+    chosen: list[NDArray[np.int64]] = []
+    carriers: list[VirtualPoints] = []
+    pixels, weights, owners = [], [], []
+    bones: list[tuple[int, int, Array, float, int]] = []
+    offset = 0
+    for number, name in enumerate(sets):
+        seen, carrier = observation.points[name], body.points[name]
+        trust = _trust(seen.confidence, settings) * carrier.usable
+        index = np.flatnonzero(trust > 0)
+        if name == "face468" and len(index) > settings.max_face_points:
+            index = index[np.linspace(0, len(index) - 1, settings.max_face_points).round().astype(int)]
+        size = person_px if name not in _SMALL else _extent(seen.image_px[index], person_px)
+        sigma = settings.sigma_2d[name] * size
+        share = settings.set_weight.get(name, 1.0)
+        chosen.append(index)
+        carriers.append(body.virtual_points(_take(carrier, index)))
+        pixels.append(seen.image_px[index])
+        weights.append(np.sqrt(trust[index] * share) / max(sigma, 0.3))
+        owners.append(np.full(len(index), number, np.int32))
+        place = {int(point): offset + i for i, point in enumerate(index)}
+        if seen.world_m is not None:
+            bones += _bones(name, seen.world_m, trust, place, number, settings)
+        offset += len(index)
+    return Evidence(
+        sets,
+        _join(owners, (0,), np.int32),
+        _join_points(carriers, body),
+        _join(pixels, (0, 2), np.float32),
+        _join(weights, (0,), np.float32),
+        np.array([b[0] for b in bones], np.int32),
+        np.array([b[1] for b in bones], np.int32),
+        np.array([b[2] for b in bones], np.float32).reshape(-1, 3),
+        np.array([b[3] for b in bones], np.float32),
+        np.array([b[4] for b in bones], np.int32),
+        person_px,
+    )
+
+
+_SMALL = {"left_hand", "right_hand", "face468", "face68"}
+
+
+def person_size(observation: Observation) -> float:
+    """Size of a person in px: the longer side of the box around the points that were seen, at least 8."""
+    x0, y0, x1, y1 = (float(v) for v in observation.box_px)
+    return max(x1 - x0, y1 - y0, 8.0)
+
+
+def _extent(pixels: Array, person_px: float) -> float:
+    if len(pixels) < 3:
+        return 0.1 * person_px
+    return float(max(np.ptp(pixels, axis=0).max(), 0.02 * person_px))
+
+
+def _trust(confidence: Array, settings: FitSettings) -> Array:
+    """0 below the least confidence, 1 above the full one, smooth between."""
+    span = settings.full_confidence - settings.min_confidence
+    t = np.clip((np.nan_to_num(confidence) - settings.min_confidence) / span, 0, 1)
+    return (t * t * (3 - 2 * t)).astype(np.float32)
+
+
+def _bones(
+    name: str, world: Array, trust: Array, place: dict[int, int], number: int, settings: FitSettings
+) -> list[tuple[int, int, Array, float, int]]:
+    if name == "pose33":
+        table = [(POSE33.index(a), POSE33.index(b), kind) for a, b, kind in POSE_BONES]
+    elif name in ("left_hand", "right_hand"):
+        table = [(HAND21.index(a), HAND21.index(b), "hand") for a, b in HAND_BONES]
+    else:
+        return []
+    found = []
+    for a, b, kind in table:
+        bone = world[b] - world[a]
+        length = float(np.linalg.norm(bone))
+        if a in place and b in place and length > 1e-4 and np.isfinite(length):
+            strength = float(np.sqrt(trust[a] * trust[b])) / settings.hint_sigma[kind]
+            found.append((place[a], place[b], bone / length, strength, number))
+    return found
+
+
+def _take(points: PointSet, index: NDArray[np.int64]) -> PointSet:
+    return PointSet(
+        tuple(points.names[i] for i in index),
+        points.joint_ids[index],
+        points.offsets[index],
+        points.offset_dirs[index],
+        points.vertex_ids[index],
+        points.barycentric[index],
+        points.sigma_m[index],
+        points.usable[index],
+    )
+
+
+def _join(parts: list[NDArray[np.generic]], empty: tuple[int, ...], dtype: type) -> NDArray[np.generic]:
+    return np.concatenate(parts).astype(dtype) if parts else np.zeros(empty, dtype)
+
+
+def _join_points(parts: list[VirtualPoints], body: BodyModel) -> VirtualPoints:
+    if not parts:
+        zeros = np.zeros((0, 3), np.float32)
+        return VirtualPoints(
+            zeros,
+            np.zeros((0, 3, body.num_betas), np.float32),
+            np.zeros((0, 3, body.num_expressions), np.float32),
+            np.zeros((0, 55), np.float32),
+        )
+    return VirtualPoints(
+        np.concatenate([p.template for p in parts]),
+        np.concatenate([p.shapedirs for p in parts]),
+        np.concatenate([p.exprdirs for p in parts]),
+        np.concatenate([p.weights for p in parts]),
+    )

@@ -1,0 +1,190 @@
+"""Where the points that a fit looks at are, and how they move: the chain and a few hundred points, never the mesh.
+
+A point p = Σ_k w_k (G_k (v − J_k) + x_k) below joint j moves by G_j ω × Σ_{k below j} w_k (p_k − x_j) when R_j becomes
+R_j Exp(ω): Blinn-style differential kinematics on the skinned point, exact for blended points too. Pose correctives are left
+out here (they move the points used, rigid in a joint or on face and finger tips, by under 2 mm).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..body.model import BodyModel, VirtualPoints
+from ..body.skeleton import NUM_JOINTS, PARENTS, joint_levels
+from .state import BodyState, Unknowns
+
+MAX_BONES = 4  # skin weights of a point beyond its four largest are folded into them
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """The chain of a body as tensors, ready for any number of fits. B betas and E expression components side by side."""
+
+    J_template: Tensor  # (55, 3)
+    dirs: Tensor  # (55, 3, B + E)
+    offset_dirs: Tensor  # (55, 3, B + E) dirs less the parent's
+    num_betas: int
+    num_expressions: int
+    ancestors: Tensor  # (55, 55) 1 where column is row's ancestor or itself
+    levels: tuple[Tensor, ...]
+    parents: Tensor  # (55,) the root's is 0 here
+
+    @classmethod
+    def of(cls, body: BodyModel, dtype: torch.dtype, device: torch.device | str) -> Skeleton:
+        def tensor(array: object) -> Tensor:
+            return torch.as_tensor(array).to(dtype=dtype, device=device)
+
+        dirs = torch.cat([tensor(body.J_shapedirs), tensor(body.J_exprdirs)], -1)
+        parents = torch.tensor([max(p, 0) for p in PARENTS], device=device)
+        offset_dirs = dirs - dirs[parents]
+        offset_dirs[0] = dirs[0]
+        ancestors = torch.zeros(NUM_JOINTS, NUM_JOINTS, dtype=dtype, device=device)
+        for joint, parent in enumerate(PARENTS):
+            if parent >= 0:
+                ancestors[joint] = ancestors[parent]
+            ancestors[joint, joint] = 1
+        levels = tuple(torch.tensor(level, device=device) for level in joint_levels())
+        return cls(
+            tensor(body.J_template), dirs, offset_dirs, body.num_betas, body.num_expressions, ancestors, levels, parents
+        )
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The posed chain of N bodies, in the camera frame."""
+
+    globals: Tensor  # (N, 55, 3, 3) global rotations G
+    joints: Tensor  # (N, 55, 3) positions x
+    rest: Tensor  # (N, 55, 3) rest positions J(betas, expression)
+    coefficients: Tensor  # (N, B + E)
+
+
+def pose_chain(skeleton: Skeleton, state: BodyState) -> Chain:
+    """Forward kinematics by level of the tree."""
+    coefficients = torch.cat([state.betas, state.expression], -1)
+    rest = skeleton.J_template + (skeleton.dirs.reshape(-1, skeleton.dirs.shape[-1]) @ coefficients.T).T.reshape(
+        -1, NUM_JOINTS, 3
+    )
+    local = state.rotmats
+    globals_ = torch.empty_like(local)
+    globals_[:, :1] = local[:, :1]
+    for level in skeleton.levels[1:]:
+        globals_[:, level] = globals_[:, skeleton.parents[level]] @ local[:, level]
+    offsets = rest - rest[:, skeleton.parents]
+    moved = (globals_[:, skeleton.parents] @ offsets[..., None])[..., 0]
+    moved[:, 0] = rest[:, 0] + state.transl
+    return Chain(globals_, skeleton.ancestors @ moved, rest, coefficients)
+
+
+@dataclass(frozen=True)
+class PointTable:
+    """P points prepared for one set of unknowns: constants of the residuals' Jacobian."""
+
+    skeleton: Skeleton
+    template: Tensor  # (P, 3)
+    dirs: Tensor  # (P, 3, B + E)
+    weights: Tensor  # (P, 55)
+    bones: Tensor  # (P, K) the bones of each point
+    bone_weights: Tensor  # (P, K)
+    below: Tensor  # (P, K, A) bone_weights where the bone hangs below the joint that is solved for
+    below_sum: Tensor  # (P, A)
+    joints: Tensor  # (A,) joints solved for
+
+    @classmethod
+    def of(cls, skeleton: Skeleton, points: VirtualPoints, joints: tuple[int, ...]) -> PointTable:
+        like = skeleton.J_template
+
+        def tensor(array: object) -> Tensor:
+            return torch.as_tensor(array).to(dtype=like.dtype, device=like.device)
+
+        weights = tensor(points.weights)
+        most = int(min(MAX_BONES, max(1, int((weights > 0).sum(-1).max()))))
+        bone_weights, bones = weights.topk(most, dim=-1)
+        bone_weights = bone_weights / bone_weights.sum(-1, keepdim=True)
+        weights = torch.zeros_like(weights).scatter_(-1, bones, bone_weights)
+        active = torch.tensor(joints, device=like.device, dtype=torch.long)
+        below = skeleton.ancestors[:, active][bones] * bone_weights[..., None]
+        dirs = torch.cat([tensor(points.shapedirs), tensor(points.exprdirs)], -1)
+        return cls(
+            skeleton, tensor(points.template), dirs, weights, bones, bone_weights, below, below.sum(1), active
+        )
+
+    def positions(self, chain: Chain) -> Tensor:
+        """(N, P, 3) in the camera frame."""
+        return self._corners(chain)[1]
+
+    def _corners(self, chain: Chain) -> tuple[Tensor, Tensor]:
+        """Each point as each of its bones carries it (N, P, K, 3), and their weighted mean (N, P, 3)."""
+        rest = self.template + (self.dirs.reshape(-1, self.dirs.shape[-1]) @ chain.coefficients.T).T.reshape(
+            -1, *self.template.shape
+        )
+        turn = chain.globals[:, self.bones]
+        local = rest[:, :, None] - chain.rest[:, self.bones]
+        carried = (turn @ local[..., None])[..., 0] + chain.joints[:, self.bones]
+        return carried, (carried * self.bone_weights[..., None]).sum(2)
+
+    def differentiate(self, chain: Chain) -> MovingPoints:
+        """Positions with what their Jacobian needs."""
+        carried, positions = self._corners(chain)
+        levers = torch.einsum("pka,npki->npai", self.below, carried)
+        levers = levers - self.below_sum[..., None] * chain.joints[:, None, self.joints]
+        return MovingPoints(self, chain, positions, levers)
+
+
+@dataclass(frozen=True)
+class MovingPoints:
+    """Points of N bodies at one state, able to give rows of a Jacobian."""
+
+    table: PointTable
+    chain: Chain
+    positions: Tensor  # (N, P, 3)
+    levers: Tensor  # (N, P, A, 3)
+
+    def take(self, index: Tensor) -> MovingPoints:
+        """Some of the points, in the order of `index`."""
+        t = self.table
+        table = PointTable(
+            t.skeleton, t.template[index], t.dirs[index], t.weights[index], t.bones[index], t.bone_weights[index],
+            t.below[index], t.below_sum[index], t.joints,
+        )  # fmt: skip
+        return MovingPoints(table, self.chain, self.positions[:, index], self.levers[:, index])
+
+    def rows(self, covectors: Tensor, unknowns: Unknowns) -> Tensor:
+        """Jacobian of Σ_i covectors_i · p_i for each row. (N, P, R, 3) → (N, P, R, unknowns.size).
+
+        The focal length's column is left zero: points do not depend on it.
+        """
+        n, p, r, _ = covectors.shape
+        active = self.levers.shape[2]
+        out = covectors.new_zeros(n, p, r, unknowns.size)
+        # c · (G ω × l) = (Gᵀ (l × c)) · ω
+        crossed = torch.cross(
+            self.levers[:, :, None].expand(n, p, r, active, 3), covectors[:, :, :, None].expand(n, p, r, active, 3), -1
+        )
+        turn = self.chain.globals[:, self.table.joints]
+        turned = crossed.permute(0, 3, 1, 2, 4).reshape(n, active, p * r, 3) @ turn
+        out[..., : 3 * active] = turned.reshape(n, active, p, r, 3).permute(0, 2, 3, 1, 4).reshape(n, p, r, -1)
+        if unknowns.transl:
+            out[..., unknowns.transl_at : unknowns.transl_at + 3] = covectors
+        if unknowns.num_betas or unknowns.num_expressions:
+            out[..., unknowns.betas_at :] = covectors @ self._shape_rows(unknowns)
+        return out
+
+    def _shape_rows(self, unknowns: Unknowns) -> Tensor:
+        """∂p/∂(betas, expression), (N, P, 3, S), of the coefficients that are solved for."""
+        skeleton, table, chain = self.table.skeleton, self.table, self.chain
+        columns = list(range(unknowns.num_betas))
+        columns += [skeleton.num_betas + i for i in range(unknowns.num_expressions)]
+        n = chain.joints.shape[0]
+        offset_dirs = skeleton.offset_dirs[..., columns]
+        size = len(columns)
+        moved = chain.globals[:, skeleton.parents] @ offset_dirs
+        moved[:, 0] = offset_dirs[0]
+        joints = (skeleton.ancestors @ moved.reshape(n, NUM_JOINTS, -1)).reshape(n, NUM_JOINTS, 3, size)
+        fixed = joints - chain.globals @ skeleton.dirs[..., columns]
+        blend = (table.weights @ chain.globals.reshape(n, NUM_JOINTS, 9)).reshape(n, -1, 3, 3)
+        fixed_part = (table.weights @ fixed.reshape(n, NUM_JOINTS, -1)).reshape(n, -1, 3, size)
+        return blend @ table.dirs[..., columns] + fixed_part

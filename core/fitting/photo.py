@@ -1,0 +1,261 @@
+"""Fit a body to what was seen of one person in one photo."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..body.model import BodyModel
+from ..body.skeleton import BODY, JAW, JOINT_NAMES, LEFT_EYE, LEFT_HAND, NUM_JOINTS, RIGHT_EYE, RIGHT_HAND
+from ..capture import Capture
+from ..detection.observation import Observation
+from ..rotation import exp_so3, log_so3
+from .evidence import Evidence, gather
+from .kinematics import PointTable, Skeleton, pose_chain
+from .problem import CameraGuess, RotationPrior, StageProblem
+from .settings import FitSettings, Stage
+from .solver import Solution, SolverSettings, Stop, solve
+from .start import has_hints, place, start_from_hints, start_orientations
+from .state import BodyState
+from .uncertainty import joint_uncertainty
+
+MIN_POINTS = 4
+
+
+class FitError(Exception):
+    """A fit that can't be made; the message says what to do next."""
+
+
+@dataclass(frozen=True)
+class PhotoCamera:
+    """What is known of a photo's camera. focal_px of the upright picture at full resolution; None = unknown."""
+
+    focal_px: float | None = None
+    focal_source: str = "guessed"  # "given", "exif" when focal_px is there
+    principal_px: tuple[float, float] | None = None  # None = the middle
+
+
+class Fitter:
+    """Fits one body model to any number of people, one after another; nothing is kept from one to the next.
+
+    priors: rotation priors with their weights, beside those that the settings hold.
+    """
+
+    def __init__(
+        self,
+        body: BodyModel,
+        settings: FitSettings | None = None,
+        priors: tuple[tuple[RotationPrior, float], ...] | None = None,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.body = body
+        self.settings = settings or FitSettings()
+        self.skeleton = Skeleton.of(body, dtype, device)
+        self.dtype, self.device = dtype, device
+        self.priors = default_priors(body, self.settings, dtype, device) if priors is None else priors
+
+    @torch.inference_mode()
+    def fit(
+        self,
+        observation: Observation,
+        camera: PhotoCamera | None = None,
+        person_id: int = 0,
+        is_cancelled: Callable[[], bool] | None = None,
+        on_stage: Callable[[str, float], None] | None = None,
+    ) -> Capture:
+        """The capture of one person. Raises FitError when too few points were seen.
+
+        on_stage gets a stage's name and the fraction of stages done.
+        """
+        camera = camera or PhotoCamera()
+        evidence = gather(self.body, observation, self.settings)
+        if len(evidence.image_px) < MIN_POINTS:
+            raise FitError(
+                "Too few points of this person were seen to fit a body. Use a picture that shows more of the person."
+            )
+        guess = self._camera_guess(camera, observation)
+        stages = self.settings.stages
+        problem = self._problem(evidence, guess, stages[0])
+        state = self._start(observation, evidence, guess, problem)
+        steps, stops, solution = 0, [], None
+        for number, stage in enumerate(stages):
+            if on_stage is not None:
+                on_stage(stage.name, number / len(stages))
+            if number:
+                problem = self._problem(evidence, guess, stage)
+            solution = solve(
+                problem, state, SolverSettings(max_steps=stage.max_steps, tolerance=stage.tolerance), is_cancelled
+            )
+            best = int(torch.nan_to_num(solution.linearisation.cost, nan=math.inf).argmin())
+            state = solution.state.select(torch.tensor([best], device=self.device))
+            steps += solution.steps
+            stops.append(solution.stops[best])
+            if stops[-1] is Stop.NON_FINITE:
+                raise FitError("The points of this person make no sense as a body. Try another picture.")
+            if stops[-1] is Stop.CANCELLED:
+                break
+        assert solution is not None
+        return self._capture(observation, camera, evidence, problem, state, solution, best, steps, stops, person_id)
+
+    # --- parts ----------------------------------------------------------------------------------------------
+
+    def _tensor(self, array: object) -> Tensor:
+        return torch.as_tensor(array).to(dtype=self.dtype, device=self.device)
+
+    def _camera_guess(self, camera: PhotoCamera, observation: Observation) -> CameraGuess:
+        width, height = observation.image_size
+        principal = camera.principal_px or (width / 2, height / 2)
+        if camera.focal_px:
+            return CameraGuess(principal, math.log(camera.focal_px), self.settings.focal_known_sigma)
+        focal = self.settings.focal_guess * max(width, height)
+        return CameraGuess(principal, math.log(focal), self.settings.focal_sigma)
+
+    def _problem(self, evidence: Evidence, guess: CameraGuess, stage: Stage) -> StageProblem:
+        return StageProblem(self.body, self.skeleton, evidence, guess, self.priors, stage, self.settings)
+
+    def _start(
+        self, observation: Observation, evidence: Evidence, guess: CameraGuess, problem: StageProblem
+    ) -> BodyState:
+        points = observation.points.get("pose33")
+        if "pose33" in self.body.points and has_hints(points):
+            assert points is not None
+            rotmats = self._tensor(start_from_hints(self.body, points))
+        else:
+            orientations = self._tensor(start_orientations(_lean(observation), self.settings))
+            rotmats = self._tensor(relaxed_pose()).repeat(len(orientations), 1, 1, 1)
+            rotmats[:, 0] = orientations
+        count = len(rotmats)
+        hands = exp_so3(self._tensor(self.body.hands_mean).reshape(-1, 3))
+        rotmats[:, LEFT_HAND.start : RIGHT_HAND.stop] = hands
+        state = BodyState(
+            rotmats,
+            rotmats.new_zeros(count, 3),
+            rotmats.new_full((count,), guess.log_focal),
+            rotmats.new_zeros(count, self.body.num_betas),
+            rotmats.new_zeros(count, self.body.num_expressions),
+        )
+        # Hand and face points help to place someone of whom nothing else was seen.
+        table = problem if len(problem.observed) >= MIN_POINTS else self._problem(
+            evidence, guess, self.settings.stages[-1]
+        )
+        positions = table.points.positions(pose_chain(self.skeleton, state))
+        transl = place(positions, state.log_focal, table.principal, table.observed, table.inverse_sigma)
+        return BodyState(rotmats, transl, state.log_focal, state.betas, state.expression)
+
+    def _capture(
+        self,
+        observation: Observation,
+        camera: PhotoCamera,
+        evidence: Evidence,
+        problem: StageProblem,
+        state: BodyState,
+        solution: Solution,
+        best: int,
+        steps: int,
+        stops: list[Stop],
+        person_id: int,
+    ) -> Capture:
+        chain = pose_chain(self.skeleton, state)
+        position_sigma, rotation_sigma = joint_uncertainty(
+            self.skeleton, chain, problem.unknowns, solution.linearisation.hessian[best], self.settings
+        )
+        rotvec = log_so3(state.rotmats[0].double()).float().cpu().numpy()
+        principal = np.array(problem.camera.principal, np.float32)
+        residuals, inliers = self._residuals(evidence, chain, state, problem.camera)
+        known = camera.focal_px is not None
+
+        def flat(part: slice | int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+            return rotvec[part].reshape(1, -1)
+
+        return Capture(
+            betas=state.betas[0].float().cpu().numpy(),
+            expression=state.expression.float().cpu().numpy(),
+            global_orient=flat(0),
+            body_pose=flat(BODY),
+            jaw_pose=flat(JAW),
+            leye_pose=flat(LEFT_EYE),
+            reye_pose=flat(RIGHT_EYE),
+            left_hand_pose=flat(LEFT_HAND),
+            right_hand_pose=flat(RIGHT_HAND),
+            transl=state.transl.float().cpu().numpy(),
+            joints=chain.joints.float().cpu().numpy(),
+            joint_names=JOINT_NAMES,
+            focal_px=float(torch.exp(state.log_focal[0])),
+            principal_px=principal,
+            image_size=observation.image_size,
+            focal_source=camera.focal_source if known else "fitted",
+            confidence=np.array([inliers * observation.score], np.float32),
+            joint_sigma_m=position_sigma[None],
+            joint_sigma_rad=rotation_sigma[None],
+            frame_times_s=np.zeros(1, np.float32),
+            gender=self.body.gender,
+            surface_model_type=self.body.surface_model_type,
+            body_id=self.body.body_id,
+            person_id=person_id,
+            diagnostics={
+                "residual_px": residuals,
+                "steps": steps,
+                "stop": stops[-1].value,
+                "stage_stops": [stop.value for stop in stops],
+                "energy": float(solution.linearisation.cost[best]),
+                "observation_source": observation.source,
+                "observation_score": float(observation.score),
+                "person_px": evidence.person_px,
+            },
+        )
+
+    def _residuals(
+        self, evidence: Evidence, chain: object, state: BodyState, guess: CameraGuess
+    ) -> tuple[dict[str, float], float]:
+        """Mean distance in px by point set, and the share of trusted points within three σ."""
+        from .kinematics import Chain
+
+        assert isinstance(chain, Chain)
+        table = PointTable.of(self.skeleton, evidence.carriers, (0,))
+        points = table.positions(chain)[0].double().cpu().numpy()
+        focal = float(torch.exp(state.log_focal[0]))
+        projected = focal * points[:, :2] / np.maximum(points[:, 2:], 0.05) + np.array(guess.principal)
+        distance = np.linalg.norm(projected - evidence.image_px, axis=1)
+        by_set = {
+            name: round(float(distance[evidence.set_of_point == i].mean()), 3)
+            for i, name in enumerate(evidence.sets)
+            if bool((evidence.set_of_point == i).any())
+        }
+        return by_set, float((distance * evidence.inverse_sigma < 3).mean())
+
+
+def default_priors(
+    body: BodyModel, settings: FitSettings, dtype: torch.dtype, device: str | torch.device
+) -> tuple[tuple[RotationPrior, float], ...]:
+    """The priors that a fit uses unless told otherwise."""
+    return ()
+
+
+def relaxed_pose() -> Tensor:
+    """Standing with the arms down, (1, 55, 3, 3), float64: the start without 3D hints."""
+    pose = torch.zeros(NUM_JOINTS, 3, dtype=torch.float64)
+    pose[16, 2], pose[17, 2] = -1.1, 1.1
+    return exp_so3(pose)[None]
+
+
+def _lean(observation: Observation) -> float:
+    """Angle of hips → neck against the picture's up, clockwise, from whatever set shows both; 0 when none does."""
+    pairs = {
+        "pose33": ((23, 24), (11, 12)),
+        "body25": ((9, 12), (2, 5)),
+        "coco17": ((11, 12), (5, 6)),
+    }
+    for name, (low, high) in pairs.items():
+        points = observation.points.get(name)
+        if points is None or min(points.confidence[[*low, *high]]) < 0.2:
+            continue
+        up = points.image_px[list(high)].mean(0) - points.image_px[list(low)].mean(0)
+        if float(np.linalg.norm(up)) > 1:
+            return math.atan2(float(up[0]), float(-up[1]))
+    return 0.0

@@ -1,0 +1,245 @@
+"""One stage of a fit as a least-squares problem: evidence, priors, normal equations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..body.model import BodyModel, VirtualPoints
+from ..body.skeleton import JAW, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RIGHT_HAND
+from ..rotation import exp_so3
+from .evidence import Evidence
+from .kinematics import Chain, PointTable, Skeleton, pose_chain
+from .residuals import bone_direction, reprojection, robust_weight, rotation_offset
+from .settings import FACE_SETS, HAND_SETS, INF, FitSettings, Stage
+from .solver import Linearisation
+from .state import BodyState, Unknowns, retract
+
+BODY = tuple(range(1, 22))
+HANDS = tuple(range(LEFT_HAND.start, RIGHT_HAND.stop))
+FACE = (JAW, LEFT_EYE, RIGHT_EYE)
+
+
+class RotationPrior(Protocol):
+    """A prior on local rotations of `joints`: residuals and their Jacobian by the right tangents."""
+
+    joints: tuple[int, ...]
+
+    def residual(self, rotmats: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, K, 3, 3) → residual (N, R), Jacobian (N, R, 3K)."""
+        ...
+
+
+@dataclass(frozen=True)
+class CameraGuess:
+    """What is known of the camera. principal in px from the picture's top left corner."""
+
+    principal: tuple[float, float]
+    log_focal: float
+    focal_sigma: float  # of log_focal
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Residuals in whitened and robustly weighted form."""
+
+    residual: Tensor  # (N, R)
+    jacobian: Tensor  # (N, R, n)
+
+
+class StageProblem:
+    """Evidence and priors of one person, for a batch of states, with the unknowns of one stage."""
+
+    def __init__(
+        self,
+        body: BodyModel,
+        skeleton: Skeleton,
+        evidence: Evidence,
+        camera: CameraGuess,
+        priors: tuple[tuple[RotationPrior, float], ...],
+        stage: Stage,
+        settings: FitSettings,
+    ) -> None:
+        self.stage, self.settings, self.camera, self.skeleton = stage, settings, camera, skeleton
+        self.bounded = body.bounded_expression
+        like = skeleton.J_template
+        self.like = like
+        seen = {evidence.sets[i] for i in np.unique(evidence.set_of_point)}
+        has_hands = stage.hands and bool(seen & set(HAND_SETS))
+        has_face = stage.face and bool(seen & set(FACE_SETS))
+        joints = (0,) + (BODY if stage.body else ())
+        joints += (FACE if has_face else ()) + (HANDS if has_hands else ())
+        self.unknowns = Unknowns(
+            tuple(sorted(joints)),
+            True,
+            stage.focal,
+            min(stage.betas, body.num_betas),
+            body.num_expressions if has_face else 0,
+        )
+        in_stage = np.array([name in stage.sets for name in evidence.sets] or [False])
+        keep = np.flatnonzero(in_stage[evidence.set_of_point]) if len(evidence.set_of_point) else np.zeros(0, np.int64)
+        place = np.full(len(evidence.set_of_point) + 1, -1)
+        place[keep] = np.arange(len(keep))
+        carriers = VirtualPoints(
+            evidence.carriers.template[keep],
+            evidence.carriers.shapedirs[keep],
+            evidence.carriers.exprdirs[keep],
+            evidence.carriers.weights[keep],
+        )
+        self.points = PointTable.of(skeleton, carriers, self.unknowns.joints)
+        self.observed = self._tensor(evidence.image_px[keep])
+        self.inverse_sigma = self._tensor(evidence.inverse_sigma[keep])
+        bones = np.flatnonzero(in_stage[evidence.bone_set]) if len(evidence.bone_set) else np.zeros(0, np.int64)
+        self.bone_ends = torch.as_tensor(
+            np.concatenate([place[evidence.bone_end[bones]], place[evidence.bone_start[bones]]]), device=like.device
+        )
+        self.bone_direction = self._tensor(evidence.bone_direction[bones])
+        self.bone_inverse_sigma = self._tensor(evidence.bone_inverse_sigma[bones])
+        self.priors = tuple(
+            (prior, weight, self._prior_columns(prior)) for prior, weight in priors if self._touches(prior)
+        )
+        self._set_rest(body, has_hands, has_face)
+        self._set_diagonal(body)
+        self.principal = self._tensor(np.array(camera.principal))
+
+    # --- set-up ---------------------------------------------------------------------------------------------
+
+    def _tensor(self, array: object) -> Tensor:
+        return torch.as_tensor(array).to(dtype=self.like.dtype, device=self.like.device)
+
+    def _touches(self, prior: RotationPrior) -> bool:
+        return bool(set(prior.joints) & set(self.unknowns.joints))
+
+    def _prior_columns(self, prior: RotationPrior) -> tuple[Tensor, Tensor]:
+        """Which of the prior's tangent columns are solved for, and where they go."""
+        firsts = self.unknowns.joint_columns(prior.joints)
+        source = [3 * i + k for i, first in enumerate(firsts) if first >= 0 for k in range(3)]
+        target = [first + k for first in firsts if first >= 0 for k in range(3)]
+        return torch.tensor(source, device=self.like.device), torch.tensor(target, device=self.like.device)
+
+    def _set_rest(self, body: BodyModel, has_hands: bool, has_face: bool) -> None:
+        """Hands, jaw and eyes are drawn to their mean."""
+        s = self.settings
+        joints: list[int] = []
+        means: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = []
+        sigmas: list[tuple[float, float, float]] = []
+        if has_hands:
+            joints += HANDS
+            means += [*body.hands_mean.reshape(-1, 3)]
+            sigmas += [(s.hand_sigma_rad,) * 3] * len(HANDS)
+        if has_face:
+            jaw = (s.bounded_jaw_sigma_rad,) * 3 if self.bounded else s.jaw_sigma_rad
+            joints += FACE
+            means += [np.zeros(3, np.float32)] * 3
+            sigmas += [jaw, (s.eye_sigma_rad,) * 3, (s.eye_sigma_rad,) * 3]
+        self.rest_joints = joints
+        if joints:
+            self.rest_mean_inverse = exp_so3(self._tensor(np.stack(means))).transpose(-1, -2)
+            self.rest_inverse_sigma = 1 / self._tensor(np.array(sigmas))
+            self.rest_columns = torch.tensor(
+                [c + k for c in self.unknowns.joint_columns(tuple(joints)) for k in range(3)], device=self.like.device
+            )
+
+    def _set_diagonal(self, body: BodyModel) -> None:
+        """Betas, expression and focal length: independent normal distributions, straight onto the diagonal."""
+        u, s = self.unknowns, self.settings
+        weight = self.like.new_zeros(u.size)
+        weight[u.betas_at : u.expression_at] = s.betas_sigma**-2
+        weight[u.expression_at :] = (s.expression_sigma if self.bounded else s.free_expression_sigma) ** -2
+        if u.focal:
+            weight[u.focal_at] = self.camera.focal_sigma**-2
+        self.diagonal = weight
+
+    # --- evaluation -----------------------------------------------------------------------------------------
+
+    def linearise(self, state: BodyState) -> Linearisation:
+        chain = pose_chain(self.skeleton, state)
+        cost, rows = self._evidence(chain, state)
+        size = self.unknowns.size
+        n = state.transl.shape[0]
+        if rows:
+            residual = torch.cat([r.residual for r in rows], 1)
+            jacobian = torch.cat([r.jacobian for r in rows], 1)
+            hessian = jacobian.transpose(1, 2) @ jacobian
+            gradient = (jacobian.transpose(1, 2) @ residual[..., None])[..., 0]
+        else:
+            hessian = self.like.new_zeros(n, size, size)
+            gradient = self.like.new_zeros(n, size)
+        for prior, weight, (source, target) in self.priors:
+            r, j = prior.residual(state.rotmats[:, list(prior.joints)])
+            r, j = r * weight, j[..., source] * weight
+            cost = cost + (r * r).sum(-1)
+            hessian[:, target[:, None], target] += j.transpose(1, 2) @ j
+            gradient[:, target] += (j.transpose(1, 2) @ r[..., None])[..., 0]
+        if self.rest_joints:
+            r, j = rotation_offset(state.rotmats[:, self.rest_joints], self.rest_mean_inverse, self.rest_inverse_sigma)
+            cost = cost + (r * r).sum((-1, -2))
+            gradient[:, self.rest_columns] += (j.transpose(-1, -2) @ r[..., None]).reshape(n, -1)
+            at = self.rest_columns.reshape(-1, 3)
+            hessian[:, at[:, :, None], at[:, None, :]] += j.transpose(-1, -2) @ j
+        values = self._diagonal_values(state)
+        cost = cost + (self.diagonal * values * values).sum(-1)
+        gradient = gradient + self.diagonal * values
+        torch.diagonal(hessian, dim1=-2, dim2=-1).add_(self.diagonal)
+        return Linearisation(cost, hessian, gradient)
+
+    def _diagonal_values(self, state: BodyState) -> Tensor:
+        u = self.unknowns
+        values = state.transl.new_zeros(state.transl.shape[0], u.size)
+        if u.focal:
+            values[:, u.focal_at] = state.log_focal - self.camera.log_focal
+        values[:, u.betas_at : u.expression_at] = state.betas[:, : u.num_betas]
+        if u.num_expressions:
+            values[:, u.expression_at :] = state.expression
+        return values
+
+    def _evidence(self, chain: Chain, state: BodyState) -> tuple[Tensor, list[_Rows]]:
+        n = state.transl.shape[0]
+        rows: list[_Rows] = []
+        cost = state.transl.new_zeros(n)
+        if len(self.observed) == 0:
+            return cost, rows
+        moving = self.points.differentiate(chain)
+        residual, by_point, by_focal = reprojection(
+            moving.positions, state.log_focal, self.principal, self.observed, self.inverse_sigma
+        )
+        jacobian = moving.rows(by_point, self.unknowns)
+        if self.unknowns.focal:
+            jacobian[..., self.unknowns.focal_at] = by_focal
+        value, weight = robust_weight((residual * residual).sum(-1), self.stage.robust_width)
+        cost = cost + value.sum(-1)
+        root = weight.sqrt()[..., None]
+        rows.append(
+            _Rows((residual * root).reshape(n, -1), (jacobian * root[..., None]).reshape(n, -1, self.unknowns.size))
+        )
+        if len(self.bone_direction):
+            count = len(self.bone_direction)
+            tips = moving.take(self.bone_ends)
+            end, start = tips.positions[:, :count], tips.positions[:, count:]
+            r, by_end = bone_direction(start, end, self.bone_direction, self.bone_inverse_sigma)
+            both = tips.rows(torch.cat([by_end, -by_end], 1), self.unknowns)
+            j = both[:, :count] + both[:, count:]
+            width = self.settings.hint_robust_width if self.stage.robust_width < INF else INF
+            value, weight = robust_weight((r * r).sum(-1), width)
+            cost = cost + value.sum(-1)
+            root = weight.sqrt()[..., None]
+            rows.append(_Rows((r * root).reshape(n, -1), (j * root[..., None]).reshape(n, -1, self.unknowns.size)))
+        return cost, rows
+
+    def move(self, state: BodyState, step: Tensor) -> BodyState:
+        return retract(state, step, self.unknowns, self.bounded)
+
+    def held(self, state: BodyState, gradient: Tensor) -> Tensor | None:
+        u = self.unknowns
+        if not (self.bounded and u.num_expressions):
+            return None
+        held = torch.zeros_like(gradient, dtype=torch.bool)
+        pull = gradient[:, u.expression_at :]
+        low = (state.expression <= 0) & (pull > 0)
+        high = (state.expression >= 1) & (pull < 0)
+        held[:, u.expression_at :] = low | high
+        return held

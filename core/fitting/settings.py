@@ -1,0 +1,75 @@
+"""All weights and stages of the fit, as data, in one place. σ are standard deviations: smaller pulls harder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+INF = float("inf")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One solve. Later stages start where the one before ended."""
+
+    name: str
+    max_steps: int
+    robust_width: float  # Geman–McClure width in σ; annealed from stage to stage
+    sets: tuple[str, ...]  # point sets used; a missing one is skipped
+    betas: int  # how many shape components are free
+    hands: bool = False
+    face: bool = False
+    focal: bool = False
+    body: bool = True
+    tolerance: float = 2e-3
+
+
+BODY_SETS = ("pose33", "body25", "coco17", "feet6")
+HAND_SETS = ("left_hand", "right_hand")
+FACE_SETS = ("face468", "face68")
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How to fit. Defaults were set on the tuning set of rendered people and on real photos."""
+
+    stages: tuple[Stage, ...] = (
+        Stage("body, wide", 8, 8.0, BODY_SETS, betas=4, tolerance=1e-2),
+        Stage("body", 6, 4.0, BODY_SETS, betas=10, focal=True, tolerance=5e-3),
+        Stage("all", 12, 3.0, BODY_SETS + HAND_SETS + FACE_SETS, betas=1000, focal=True, hands=True, face=True),
+    )
+    # 2D points: σ as a share of the size of the person (body), the hand or the face in the picture.
+    sigma_2d: dict[str, float] = field(
+        default_factory=lambda: {
+            "pose33": 0.018,
+            "body25": 0.018,
+            "coco17": 0.018,
+            "feet6": 0.018,
+            "left_hand": 0.05,
+            "right_hand": 0.05,
+            "face468": 0.025,
+            "face68": 0.03,
+        }
+    )
+    # A point's share in the energy: many points of one small thing are not independent evidence.
+    set_weight: dict[str, float] = field(default_factory=lambda: {"face468": 0.12, "face68": 0.5})
+    min_confidence: float = 0.2  # points below it are not used
+    full_confidence: float = 0.65  # points above it count fully
+    max_face_points: int = 150
+    # 3D hints: σ of a bone's direction in radians, by kind.
+    hint_sigma: dict[str, float] = field(
+        default_factory=lambda: {"torso": 0.22, "limb": 0.38, "extremity": 0.45, "head": 0.35, "hand": 0.35}
+    )
+    hint_robust_width: float = 2.5
+    pose_prior: float = 0.6  # weight (1/σ scale) of the pose prior
+    joint_limit: float = 6.0  # 1/rad beyond a limit
+    betas_sigma: float = 1.0
+    expression_sigma: float = 0.45  # bounded (ARKit) components
+    free_expression_sigma: float = 1.0  # SMPL-X components
+    hand_sigma_rad: float = 0.45
+    jaw_sigma_rad: tuple[float, float, float] = (0.15, 0.03, 0.03)
+    bounded_jaw_sigma_rad: float = 0.01  # jawOpen, jawLeft … do the jaw's work where they exist
+    eye_sigma_rad: float = 0.15
+    focal_guess: float = 1.15  # times the longer side of the picture, when nothing is known
+    focal_sigma: float = 0.25  # of its logarithm, when nothing is known
+    focal_known_sigma: float = 0.01  # when EXIF or the user gave it
+    start_yaws: int = 4  # global orientations tried when there are no 3D hints

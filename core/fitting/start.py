@@ -1,0 +1,177 @@
+"""Where a fit starts: limb rotations in closed form from 3D hints, or several global orientations without them.
+
+Frames: body axes are SMPL's (x to the person's left, y up, z forward), the camera's OpenCV's. Hints are MediaPipe's metric points
+(`pose33`), whose axes are the camera's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..body.model import BodyModel
+from ..body.skeleton import JOINT_INDEX, NUM_JOINTS, PARENTS
+from ..detection.observation import Points
+from ..detection.vocabulary import POSE33
+from ..rotation import exp_so3, log_so3, rotation_between
+from .settings import FitSettings
+
+MIN_BEND = math.sin(math.radians(15))  # a straighter elbow or knee does not tell where its hinge points
+MAX_WRIST_TURN = math.radians(95)  # more is a wrong hand point, not a wrist
+SPINE_SHARE = ("spine1", "spine2", "spine3")
+
+
+def has_hints(points: Points | None) -> bool:
+    """Whether the torso's 3D points were seen well enough to start from."""
+    if points is None or points.world_m is None:
+        return False
+    torso = [POSE33.index(f"{side}_{part}") for side in ("left", "right") for part in ("shoulder", "hip")]
+    return bool(np.isfinite(points.world_m[torso]).all() and (points.confidence[torso] > 0.05).all())
+
+
+def start_from_hints(body: BodyModel, points: Points) -> Tensor:
+    """Local rotations (1, 55, 3, 3), float64, whose limbs point where the hints say. Unseen joints stay at rest."""
+    world = torch.as_tensor(np.asarray(points.world_m), dtype=torch.float64)
+    rest = torch.as_tensor(body.virtual_points(body.points["pose33"]).template, dtype=torch.float64)
+    joints = torch.as_tensor(body.J_template, dtype=torch.float64)
+    seen = {name: (world[i], rest[i], float(points.confidence[i])) for i, name in enumerate(POSE33)}
+    globals_: dict[str, Tensor] = {}
+
+    def to(name: str) -> Tensor:
+        return seen[name][0]
+
+    def at_rest(name: str) -> Tensor:
+        return seen[name][1]
+
+    def frame(pick: Callable[[str], Tensor], line: str) -> Tensor:
+        across = pick(f"left_{line}") - pick(f"right_{line}")
+        up = pick("left_shoulder") + pick("right_shoulder") - pick("left_hip") - pick("right_hip")
+        return _frame(across, up)
+
+    globals_["pelvis"] = frame(to, "hip") @ frame(at_rest, "hip").T
+    chest = frame(to, "shoulder") @ frame(at_rest, "shoulder").T
+    share = exp_so3(log_so3(globals_["pelvis"].T @ chest) / len(SPINE_SHARE))
+    above = globals_["pelvis"]
+    for name in SPINE_SHARE:
+        above = above @ share
+        globals_[name] = above
+    for side, hinge_sign in (("left", -1.0), ("right", 1.0)):
+        arm = torch.tensor([0.0, hinge_sign, 0.0], dtype=torch.float64)
+        leg = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+        _limb(globals_, seen, joints, side, ("shoulder", "elbow", "wrist"), chest, arm)
+        _limb(globals_, seen, joints, side, ("hip", "knee", "ankle"), globals_["pelvis"], leg)
+        _wrist(globals_, seen, side)
+        shin = globals_[f"{side}_knee"]
+        foot_rest = at_rest(f"{side}_foot_index") - at_rest(f"{side}_heel")
+        foot = to(f"{side}_foot_index") - to(f"{side}_heel")
+        globals_[f"{side}_ankle"] = rotation_between(shin @ foot_rest, foot) @ shin
+    ears, ears_rest = to("left_ear") - to("right_ear"), at_rest("left_ear") - at_rest("right_ear")
+    ahead = 2 * to("nose") - to("left_ear") - to("right_ear")
+    ahead_rest = 2 * at_rest("nose") - at_rest("left_ear") - at_rest("right_ear")
+    head = _frame(ears, ahead) @ _frame(ears_rest, ahead_rest).T
+    turn = log_so3(chest.T @ head)
+    if float(turn.norm()) < math.radians(110):
+        globals_["neck"] = chest @ exp_so3(0.5 * turn)
+        globals_["head"] = head
+    return _locals(globals_)[None]
+
+
+def start_orientations(observed_up: float, settings: FitSettings) -> Tensor:
+    """Global orientations (Y, 3, 3), float64, turned about the body's own axis, upright along `observed_up`.
+
+    observed_up: angle in the picture (radians) of the direction from hips to neck against the picture's up,
+    clockwise positive.
+    """
+    upright = exp_so3(torch.tensor([math.pi, 0.0, 0.0], dtype=torch.float64))
+    roll = exp_so3(torch.tensor([0.0, 0.0, observed_up], dtype=torch.float64))
+    yaws = torch.arange(settings.start_yaws, dtype=torch.float64) * (2 * math.pi / settings.start_yaws)
+    turn = exp_so3(torch.stack([torch.zeros_like(yaws), yaws, torch.zeros_like(yaws)], -1))
+    return roll @ upright @ turn
+
+
+def place(positions: Tensor, log_focal: Tensor, principal: Tensor, observed: Tensor, inverse_sigma: Tensor) -> Tensor:
+    """Translation that best puts points on what was seen: linear least squares of f (X + t) = (u − c)(Z + t_z).
+
+    positions (N, P, 3) with the body at the origin; log_focal (N,); principal (2,); observed (P, 2); inverse_sigma (P,) →
+    (N, 3). The body is put in front of the camera whatever the points say.
+    """
+    focal = torch.exp(log_focal)[:, None, None]
+    offset = (observed - principal).expand(positions.shape[0], -1, 2)
+    zeros = torch.zeros_like(offset[..., 0])
+    f = focal[..., 0].expand_as(zeros)
+    left = torch.stack(
+        [torch.stack([f, zeros, -offset[..., 0]], -1), torch.stack([zeros, f, -offset[..., 1]], -1)], -2
+    )
+    right = offset * positions[..., 2:] - focal * positions[..., :2]
+    weight = inverse_sigma[:, None]
+    a = (left * weight[..., None]).flatten(1, 2)
+    b = (right * weight).flatten(1, 2)
+    normal = a.transpose(1, 2) @ a + 1e-8 * torch.eye(3, dtype=a.dtype, device=a.device)
+    transl: Tensor = torch.linalg.solve(normal, (a.transpose(1, 2) @ b[..., None])[..., 0])
+    behind = transl[:, 2] < 0.3
+    return torch.where(behind[:, None], transl.new_tensor([0.0, 0.0, 3.0]), transl)
+
+
+def _frame(x: Tensor, y: Tensor) -> Tensor:
+    """Rotation whose first column is `x` and whose second is `y` made square to it."""
+    first = torch.nn.functional.normalize(x, dim=-1)
+    third = torch.nn.functional.normalize(torch.cross(first, y, dim=-1), dim=-1)
+    return torch.stack([first, torch.cross(third, first, dim=-1), third], -1)
+
+
+def _limb(
+    globals_: dict[str, Tensor],
+    seen: dict[str, tuple[Tensor, Tensor, float]],
+    joints: Tensor,
+    side: str,
+    names: tuple[str, str, str],
+    parent: Tensor,
+    hinge: Tensor,
+) -> None:
+    """Two-bone limb: the hinge of the elbow or knee fixes the twist where the limb is bent."""
+    root, middle, end = (f"{side}_{name}" for name in names)
+    upper = seen[middle][0] - seen[root][0]
+    lower = seen[end][0] - seen[middle][0]
+    rest_upper = joints[JOINT_INDEX[middle]] - joints[JOINT_INDEX[root]]
+    rest_lower = joints[JOINT_INDEX[end]] - joints[JOINT_INDEX[middle]]
+    swing = rotation_between(parent @ rest_upper, upper) @ parent
+    axis = torch.cross(
+        torch.nn.functional.normalize(upper, dim=0), torch.nn.functional.normalize(lower, dim=0), dim=0
+    )
+    if float(axis.norm()) > MIN_BEND:
+        swing = _frame(upper, axis) @ _frame(rest_upper, hinge).T
+    globals_[root] = swing
+    globals_[middle] = rotation_between(swing @ rest_lower, lower) @ swing
+
+
+def _wrist(globals_: dict[str, Tensor], seen: dict[str, tuple[Tensor, Tensor, float]], side: str) -> None:
+    """The hand's turn from index and pinky knuckle, half of its twist given to the forearm."""
+    elbow = globals_[f"{side}_elbow"]
+    wrist, index, pinky = (seen[f"{side}_{name}"] for name in ("wrist", "index", "pinky"))
+    hand = _frame(0.5 * (index[0] + pinky[0]) - wrist[0], index[0] - pinky[0])
+    hand = hand @ _frame(0.5 * (index[1] + pinky[1]) - wrist[1], index[1] - pinky[1]).T
+    turn = log_so3(elbow.T @ hand)
+    if float(turn.norm()) > MAX_WRIST_TURN:
+        return
+    along = torch.nn.functional.normalize(wrist[1] - seen[f"{side}_elbow"][1], dim=0)
+    twist = torch.dot(turn, along) * along
+    globals_[f"{side}_elbow"] = elbow @ exp_so3(0.5 * twist)
+    globals_[f"{side}_wrist"] = hand
+
+
+def _locals(globals_: dict[str, Tensor]) -> Tensor:
+    """Local rotations (55, 3, 3) of global ones; a joint without one follows its parent."""
+    full: list[Tensor] = []
+    local: list[Tensor] = []
+    names = {index: name for name, index in JOINT_INDEX.items()}
+    for joint in range(NUM_JOINTS):
+        parent = PARENTS[joint]
+        above = full[parent] if parent >= 0 else torch.eye(3, dtype=torch.float64)
+        own = globals_.get(names[joint], above)
+        full.append(own)
+        local.append(above.T @ own)
+    return torch.stack(local)

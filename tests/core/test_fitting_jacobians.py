@@ -1,0 +1,159 @@
+"""Jacobians of the fit against finite differences, in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from pantomime.core.body.model import VirtualPoints
+from pantomime.core.body.skeleton import NUM_JOINTS, PARENTS
+from pantomime.core.fitting.kinematics import PointTable, Skeleton, pose_chain
+from pantomime.core.fitting.residuals import bone_direction, reprojection, robust_weight, rotation_offset
+from pantomime.core.fitting.state import BodyState, Unknowns, retract
+from pantomime.core.rotation import exp_so3, inverse_right_jacobian, log_so3, rotation_between
+
+NUM_BETAS, NUM_EXPRESSIONS, NUM_POINTS, NUM_BODIES = 4, 3, 12, 2
+ALL = Unknowns(tuple(range(NUM_JOINTS)), True, True, NUM_BETAS, NUM_EXPRESSIONS)
+SOME = Unknowns((0, 3, 9, 12, 15, 16, 18, 20, 22, 40), True, False, 2, 0)
+
+
+def numeric(function: Callable[[Tensor], Tensor], size: int, step: float = 1e-6) -> Tensor:
+    """Central differences of function(d) at d = 0, (…, size)."""
+    columns = []
+    for i in range(size):
+        d = torch.zeros(NUM_BODIES, size, dtype=torch.float64)
+        d[:, i] = step
+        columns.append((function(d) - function(-d)) / (2 * step))
+    return torch.stack(columns, -1)
+
+
+@pytest.fixture(scope="module")
+def scene() -> tuple[Skeleton, VirtualPoints, BodyState]:
+    rng = np.random.default_rng(3)
+    template = rng.normal(0, 0.4, (NUM_JOINTS, 3))
+    dirs = torch.as_tensor(rng.normal(0, 0.03, (NUM_JOINTS, 3, NUM_BETAS + NUM_EXPRESSIONS)))
+    parents = torch.tensor([max(p, 0) for p in PARENTS])
+    offset_dirs = dirs - dirs[parents]
+    offset_dirs[0] = dirs[0]
+    ancestors = torch.zeros(NUM_JOINTS, NUM_JOINTS, dtype=torch.float64)
+    for joint, parent in enumerate(PARENTS):
+        if parent >= 0:
+            ancestors[joint] = ancestors[parent]
+        ancestors[joint, joint] = 1
+    from pantomime.core.body.skeleton import joint_levels
+
+    levels = tuple(torch.tensor(level) for level in joint_levels())
+    skeleton = Skeleton(
+        torch.as_tensor(template), dirs, offset_dirs, NUM_BETAS, NUM_EXPRESSIONS, ancestors, levels, parents
+    )
+    weights = np.zeros((NUM_POINTS, NUM_JOINTS))
+    for row in weights:
+        bones = rng.choice(NUM_JOINTS, 3, replace=False)
+        row[bones] = rng.dirichlet([1, 1, 1])
+    points = VirtualPoints(
+        rng.normal(0, 0.5, (NUM_POINTS, 3)),
+        rng.normal(0, 0.03, (NUM_POINTS, 3, NUM_BETAS)),
+        rng.normal(0, 0.03, (NUM_POINTS, 3, NUM_EXPRESSIONS)),
+        weights,
+    )
+    state = BodyState(
+        exp_so3(torch.as_tensor(rng.normal(0, 0.7, (NUM_BODIES, NUM_JOINTS, 3)))),
+        torch.as_tensor(rng.normal(0, 0.2, (NUM_BODIES, 3)) + [0, 0, 6]),
+        torch.as_tensor(np.log(rng.uniform(400, 900, NUM_BODIES))),
+        torch.as_tensor(rng.normal(0, 1, (NUM_BODIES, NUM_BETAS))),
+        torch.as_tensor(rng.uniform(0.2, 0.8, (NUM_BODIES, NUM_EXPRESSIONS))),
+    )
+    return skeleton, points, state
+
+
+@pytest.mark.parametrize("unknowns", [ALL, SOME], ids=["all unknowns", "some unknowns"])
+def test_point_rows_match_finite_differences(
+    scene: tuple[Skeleton, VirtualPoints, BodyState], unknowns: Unknowns
+) -> None:
+    skeleton, points, state = scene
+    table = PointTable.of(skeleton, points, unknowns.joints)
+    axes = torch.eye(3, dtype=torch.float64).expand(NUM_BODIES, NUM_POINTS, 3, 3)
+    analytic = table.differentiate(pose_chain(skeleton, state)).rows(axes, unknowns)
+    expected = numeric(
+        lambda d: table.positions(pose_chain(skeleton, retract(state, d, unknowns, False))), unknowns.size
+    )
+    torch.testing.assert_close(analytic, expected, atol=1e-7, rtol=1e-6)
+
+
+def test_taken_points_have_the_rows_of_the_whole(scene: tuple[Skeleton, VirtualPoints, BodyState]) -> None:
+    skeleton, points, state = scene
+    moving = PointTable.of(skeleton, points, ALL.joints).differentiate(pose_chain(skeleton, state))
+    axes = torch.eye(3, dtype=torch.float64).expand(NUM_BODIES, NUM_POINTS, 3, 3)
+    index = torch.tensor([7, 2, 2])
+    torch.testing.assert_close(moving.take(index).rows(axes[:, :3], ALL), moving.rows(axes, ALL)[:, index])
+
+
+def test_reprojection_jacobian_matches_finite_differences() -> None:
+    rng = np.random.default_rng(0)
+    points = torch.as_tensor(rng.normal(0, 1, (NUM_BODIES, 5, 3)) + [0, 0, 4])
+    focal = torch.as_tensor(np.log([500.0, 800.0]))
+    principal = torch.tensor([320.0, 240.0], dtype=torch.float64)
+    observed = torch.as_tensor(rng.uniform(0, 500, (5, 2)))
+    inverse_sigma = torch.as_tensor(rng.uniform(0.05, 0.5, 5))
+    _, by_point, by_focal = reprojection(points, focal, principal, observed, inverse_sigma)
+
+    def at(d: Tensor) -> Tensor:
+        return reprojection(points + d[:, None, :3], focal + d[:, 3], principal, observed, inverse_sigma)[0]
+
+    expected = numeric(at, 4)
+    torch.testing.assert_close(by_point, expected[..., :3], atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(by_focal, expected[..., 3], atol=1e-6, rtol=1e-6)
+
+
+def test_bone_direction_jacobian_matches_finite_differences() -> None:
+    rng = np.random.default_rng(1)
+    start = torch.as_tensor(rng.normal(0, 1, (NUM_BODIES, 4, 3)))
+    end = torch.as_tensor(rng.normal(0, 1, (NUM_BODIES, 4, 3)))
+    observed = torch.nn.functional.normalize(torch.as_tensor(rng.normal(0, 1, (4, 3))), dim=-1)
+    inverse_sigma = torch.as_tensor(rng.uniform(1, 4, 4))
+    _, by_end = bone_direction(start, end, observed, inverse_sigma)
+    expected = numeric(lambda d: bone_direction(start, end + d[:, None], observed, inverse_sigma)[0], 3)
+    torch.testing.assert_close(by_end, expected, atol=1e-7, rtol=1e-6)
+    by_start = numeric(lambda d: bone_direction(start + d[:, None], end, observed, inverse_sigma)[0], 3)
+    torch.testing.assert_close(-by_end, by_start, atol=1e-7, rtol=1e-6)
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-5, 0.4, 1.5, 2.9])
+def test_rotation_offset_jacobian_matches_finite_differences(angle: float) -> None:
+    rng = np.random.default_rng(2)
+    axis = torch.nn.functional.normalize(torch.as_tensor(rng.normal(0, 1, (NUM_BODIES, 3, 3))), dim=-1)
+    mean = exp_so3(torch.as_tensor(rng.normal(0, 0.5, (3, 3))))
+    rotmats = mean @ exp_so3(axis * angle)
+    inverse_sigma = torch.as_tensor(rng.uniform(1, 4, (3, 3)))
+    _, jacobian = rotation_offset(rotmats, mean.transpose(-1, -2), inverse_sigma)
+
+    def at(d: Tensor) -> Tensor:
+        return rotation_offset(rotmats @ exp_so3(d[:, None]), mean.transpose(-1, -2), inverse_sigma)[0]
+
+    torch.testing.assert_close(jacobian, numeric(at, 3), atol=1e-6, rtol=1e-5)
+
+
+def test_inverse_right_jacobian_is_its_definition() -> None:
+    theta = torch.tensor([[0.3, -1.2, 0.8], [0.0, 0.0, 1e-4]], dtype=torch.float64)
+    expected = numeric(lambda d: log_so3(exp_so3(theta) @ exp_so3(d)), 3)
+    torch.testing.assert_close(inverse_right_jacobian(theta), expected, atol=1e-6, rtol=1e-6)
+
+
+def test_rotation_between_turns_one_direction_into_the_other_even_when_opposite() -> None:
+    source = torch.tensor([[1.0, 0, 0], [0, 2, 0], [0, 0, 1], [0.3, 0.2, -0.5]], dtype=torch.float64)
+    target = torch.tensor([[-1.0, 0, 0], [0, 1, 0], [1, 1, 0], [-0.3, -0.2, 0.5]], dtype=torch.float64)
+    turned = (rotation_between(source, target) @ source[..., None])[..., 0]
+    unit = torch.nn.functional.normalize
+    torch.testing.assert_close(unit(turned, dim=-1), unit(target, dim=-1), atol=1e-9, rtol=0)
+
+
+def test_robust_weight_is_the_slope_of_the_kernel() -> None:
+    squared = torch.linspace(0, 50, 40, dtype=torch.float64)
+    value, weight = robust_weight(squared, 3.0)
+    slope = (robust_weight(squared + 1e-6, 3.0)[0] - robust_weight(squared - 1e-6, 3.0)[0]) / 2e-6
+    torch.testing.assert_close(weight, slope, atol=1e-6, rtol=1e-6)
+    assert bool((value <= 9.0).all())
