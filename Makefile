@@ -60,7 +60,7 @@ bench: $(VENV)/.installed models
 	$(PY) -m pantomime bench speed
 
 models: $(VENV)/.installed
-	@$(PY) -m pantomime models --quiet
+	@$(PY) -m pantomime models
 
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \

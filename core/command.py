@@ -1,0 +1,200 @@
+"""`pantomime fit`: photos to capture files. Also what other commands share with it: options and the progress bar."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TextIO
+
+from .pipeline import (
+    Pipeline,
+    PipelineCancelled,
+    PipelineError,
+    PipelineSettings,
+    Reporter,
+    save_captures,
+    summary_line,
+)
+
+BAR_WIDTH = 24
+
+
+def people_count(text: str) -> int:
+    """How many people, from "all" or a number; 0 = all. For argparse."""
+    if text == "all":
+        return 0
+    try:
+        count = int(text)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number above 0 nor “all”")
+    return count
+
+
+def positive(text: str) -> float:
+    """A number above 0. For argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def whole(text: str) -> int:
+    """A whole number above 0. For argparse."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def add_solver_arguments(parser: argparse.ArgumentParser, several_people: bool) -> None:
+    """The options of every command that fits photos."""
+    parser.add_argument(
+        "--body",
+        metavar="FILE|FOLDER",
+        help="a licensed SMPL-X file (.npz or .pkl), or the folder that holds it; without it, the free body",
+    )
+    parser.add_argument(
+        "--points",
+        metavar="FILE.json",
+        help="points of OpenPose (BODY_25, hands, face) or COCO-WholeBody, instead of the built-in detector; "
+        "for one photo",
+    )
+    if several_people:
+        parser.add_argument(
+            "--people",
+            type=people_count,
+            default=1,
+            metavar="N|all",
+            help="how many people of each photo, largest first (default: 1)",
+        )
+    focal = parser.add_mutually_exclusive_group()
+    focal.add_argument(
+        "--focal-px",
+        type=positive,
+        metavar="F",
+        help="focal length in pixels; without it, from the photo's EXIF data, else it is fitted",
+    )
+    focal.add_argument("--focal-mm", type=positive, metavar="F", help="the same as the equivalent on 35 mm film, in mm")
+    parser.add_argument("--device", default="cpu", metavar="D", help="where to solve: cpu, cuda or mps (default: cpu)")
+    parser.add_argument("--threads", type=whole, default=1, metavar="N", help="threads of the solver (default: 1)")
+    parser.add_argument(
+        "--models",
+        metavar="FOLDER",
+        help="a folder with MediaPipe's official .task files, which take precedence over the usual models",
+    )
+    parser.add_argument("--cache", metavar="FOLDER", help="where the models are kept (default: the user's cache)")
+
+
+def settings_from(arguments: argparse.Namespace) -> PipelineSettings:
+    """The pipeline's settings from parsed options."""
+    return PipelineSettings(
+        body=arguments.body,
+        points=arguments.points,
+        people=getattr(arguments, "people", 1),
+        focal_px=arguments.focal_px,
+        focal_mm=arguments.focal_mm,
+        device=arguments.device,
+        threads=arguments.threads,
+        cache_dir=arguments.cache,
+        models_dir=arguments.models,
+    )
+
+
+class ProgressBar:
+    """A bar at the foot of a terminal; silent where the stream is none."""
+
+    def __init__(self, total: int, stream: TextIO | None = None) -> None:
+        self._total = total
+        self._done = 0
+        self._stream = stream if stream is not None else sys.stderr
+        self._shown = total > 1 and self._stream.isatty()
+
+    def draw(self, label: str, fraction: float = 0.0) -> None:
+        """Show the item at work, and how far it has come (0…1)."""
+        if not self._shown:
+            return
+        whole_fraction = (self._done + min(max(fraction, 0.0), 1.0)) / self._total
+        filled = round(whole_fraction * BAR_WIDTH)
+        bar = "█" * filled + "░" * (BAR_WIDTH - filled)
+        self._stream.write(f"\r\x1b[K{bar} {self._done + 1}/{self._total} {label[-40:]}")
+        self._stream.flush()
+
+    def step(self) -> None:
+        """One item is done."""
+        self._done += 1
+
+    def clear(self) -> None:
+        """Make room for a line of text."""
+        if self._shown:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+
+def unique_stems(photos: Iterable[str]) -> list[str]:
+    """A file stem for each photo; photos of one name in different folders get a number."""
+    taken: set[str] = set()
+    stems = []
+    for photo in photos:
+        stem = base = Path(photo).stem or "photo"
+        number = 2
+        while stem.casefold() in taken:
+            stem = f"{base}-{number}"
+            number += 1
+        taken.add(stem.casefold())
+        stems.append(stem)
+    return stems
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `pantomime fit`."""
+    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="a picture with at least one person")
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="DIR",
+        help="folder for the captures: STEM.npz for each photo, STEM.2.npz, … for further people",
+    )
+    add_solver_arguments(parser, several_people=True)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run `pantomime fit`; 0: all photos were fitted, 1: some failed, 2: wrong use."""
+    if arguments.points and len(arguments.photos) > 1:
+        print("--points belongs to one photo: give each photo a run of its own.", file=sys.stderr)
+        return 2
+    settings = settings_from(arguments)
+    pipeline = Pipeline()
+    bar = ProgressBar(len(arguments.photos))
+    failed: list[str] = []
+    for photo, stem in zip(arguments.photos, unique_stems(arguments.photos), strict=True):
+        bar.draw(photo)
+        warnings: list[str] = []
+        reporter = Reporter(
+            progress=lambda fraction, photo=photo: bar.draw(photo, fraction),  # type: ignore[misc]
+            warning=warnings.append,
+        )
+        try:
+            result = pipeline.fit_photo(photo, settings, reporter)
+            paths = save_captures(result.captures, arguments.output, stem)
+        except (PipelineError, PipelineCancelled) as error:
+            bar.clear()
+            print(f"{photo}: {error}", file=sys.stderr)
+            failed.append(photo)
+        else:
+            bar.clear()
+            for warning in warnings:
+                print(f"{photo}: {warning}", file=sys.stderr)
+            for path, capture in zip(paths, result.captures, strict=True):
+                print(f"{path}: {summary_line(capture)}", flush=True)
+        bar.step()
+    pipeline.close()
+    if failed and len(arguments.photos) > 1:
+        print(f"{len(failed)} of {len(arguments.photos)} photos failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0

@@ -1,0 +1,35 @@
+"""Starts the worker. Run by its path: `python -I …/core/launch.py [--packages FOLDER]`.
+
+The folder that holds the package is called differently wherever it is installed, and Blender's Python does not know
+it at all. So this file, which imports nothing of the package, makes the package known as `pantomime` and hands over.
+"""
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+
+PACKAGE = "pantomime"
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main(arguments: list[str]) -> int:
+    """Put the solver's packages on the path, load the package from this file's folder, run the worker."""
+    if len(arguments) == 2 and arguments[0] == "--packages":
+        # In front: a numpy of Blender's own must not hide the one that the solver was installed with.
+        sys.path.insert(0, arguments[1])
+    elif arguments:
+        print("usage: launch.py [--packages FOLDER]", file=sys.stderr)
+        return 2
+    spec = importlib.util.spec_from_file_location(PACKAGE, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
+    assert spec is not None
+    assert spec.loader is not None
+    package = importlib.util.module_from_spec(spec)
+    sys.modules[PACKAGE] = package
+    spec.loader.exec_module(package)
+    status: int = importlib.import_module(f"{PACKAGE}.core.worker").main()
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,265 @@
+"""From a photo to captures: read, detect, fit. The worker and the command line both run this.
+
+Nothing heavy is imported until the first photo; models and bodies stay loaded for the next one.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .capture import Capture, CaptureError
+
+if TYPE_CHECKING:
+    from .body.model import BodyModel
+    from .detection.detector import Detector
+    from .detection.observation import Observation
+    from .media.frame import Frame
+
+# The diagonal of a 36 × 24 mm frame: focal lengths "equivalent on 35 mm film" keep the diagonal angle of view
+# (CIPA DCG-001).
+FILM_DIAGONAL_MM = 43.2666
+
+
+class PipelineError(Exception):
+    """A photo that can't be fitted; the message is one sentence with a next step."""
+
+
+class PipelineCancelled(Exception):
+    """The caller asked for an end."""
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """What to fit and with what."""
+
+    body: str | None = None  # None: the free body
+    points: str | None = None  # OpenPose or COCO-WholeBody JSON
+    people: int = 1  # largest first; 0 = all
+    focal_px: float | None = None
+    focal_mm: float | None = None  # equivalent on 35 mm film
+    device: str = "cpu"
+    threads: int = 1
+    cache_dir: str | None = None
+    models_dir: str | None = None
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """How the pipeline speaks to its caller while it works."""
+
+    stage: Callable[[str, str], None] = lambda name, text: None
+    progress: Callable[[float], None] = lambda fraction: None
+    warning: Callable[[str], None] = lambda text: None
+    cancelled: Callable[[], bool] = lambda: False
+
+
+@dataclass
+class PhotoResult:
+    """Captures, largest person first, and how long each stage took (seconds)."""
+
+    captures: list[Capture]
+    timings_s: dict[str, float] = field(default_factory=dict)
+
+
+class Pipeline:
+    """Keeps what is slow to load. One at a time; not for several threads."""
+
+    def __init__(self) -> None:
+        self._bodies: dict[str | None, BodyModel] = {}
+        self._detectors: dict[tuple[str | None, str | None], Detector] = {}
+
+    def fit_photo(
+        self, photo: str | os.PathLike[str], settings: PipelineSettings, reporter: Reporter | None = None
+    ) -> PhotoResult:
+        """Fit the people in a photo. Raises PipelineError, PipelineCancelled."""
+        reporter = reporter or Reporter()
+        _check(settings)
+        timings: dict[str, float] = {}
+        limit_threads(settings.threads)
+
+        @contextmanager
+        def stage(name: str, text: str, fraction: float) -> Iterator[None]:
+            _stop_if_cancelled(reporter)
+            reporter.stage(name, text)
+            reporter.progress(fraction)
+            start = time.perf_counter()
+            yield
+            timings[name] = time.perf_counter() - start
+            _stop_if_cancelled(reporter)
+
+        with _plain_errors():
+            with stage("read", "Reading the photo", 0.0):
+                from .media.photo import read_photo
+
+                frame = read_photo(photo)
+            with stage("load", "Loading the solver", 0.05):
+                body = self._body(settings.body)
+                detector = None if settings.points else self._detector(settings)
+                from .fitting import photo as _fitting  # noqa: F401  torch is slow to import: count it here
+            with stage("detect", "Looking for people", 0.4):
+                observations = _observations(frame, detector, settings, reporter)
+            with stage("fit", "Fitting the body", 0.6):
+                captures = []
+                for index, observation in enumerate(observations):
+                    _stop_if_cancelled(reporter)
+                    reporter.progress(0.6 + 0.4 * index / len(observations))
+                    captures.append(_fit(body, observation, frame, settings, index))
+        reporter.progress(1.0)
+        return PhotoResult(captures, timings)
+
+    def close(self) -> None:
+        """Let go of the detectors' native resources."""
+        for detector in self._detectors.values():
+            detector.close()
+        self._detectors.clear()
+
+    def _body(self, spec: str | None) -> BodyModel:
+        from .body.load import load_body
+
+        if spec not in self._bodies:
+            self._bodies[spec] = load_body(spec)
+        return self._bodies[spec]
+
+    def _detector(self, settings: PipelineSettings) -> Detector:
+        from .detection.detector import DetectionSettings, Detector
+        from .detection.models import find_models
+
+        key = (settings.models_dir, settings.cache_dir)
+        if key not in self._detectors:
+            # Made here they are not: that may fetch a file, which the user has to ask for.
+            paths = find_models(settings.models_dir, settings.cache_dir)
+            self._detectors[key] = Detector(paths, DetectionSettings())
+        return self._detectors[key]
+
+
+def save_captures(captures: list[Capture], out_dir: str | os.PathLike[str], stem: str) -> list[Path]:
+    """Write STEM.npz, STEM.2.npz, … Raises PipelineError; then no file of this photo is left."""
+    paths: list[Path] = []
+    try:
+        for index, capture in enumerate(captures):
+            path = Path(out_dir) / (f"{stem}.npz" if index == 0 else f"{stem}.{index + 1}.npz")
+            capture.save(path)
+            paths.append(path)
+    except CaptureError as error:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        raise PipelineError(str(error)) from error
+    return paths
+
+
+def limit_threads(threads: int) -> None:
+    """Let every library use at most this many threads. Best called before they are imported."""
+    import sys
+
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+    if "cv2" in sys.modules:
+        sys.modules["cv2"].setNumThreads(threads)
+
+
+def summary_line(capture: Capture) -> str:
+    """What a person at a terminal wants to know of a fit, in one line."""
+    width, height = capture.image_size
+    parts = [
+        f"{width}×{height} px",
+        f"{capture.joints[0, 0, 2]:.2f} m from the camera",
+        f"focal length {capture.focal_px:.0f} px ({capture.focal_source})",
+    ]
+    residuals = capture.diagnostics.get("residual_px")
+    if isinstance(residuals, dict):
+        parts.append("mean error " + ", ".join(f"{part} {value:.1f} px" for part, value in residuals.items()))
+    if capture.confidence.size:
+        parts.append(f"confidence {float(capture.confidence[0]):.2f}")
+    return "; ".join(parts)
+
+
+def _check(settings: PipelineSettings) -> None:
+    if settings.focal_px is not None and settings.focal_mm is not None:
+        raise PipelineError("Give the focal length in px or in mm, not both.")
+    for value in (settings.focal_px, settings.focal_mm):
+        if value is not None and not 0.0 < value < 1e6:
+            raise PipelineError(f"A focal length of {value:g} is impossible. Give one above 0.")
+    if settings.people < 0:
+        raise PipelineError("The number of people can't be negative. Give 1 or more, or all.")
+    if settings.threads < 1:
+        raise PipelineError("The number of threads must be 1 or more.")
+
+
+def _stop_if_cancelled(reporter: Reporter) -> None:
+    if reporter.cancelled():
+        raise PipelineCancelled
+
+
+def _observations(
+    frame: Frame, detector: Detector | None, settings: PipelineSettings, reporter: Reporter
+) -> list[Observation]:
+    if detector is None:
+        from .detection.points_json import read_points
+
+        assert settings.points is not None
+        found = read_points(settings.points, frame.size)
+        where = settings.points
+    else:
+        found = detector.detect(frame)
+        where = frame.source
+    if not found:
+        raise PipelineError(f"No person was found in {where}. Choose a photo that shows a person larger or clearer.")
+    wanted = settings.people or len(found)
+    if wanted > len(found):
+        reporter.warning(f"Only {len(found)} of {wanted} people were found in {where}")
+    return found[:wanted]
+
+
+def _fit(body: BodyModel, observation: Observation, frame: Frame, settings: PipelineSettings, index: int) -> Capture:
+    from .fitting.photo import fit_observation
+    from .fitting.settings import FitSettings
+
+    focal_px, focal_source = settings.focal_px, "given"
+    if settings.focal_mm is not None:
+        width, height = frame.size
+        focal_px = settings.focal_mm * (width**2 + height**2) ** 0.5 / FILM_DIAGONAL_MM
+    if focal_px is None and frame.focal_px is not None:
+        focal_px, focal_source = frame.focal_px, "exif"
+    capture = fit_observation(body, observation, FitSettings(), focal_px=focal_px, focal_source=focal_source)
+    return replace(
+        capture,
+        person_id=index,
+        source=frame.source,
+        source_exif_orientation=frame.exif_orientation,
+    )
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """The modules' own errors, and those of the machine, as one sentence for the user."""
+    try:
+        yield
+    except (PipelineError, PipelineCancelled):
+        raise
+    except MemoryError as error:
+        raise PipelineError(
+            "There is not enough memory for this photo. Close other programs, or make it smaller."
+        ) from error
+    except ModuleNotFoundError as error:
+        raise PipelineError(
+            f"The solver's Python lacks the package {error.name}. Install Pantomime there with pip, "
+            "or choose another Python in the preferences."
+        ) from error
+    except Exception as error:
+        if _is_for_users(error):
+            raise PipelineError(str(error)) from error
+        raise
+
+
+def _is_for_users(error: Exception) -> bool:
+    """Whether the error is one of this package's own, whose text is a sentence with a next step."""
+    package = __name__.rpartition(".")[0]
+    return type(error).__module__.startswith(package + ".")

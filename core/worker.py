@@ -1,0 +1,192 @@
+"""The process that solves. `core/launch.py` starts it; `python -m pantomime.core.worker` does as well.
+
+Standard input: requests, one JSON object a line. Standard output: events, one JSON object a line. Jobs run one
+after another in the main thread, and models stay loaded between them. Another thread reads the input, so a cancel is
+seen while a job runs. The end of the input means that the client is gone: the job is dropped and the process ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import BinaryIO
+
+from . import messages
+from .messages import Cancel, Cancelled, Failed, FitPhoto, Message, Progress, Quit, Ready, Result, Stage, Warn
+from .pipeline import (
+    Pipeline,
+    PipelineCancelled,
+    PipelineError,
+    PipelineSettings,
+    Reporter,
+    save_captures,
+    summary_line,
+)
+
+# How long a job may go on after its client is gone.
+ORPHAN_GRACE_S = 5.0
+
+
+class Channel:
+    """The way to the client: one line an event, from any thread."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self.broken = threading.Event()
+
+    def send(self, event: Message) -> None:
+        """Write an event at once. A client that no longer listens is noted, not raised."""
+        try:
+            with self._lock:
+                self._stream.write(event.to_line().encode("utf-8"))
+                self._stream.flush()
+        except (OSError, ValueError):
+            self.broken.set()
+
+
+class Inbox:
+    """Requests as they come; cancels are applied at once, jobs wait their turn."""
+
+    def __init__(self, stream: BinaryIO, channel: Channel) -> None:
+        self._stream = stream
+        self._channel = channel
+        self._jobs: queue.SimpleQueue[FitPhoto | None] = queue.SimpleQueue()
+        self._cancelled: set[str] = set()
+        self.gone = threading.Event()
+
+    def start(self) -> None:
+        """Begin to read."""
+        threading.Thread(target=self._read, name="inbox", daemon=True).start()
+
+    def next_job(self) -> FitPhoto | None:
+        """Wait for a job; None when the client is gone."""
+        return self._jobs.get()
+
+    def cancelled(self, job: str) -> bool:
+        """Whether the job is no longer wanted."""
+        return self.gone.is_set() or self._channel.broken.is_set() or job in self._cancelled
+
+    def forget(self, job: str) -> None:
+        """The job has ended: a later one may have the same id."""
+        self._cancelled.discard(job)
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while line := self._stream.readline(messages.MAX_LINE_BYTES + 1):
+                if len(line) > messages.MAX_LINE_BYTES:
+                    while line and not line.endswith(b"\n"):
+                        line = self._stream.readline(messages.MAX_LINE_BYTES)
+                    self._refuse(f"a line of more than {messages.MAX_LINE_BYTES} bytes", "")
+                elif line.strip() and not self._take(line):
+                    break
+        self.gone.set()
+        self._jobs.put(None)
+        # A job that is deep in native code does not see that nobody waits for it.
+        timer = threading.Timer(ORPHAN_GRACE_S, os._exit, (1,))
+        timer.daemon = True
+        timer.start()
+
+    def _take(self, line: bytes) -> bool:
+        """False: the client said that it is done."""
+        try:
+            request = messages.parse_request(line)
+        except messages.MessageError as error:
+            self._refuse(str(error), error.job)
+            return True
+        if isinstance(request, Quit):
+            return False
+        if isinstance(request, Cancel):
+            self._cancelled.add(request.job)
+        elif isinstance(request, FitPhoto):
+            self._cancelled.discard(request.job)
+            self._jobs.put(request)
+        return True
+
+    def _refuse(self, why: str, job: str) -> None:
+        self._channel.send(
+            Failed(job, f"The solver does not understand a request: {why}. Update Pantomime on both sides.")
+        )
+
+
+def run_job(request: FitPhoto, pipeline: Pipeline, channel: Channel, inbox: Inbox) -> None:
+    """Run one job and send its events, the last of them exactly one of result, cancelled, error."""
+    job = request.job
+    reporter = Reporter(
+        stage=lambda name, text: channel.send(Stage(job, name, text)),
+        progress=lambda fraction: channel.send(Progress(job, fraction)),
+        warning=lambda text: channel.send(Warn(job, text)),
+        cancelled=lambda: inbox.cancelled(job),
+    )
+    settings = PipelineSettings(
+        body=request.body,
+        points=request.points,
+        people=request.people,
+        focal_px=request.focal_px,
+        focal_mm=request.focal_mm,
+        device=request.device,
+        threads=request.threads,
+        cache_dir=request.cache_dir,
+        models_dir=request.models_dir,
+    )
+    try:
+        result = pipeline.fit_photo(request.photo, settings, reporter)
+        paths = save_captures(result.captures, request.out_dir, request.stem or Path(request.photo).stem)
+        if inbox.cancelled(job):
+            for path in paths:
+                path.unlink(missing_ok=True)
+            raise PipelineCancelled
+        channel.send(
+            Result(
+                job,
+                [str(path) for path in paths],
+                [summary_line(capture) for capture in result.captures],
+                result.timings_s,
+            )
+        )
+    except PipelineCancelled:
+        channel.send(Cancelled(job))
+    except PipelineError as error:
+        channel.send(Failed(job, str(error)))
+    except Exception as error:
+        detail = traceback.format_exc()
+        print(detail, file=sys.stderr)
+        channel.send(
+            Failed(
+                job,
+                f"The fit met an error in Pantomime itself ({type(error).__name__}: {str(error)[:200]}). "
+                "Try another photo, and report this one with the log.",
+                detail,
+            )
+        )
+
+
+def main() -> int:
+    """Serve until the input ends; the exit status."""
+    # Libraries print to fd 1, from native code too. So it is pointed at stderr, and events go through a copy.
+    events = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    requests = os.fdopen(os.dup(0), "rb")
+    channel = Channel(events)
+    inbox = Inbox(requests, channel)
+    inbox.start()
+    from .. import __version__
+
+    channel.send(Ready(__version__, os.getpid()))
+    pipeline = Pipeline()
+    while (request := inbox.next_job()) is not None:
+        run_job(request, pipeline, channel, inbox)
+        inbox.forget(request.job)
+    # Native libraries of detectors may hang or crash in their destructors; there is nothing left to save.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
