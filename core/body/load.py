@@ -1,0 +1,51 @@
+"""Find and read a body: the free one that ships, or a licensed SMPL-X file that the user names. numpy only."""
+
+from __future__ import annotations
+
+import zipfile
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from .free_file import body_from_arrays
+from .model import BodyModel
+from .points_file import PointsError, load_points
+
+DATA_FOLDER = Path(__file__).parent / "data"
+FREE_BODY_PATH = DATA_FOLDER / "free_body.npz"
+FREE_POINTS_PATH = DATA_FOLDER / "free_points.npz"
+
+
+class BodyError(Exception):
+    """A body that can't be found or read; the message says what to do next."""
+
+
+def load_body(spec: str | Path | None = None) -> BodyModel:
+    """The body that `spec` names.
+
+    None, "" or "free": the free body. A `.npz`/`.pkl` file, or a folder that holds one: a licensed SMPL-X model.
+    Raises BodyError.
+    """
+    if spec is None or str(spec) in ("", "free"):
+        return _free_body()
+    raise BodyError(f"{spec} can't be read yet.")
+
+
+@lru_cache(maxsize=1)
+def _free_body() -> BodyModel:
+    return read_free_body(FREE_BODY_PATH, FREE_POINTS_PATH)
+
+
+def read_free_body(path: Path, points_path: Path | None) -> BodyModel:
+    """Read a baked body, and its points where `points_path` is given. Raises BodyError."""
+    try:
+        points = load_points(points_path) if points_path is not None else {}
+        with np.load(path, allow_pickle=False) as data:
+            return body_from_arrays(data, points)
+    except PointsError as error:
+        raise BodyError(str(error)) from error
+    except FileNotFoundError as error:
+        raise BodyError(f"There is no file {path}. Install Pantomime again.") from error
+    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+        raise BodyError(f"{path} is not a body made by Pantomime, or is damaged. Install Pantomime again.") from error
