@@ -1,0 +1,279 @@
+"""Build an avatar from a capture: one collection with mesh, armature and camera. Capture and body in, objects out.
+
+The armature object holds, under its custom property `pantomime`, what made it: the capture's identity, the camera,
+the body, the point of the body's frame that is its origin. No registration is needed to read it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+
+from ..core.body.model import BodyModel
+from ..core.body.skeleton import JOINT_NAMES
+from ..core.capture import Capture
+from . import armature as armatures
+from . import axes, camera, clothing, correctives, materials, mesh, pose, rest, shapekeys
+from .rest import Floats
+
+PROPERTY = "pantomime"
+LAYOUT_VERSION = 1
+MAX_DRIVEN_FEATURES = 200
+
+
+class AvatarError(Exception):
+    """An avatar that can't be built; the message says what to do next."""
+
+
+@dataclass(frozen=True)
+class AvatarSettings:
+    """How to build an avatar."""
+
+    name: str = ""  # "": from the photo's file name
+    frame: int = 0  # which frame of the capture
+    camera: bpy.types.Object | None = None  # share this camera and its world; None: a new one, person on the floor
+    make_camera: bool = True  # False with camera None: the person is placed, no camera is made
+    background: bool = True  # the photo behind the camera's view
+    photo: str = ""  # "": the capture's source
+    set_render_size: bool = False  # True: the scene renders at the photo's size
+    activate_camera: bool = False  # True: it becomes the scene's camera, even if there is one
+    gravity_camera: tuple[float, float, float] | None = None  # None: from the capture, else a level camera
+    pose_correctives: str = "auto"  # "driven", "current" (one key, for the built pose), "none"; auto: by their number
+    look: materials.Look = field(default_factory=materials.Look)
+
+
+@dataclass
+class Avatar:
+    """What was built. Objects are Blender's and become invalid with undo: find them by name afterwards."""
+
+    collection: bpy.types.Collection
+    mesh: bpy.types.Object
+    armature: bpy.types.Object
+    camera: bpy.types.Object | None
+    warnings: list[str] = field(default_factory=list)
+
+
+def build_avatar(
+    capture: Capture, body: BodyModel, settings: AvatarSettings | None = None, scene: bpy.types.Scene | None = None
+) -> Avatar:
+    """Build the person of `capture` with `body` into `scene` (the window's if None). Raises AvatarError.
+
+    Nothing else in the scene is changed, but that a scene without a camera gets this one (see `AvatarSettings`).
+    """
+    settings = settings or AvatarSettings()
+    scene = scene or bpy.context.scene
+    _check(capture, body, settings)
+    frame = settings.frame
+    betas = _fit_length(capture.betas, body.num_betas)
+    expression = _fit_length(capture.expression[frame], body.num_expressions)
+    full_pose = capture.full_pose()[frame].astype(np.float64)
+    transl = capture.transl[frame].astype(np.float64)
+
+    shaped = rest.shaped_vertices(body, betas, expression)
+    joints = rest.rest_joints(body, betas, expression)
+    placement = _placement(capture, body, settings, shaped, joints, full_pose, transl)
+    ground = rest.ground_offset(joints, shaped)
+
+    name = settings.name or _name(capture)
+    collection = bpy.data.collections.new(name)
+    scene.collection.children.link(collection)
+    skeleton = rest.rest_skeleton(body, rest.to_object_space(joints, ground), rest.to_object_space(shaped, ground))
+    rig = armatures.new_armature(name, collection, scene, skeleton)
+    heads, frames = armatures.bone_frames(rig)
+
+    skin = _build_mesh(f"{name} body", body, ground, settings)
+    skin.parent = rig
+    collection.objects.link(skin)
+    modifier = skin.modifiers.new("Armature", "ARMATURE")
+    modifier.object = rig
+    modifier.use_deform_preserve_volume = False  # the format is made for linear blending
+
+    writer = shapekeys.KeyWriter(skin)
+    shapekeys.add_shape_and_expression(writer, body)
+    names = [shapekeys.shape_name(k) for k in range(body.num_betas)]
+    shapekeys.set_values(skin.data, names, betas)
+    shapekeys.set_values(skin.data, shapekeys.expression_key_names(body), expression)
+
+    pelvis_world = placement.rotation @ (joints[0] + transl) + placement.centre
+    rig.location = (pelvis_world[0], pelvis_world[1], 0.0)
+    rig.matrix_world = Matrix.Translation(rig.location)
+    posed = pose.bone_pose(
+        full_pose, pelvis_world - np.array(rig.location), frames, heads, world_from_camera=placement.rotation
+    )
+    pose.set_pose(rig, posed)
+    _add_correctives(writer, body, rig, frames, settings)
+
+    avatar = Avatar(collection, skin, rig, settings.camera)
+    _add_camera(avatar, capture, settings, scene, placement, name)
+    rig[PROPERTY] = _identity(capture, body, settings, ground)
+    return avatar
+
+
+def _check(capture: Capture, body: BodyModel, settings: AvatarSettings) -> None:
+    if capture.body_id != body.body_id:
+        raise AvatarError(
+            f"This capture was made with the body “{capture.body_id}”, not “{body.body_id}”. Choose that body, or fit again."
+        )
+    if not 0 <= settings.frame < capture.num_frames:
+        raise AvatarError(f"The capture has {capture.num_frames} frames; there is no frame {settings.frame}.")
+    if len(capture.betas) > body.num_betas or capture.expression.shape[1] > body.num_expressions:
+        raise AvatarError(
+            "The capture has more shape or expression values than the body. Choose the body it was made with."
+        )
+    values = (capture.betas, capture.expression, capture.full_pose(), capture.transl, [capture.focal_px])
+    if not all(np.isfinite(value).all() for value in values):
+        raise AvatarError("The capture holds values that are not numbers. Fit the photo again.")
+    if capture.focal_px <= 0 or min(capture.image_size) < 1:
+        raise AvatarError("The capture's camera has no focal length or size. Fit the photo again.")
+
+
+def _fit_length(values: Any, length: int) -> Floats:
+    padded = np.zeros(length)
+    padded[: len(values)] = values
+    return padded
+
+
+def _name(capture: Capture) -> str:
+    stem = Path(capture.source.replace("\\", "/")).stem or "Avatar"
+    return stem if capture.person_id == 0 else f"{stem} {capture.person_id + 1}"
+
+
+def _placement(
+    capture: Capture,
+    body: BodyModel,
+    settings: AvatarSettings,
+    shaped: Floats,
+    joints: Floats,
+    full_pose: Floats,
+    transl: Floats,
+) -> camera.Placement:
+    if settings.camera is not None:
+        return camera.placement_of(settings.camera)
+    gravity: Any = settings.gravity_camera or capture.diagnostics.get("gravity_camera")
+    rotation = axes.level_camera_rotation(None if gravity is None else np.array(gravity, np.float64))
+    vertices = pose.posed_vertices(body, shaped, joints, full_pose, transl)
+    return camera.place_on_floor(vertices, joints[0] + transl, rotation)
+
+
+def _build_mesh(name: str, body: BodyModel, ground: Floats, settings: AvatarSettings) -> bpy.types.Object:
+    data = mesh.new_mesh(name, body, rest.to_object_space(body.v_template, ground))
+    mesh.add_vector_attribute(data, mesh.EYE_ATTRIBUTE, mesh.eye_directions(body))
+    if settings.look.garment is not None:
+        mesh.add_scalar_attribute(data, materials.GARMENT_ATTRIBUTE, clothing.Regions(body).underwear())
+    materials.add_materials(data, body, settings.look, name)
+    obj = bpy.data.objects.new(name, data)
+    mesh.add_skin_weights(obj, body)
+    return obj
+
+
+def _add_correctives(
+    writer: shapekeys.KeyWriter, body: BodyModel, rig: bpy.types.Object, frames: Floats, settings: AvatarSettings
+) -> None:
+    kind, count = settings.pose_correctives, len(body.posedirs_features)
+    if kind == "auto":
+        kind = "driven" if count <= MAX_DRIVEN_FEATURES else "current"
+    if count == 0 or kind == "none":
+        return
+    if kind == "driven":
+        correctives.add_driven(writer, body, rig, frames)
+    else:
+        correctives.add_current(writer, body, pose.read_rotations(rig, frames))
+
+
+def _add_camera(
+    avatar: Avatar,
+    capture: Capture,
+    settings: AvatarSettings,
+    scene: bpy.types.Scene,
+    placement: camera.Placement,
+    name: str,
+) -> None:
+    if settings.set_render_size:
+        camera.set_render_size(scene, capture.image_size)
+    if avatar.camera is None and settings.make_camera:
+        aspect = camera.frame_aspect(scene)
+        avatar.camera = camera.new_camera(
+            f"{name} camera",
+            avatar.collection,
+            placement,
+            capture.focal_px,
+            capture.principal_px,
+            capture.image_size,
+            aspect,
+        )
+        if settings.background:
+            _add_photo(avatar, settings.photo or capture.source, capture.source_exif_orientation)
+    if avatar.camera is not None and (settings.activate_camera or scene.camera is None):
+        scene.camera = avatar.camera
+
+
+def _add_photo(avatar: Avatar, path: str, exif_orientation: int) -> None:
+    if not path:
+        return
+    image = camera.load_photo(path, exif_orientation) if Path(path).is_file() else None
+    if image is None:
+        avatar.warnings.append(
+            f"The photo {path} can't be shown behind the avatar. Choose it again in the camera's settings."
+        )
+    else:
+        camera.add_background(avatar.camera, image)
+
+
+def _identity(capture: Capture, body: BodyModel, settings: AvatarSettings, ground: Floats) -> dict[str, Any]:
+    return {
+        "layout_version": LAYOUT_VERSION,
+        "source": capture.source,
+        "person_id": int(capture.person_id),
+        "frame": int(settings.frame),
+        "body_id": body.body_id,
+        "gender": capture.gender,
+        "surface_model_type": capture.surface_model_type,
+        "ground_m": [float(value) for value in ground],
+        "focal_px": float(capture.focal_px),
+        "focal_source": capture.focal_source,
+        "principal_px": [float(value) for value in capture.principal_px],
+        "image_size": [int(value) for value in capture.image_size],
+        "num_betas": int(body.num_betas),
+    }
+
+
+def find_mesh(rig: bpy.types.Object) -> bpy.types.Object | None:
+    """The mesh object of an avatar's armature."""
+    for child in rig.children:
+        if child.type == "MESH" and any(m.type == "ARMATURE" and m.object == rig for m in child.modifiers):
+            return child
+    return None
+
+
+def fit_rest_to_shape(rig: bpy.types.Object, body: BodyModel, scene: bpy.types.Scene | None = None) -> None:
+    """Move the bones to where the joints of the current shape keys are; the pose stays. Raises AvatarError.
+
+    To be called after `Shape…` values were changed by hand: the mesh follows them at once, bones can't.
+    """
+    skin = find_mesh(rig)
+    if PROPERTY not in rig or skin is None:
+        raise AvatarError(f"{rig.name} is not an avatar. Select an avatar's armature.")
+    if rig[PROPERTY]["body_id"] != body.body_id:
+        raise AvatarError(f"{rig.name} was made with the body “{rig[PROPERTY]['body_id']}”. Choose that body.")
+    scene = scene or bpy.context.scene
+    betas = shapekeys.get_values(skin.data, [shapekeys.shape_name(k) for k in range(body.num_betas)])
+    expression = shapekeys.get_values(skin.data, shapekeys.expression_key_names(body))
+    ground = np.array(rig[PROPERTY]["ground_m"], np.float64)
+    shaped = rest.to_object_space(rest.shaped_vertices(body, betas, expression), ground)
+    joints = rest.to_object_space(rest.rest_joints(body, betas, expression), ground)
+    _, before = armatures.bone_frames(rig)
+    turns = pose.read_rotations(rig, before)
+    armatures.move_rest(rig, scene, rest.rest_skeleton(body, joints, shaped))
+    _, after = armatures.bone_frames(rig)
+    own = np.swapaxes(after, 1, 2) @ axes.BODY_TO_BLENDER
+    quaternions = axes.quaternions_from_matrices(own @ turns @ np.swapaxes(own, 1, 2))
+    locations = np.array([rig.pose.bones[bone].location for bone in JOINT_NAMES], np.float64)
+    locations = np.einsum("jba,jbc,jc->ja", after, before, locations)
+    pose.set_pose(rig, pose.BonePose(locations, quaternions))
+    if any(block.name.startswith("Pose ") for block in skin.data.shape_keys.key_blocks):
+        correctives.drive(skin.data, body, rig, after)

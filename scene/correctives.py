@@ -1,0 +1,104 @@
+"""Pose correctives: shape keys that follow the bones.
+
+SMPL's pose blend shapes (Loper et al., SMPL, SIGGRAPH Asia 2015, eq. 9) are linear in the entries of R − I of each
+joint's rotation. Each entry is a shape key whose value a driver computes from the bone's rotation. The drivers use
+only transform channels and arithmetic, Blender's "simple expressions", which work where Python scripts of a file
+are not trusted, and which follow constraints, IK and any rotation mode.
+"""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.body.model import BodyModel
+from ..core.body.skeleton import JOINT_NAMES
+from . import axes
+from .rest import Floats
+from .shapekeys import KeyWriter
+
+LIMITS = (-2.5, 2.5)  # entries of R − I lie in −2…1
+CURRENT = "PoseCurrent"
+
+
+def feature_name(feature: int) -> str:
+    """The key of entry `feature` of the 486: joint and matrix element, as `Pose left_elbow 01`."""
+    joint, row, column = _entry(feature)
+    return f"Pose {JOINT_NAMES[joint]} {row}{column}"
+
+
+def _entry(feature: int) -> tuple[int, int, int]:
+    return 1 + feature // 9, feature % 9 // 3, feature % 3
+
+
+def add_driven(writer: KeyWriter, body: BodyModel, armature: bpy.types.Object, frames: Floats) -> None:
+    """A driven key for each feature that the body has."""
+    for k, feature in enumerate(body.posedirs_features.tolist()):
+        writer.add(feature_name(feature), body.posedirs[:, :, k], LIMITS)
+    drive(writer.obj.data, body, armature, frames)
+
+
+def drive(mesh: bpy.types.Mesh, body: BodyModel, armature: bpy.types.Object, frames: Floats) -> None:
+    """(Re)write the drivers: they depend on how the bones are rolled at rest."""
+    keys = mesh.shape_keys
+    for feature in body.posedirs_features.tolist():
+        joint, row, column = _entry(feature)
+        path = f'key_blocks["{feature_name(feature)}"].value'
+        keys.driver_remove(path)
+        curve = keys.driver_add(path)
+        while curve.modifiers:  # a generator that 4.x adds, harmless but not wanted
+            curve.modifiers.remove(curve.modifiers[0])
+        driver = curve.driver
+        driver.type = "SCRIPTED"
+        for channel in "wxyz":
+            variable = driver.variables.new()
+            variable.name = channel
+            variable.type = "TRANSFORMS"
+            target = variable.targets[0]
+            target.id = armature
+            target.bone_target = JOINT_NAMES[joint]
+            target.transform_type = f"ROT_{channel.upper()}"
+            target.transform_space = "LOCAL_SPACE"
+            target.rotation_mode = "QUATERNION"
+        driver.expression = expression(row, column, axes.BODY_TO_BLENDER.T @ frames[joint])
+
+
+def expression(row: int, column: int, body_from_bone: Floats) -> str:
+    """Entry (row, column) of R − I from the bone's quaternion w, x, y, z.
+
+    A change of axes turns a quaternion's vector part only, so R's vector part is `body_from_bone` @ (x, y, z).
+    """
+
+    def component(axis: int) -> str:
+        terms = [f"{c:+.5f}*{v}" for c, v in zip(body_from_bone[axis].tolist(), "xyz", strict=True) if abs(c) > 5e-6]
+        return "(" + "".join(terms).lstrip("+") + ")"
+
+    if row == column:
+        a, b = (component(axis) for axis in range(3) if axis != row)
+        return f"-2*({a}*{a}+{b}*{b})"
+    third = 3 - row - column
+    sign = "-" if (row, column) in ((0, 1), (1, 2), (2, 0)) else "+"
+    return f"2*({component(row)}*{component(column)}{sign}w*{component(third)})"
+
+
+def add_current(writer: KeyWriter, body: BodyModel, rotations: NDArray[np.floating]) -> None:
+    """One key that holds the correction of one pose: `rotations` (55, 3, 3), body axes, as `pose.read_rotations`."""
+    writer.add(CURRENT, correction(body, rotations), (0.0, 1.0)).value = 1.0
+
+
+def update_current(obj: bpy.types.Object, body: BodyModel, rotations: NDArray[np.floating]) -> None:
+    """Make `PoseCurrent` fit another pose."""
+    mesh = obj.data
+    blocks = mesh.shape_keys.key_blocks
+    basis = np.empty(len(mesh.vertices) * 3, np.float32)
+    blocks[0].points.foreach_get("co", basis)
+    moved = basis + axes.body_to_blender(correction(body, rotations)).astype(np.float32).ravel()
+    blocks[CURRENT].points.foreach_set("co", moved)
+    mesh.update_tag()
+
+
+def correction(body: BodyModel, rotations: NDArray[np.floating]) -> NDArray[np.float32]:
+    """The offsets (V, 3), body axes, that the pose adds to the body at rest."""
+    features = (np.asarray(rotations)[1:] - np.eye(3)).reshape(-1)[body.posedirs_features]
+    return (body.posedirs @ features.astype(np.float32)).astype(np.float32)

@@ -1,0 +1,188 @@
+"""An avatar's materials: skin, lips, nails, eyes, teeth, tongue, inside of the mouth, lashes. Plain Principled nodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+import numpy as np
+
+from ..core.body.model import BodyModel
+from ..core.body.skeleton import LEFT_EYE, RIGHT_EYE
+from .mesh import EYE_ATTRIBUTE
+
+Colour = tuple[float, float, float]
+GARMENT_ATTRIBUTE = "garment"
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colours of an avatar, linear RGB 0…1."""
+
+    skin: Colour = (0.52, 0.275, 0.18)
+    lips: Colour = (0.42, 0.13, 0.105)
+    iris: Colour = (0.075, 0.135, 0.17)
+    garment: Colour | None = (0.035, 0.045, 0.06)  # plain underwear where the body has a region for it; None: bare
+
+
+def add_materials(mesh: bpy.types.Mesh, body: BodyModel, look: Look, prefix: str) -> None:
+    """One slot for each of the body's materials, in its order; a body without any gets skin and eyes."""
+    makers = {
+        "skin": lambda m: skin_nodes(m, look.skin, look.garment),
+        "lips": lambda m: wet_nodes(m, look.lips, 0.32, subsurface=0.12),
+        "nails": lambda m: wet_nodes(m, _mix(look.skin, (0.75, 0.45, 0.38), 0.5), 0.22, subsurface=0.1),
+        "mouth": lambda m: wet_nodes(m, (0.22, 0.045, 0.04), 0.35, subsurface=0.1),
+        "tongue": lambda m: wet_nodes(m, (0.42, 0.12, 0.11), 0.3, subsurface=0.2),
+        "teeth": lambda m: wet_nodes(m, (0.72, 0.67, 0.56), 0.15, subsurface=0.15),
+        "lashes": lambda m: plain_nodes(m, (0.012, 0.009, 0.008), 0.6),
+        "sclera": lambda m: eye_nodes(m, look.iris),
+        "eye": lambda m: eye_nodes(m, look.iris),
+        "eyes": lambda m: eye_nodes(m, look.iris),
+        "iris": lambda m: eye_nodes(m, look.iris),
+        "pupil": lambda m: eye_nodes(m, look.iris),
+    }
+    names = body.material_names or ("skin", "eyes")
+    for name in names:
+        material = bpy.data.materials.new(f"{prefix} {name}")
+        makers.get(name, makers["skin"])(material)
+        mesh.materials.append(material)
+    if not body.material_names:
+        eyes = (body.weights[:, [LEFT_EYE, RIGHT_EYE]].max(axis=1) > 0.5)[
+            np.where(body.quads < 0, body.quads[:, :1], body.quads)
+        ]
+        mesh.polygons.foreach_set("material_index", eyes.all(axis=1).astype(np.int32))
+
+
+def _mix(a: Colour, b: Colour, t: float) -> Colour:
+    r, g, bl = ((1.0 - t) * x + t * y for x, y in zip(a, b, strict=True))
+    return r, g, bl
+
+
+class _Nodes:
+    """A thin writer of shader nodes: makes a node, sets inputs, links."""
+
+    def __init__(self, material: bpy.types.Material) -> None:
+        if material.node_tree is None:  # before 5.0 a new material has no nodes
+            material.use_nodes = True
+        self.tree: Any = material.node_tree
+        self.tree.nodes.clear()
+        self._x = 0.0
+
+    def node(self, kind: str, inputs: dict[str | int, Any] | None = None, **settings: Any) -> Any:
+        node = self.tree.nodes.new(kind)
+        node.location = (self._x, 0.0)
+        self._x += 180.0
+        for name, value in settings.items():
+            setattr(node, name, value)
+        for name, value in (inputs or {}).items():
+            if isinstance(value, bpy.types.NodeSocket):
+                self.tree.links.new(value, node.inputs[name])
+            else:
+                node.inputs[name].default_value = (*value, 1.0) if _is_colour(node.inputs[name], value) else value
+        return node
+
+    def math(self, operation: str, *values: Any, clamp: bool = False) -> Any:
+        return self.node("ShaderNodeMath", dict(enumerate(values)), operation=operation, use_clamp=clamp).outputs[0]
+
+    def smooth_step(self, value: Any, low: float, high: float) -> Any:
+        inputs = {"Value": value, "From Min": low, "From Max": high, "To Min": 0.0, "To Max": 1.0}
+        return self.node("ShaderNodeMapRange", inputs, interpolation_type="SMOOTHSTEP").outputs["Result"]
+
+    def mix(self, factor: Any, a: Any, b: Any) -> Any:
+        node = self.tree.nodes.new("ShaderNodeMix")
+        node.data_type = "RGBA"
+        node.location = (self._x, 0.0)
+        self._x += 180.0
+        # Sockets of this node share names between its data types: these are the colour ones.
+        for socket, value in ((node.inputs[0], factor), (node.inputs[6], a), (node.inputs[7], b)):
+            if isinstance(value, bpy.types.NodeSocket):
+                self.tree.links.new(value, socket)
+            else:
+                socket.default_value = (*value, 1.0) if isinstance(value, tuple) and len(value) == 3 else value
+        return node.outputs[2]
+
+    def finish(self, inputs: dict[str | int, Any]) -> Any:
+        shader = self.node("ShaderNodeBsdfPrincipled", inputs)
+        self.node("ShaderNodeOutputMaterial", {"Surface": shader.outputs["BSDF"]})
+        return shader
+
+
+def _is_colour(socket: Any, value: Any) -> bool:
+    return socket.type == "RGBA" and isinstance(value, tuple) and len(value) == 3
+
+
+def plain_nodes(material: bpy.types.Material, colour: Colour, roughness: float) -> None:
+    """A matt surface."""
+    nodes = _Nodes(material)
+    nodes.finish({"Base Color": colour, "Roughness": roughness})
+    material.diffuse_color = (*colour, 1.0)
+
+
+def wet_nodes(material: bpy.types.Material, colour: Colour, roughness: float, subsurface: float) -> None:
+    """A moist or polished surface with some light below it: lips, nails, teeth, tongue."""
+    nodes = _Nodes(material)
+    inputs = {"Base Color": colour, "Roughness": roughness, **_subsurface(subsurface, 0.003)}
+    nodes.finish(inputs)
+    material.diffuse_color = (*colour, 1.0)
+
+
+def _subsurface(weight: float, scale_m: float) -> dict[str | int, Any]:
+    return {"Subsurface Weight": weight, "Subsurface Scale": scale_m, "Subsurface Radius": (1.0, 0.35, 0.2)}
+
+
+def skin_nodes(material: bpy.types.Material, colour: Colour, garment: Colour | None) -> None:
+    """Skin: blotches of blood, pores as bump, mild subsurface; underwear where the mesh says so."""
+    nodes = _Nodes(material)
+    where = nodes.node("ShaderNodeTexCoord").outputs["Generated"]
+    blood = nodes.node("ShaderNodeTexNoise", {"Vector": where, "Scale": 14.0, "Detail": 3.0}).outputs[0]
+    redder = _mix(colour, (colour[0] * 0.95, colour[1] * 0.62, colour[2] * 0.55), 0.55)
+    surface = nodes.mix(nodes.smooth_step(blood, 0.35, 0.8), colour, redder)
+    roughness: Any = 0.5
+    if garment is not None:
+        field = nodes.node("ShaderNodeAttribute", attribute_name=GARMENT_ATTRIBUTE).outputs["Fac"]
+        inside = nodes.smooth_step(field, -0.0005, 0.0005)
+        surface = nodes.mix(inside, surface, garment)
+        roughness = nodes.math("MULTIPLY_ADD", inside, 0.35, 0.5)
+    pores = nodes.node("ShaderNodeTexNoise", {"Vector": where, "Scale": 420.0, "Detail": 2.0}).outputs[0]
+    bump = nodes.node("ShaderNodeBump", {"Strength": 0.06, "Distance": 0.001, "Height": pores}).outputs[0]
+    inputs = {"Base Color": surface, "Roughness": roughness, "Specular IOR Level": 0.4, "Normal": bump}
+    nodes.finish({**inputs, **_subsurface(0.12, 0.006)})
+    material.diffuse_color = (*colour, 1.0)
+
+
+# Radii on the eyeball's front, in its radii: an adult's iris is 11.8 mm wide on an eyeball of 24 mm
+# (Bron, Tripathi & Tripathi, Wolff's Anatomy of the Eye and Orbit, 8th ed., ch. 6); a pupil 3.5 mm.
+IRIS = 0.49
+PUPIL = 0.16
+
+
+def eye_nodes(material: bpy.types.Material, iris: Colour) -> None:
+    """A whole eye on one shell: sclera, limbus, iris with fibres, pupil; a clear coat for the cornea."""
+    nodes = _Nodes(material)
+    direction = nodes.node("ShaderNodeAttribute", attribute_name=EYE_ATTRIBUTE).outputs["Vector"]
+    axis = nodes.node("ShaderNodeSeparateXYZ", {"Vector": direction})
+    x, y, z = axis.outputs[0], axis.outputs[1], axis.outputs[2]
+    off = nodes.math("SQRT", nodes.math("ADD", nodes.math("MULTIPLY", x, x), nodes.math("MULTIPLY", z, z)))
+    # The eye looks towards −Y: the back of the ball is pushed out of the iris's reach.
+    radius = nodes.math("ADD", off, nodes.math("GREATER_THAN", y, 0.0))
+    angle = nodes.math("ARCTAN2", z, x)
+    around = nodes.node("ShaderNodeCombineXYZ", {0: nodes.math("COSINE", angle), 1: nodes.math("SINE", angle), 2: off})
+    fibres = nodes.node("ShaderNodeTexNoise", {"Vector": around.outputs[0], "Scale": 9.0, "Detail": 4.0}).outputs[0]
+    dark = _mix(iris, (0.0, 0.0, 0.0), 0.55)
+    light = _mix(iris, (0.7, 0.65, 0.5), 0.25)
+    colour = nodes.mix(nodes.smooth_step(fibres, 0.35, 0.65), dark, light)
+    colour = nodes.mix(nodes.smooth_step(radius, 0.78 * IRIS, IRIS), colour, _mix(iris, (0.0, 0.0, 0.0), 0.8))
+    colour = nodes.mix(nodes.smooth_step(radius, 0.94 * PUPIL, 1.06 * PUPIL), (0.003, 0.003, 0.003), colour)
+    veins = nodes.mix(nodes.smooth_step(radius, 0.6, 1.1), (0.78, 0.76, 0.73), (0.66, 0.5, 0.46))
+    colour = nodes.mix(nodes.smooth_step(radius, 0.97 * IRIS, 1.04 * IRIS), colour, veins)
+    nodes.finish(
+        {
+            "Base Color": colour,
+            "Roughness": 0.35,
+            "Coat Weight": 1.0,
+            "Coat Roughness": 0.02,
+            "Coat IOR": 1.376,
+        }
+    )
+    material.diffuse_color = (0.75, 0.74, 0.72, 1.0)

@@ -1,0 +1,76 @@
+"""Shape keys: shape, expression and pose correctives, each an ordinary value between its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.body.model import BodyModel
+from . import axes
+
+BASIS = "Basis"
+SHAPE_LIMIT = 5.0
+
+
+def shape_name(index: int) -> str:
+    """The key of beta `index`."""
+    return f"Shape{index:03d}"
+
+
+def expression_key_names(body: BodyModel) -> tuple[str, ...]:
+    """ARKit's names where the body has them, else `Exp000…`."""
+    if body.bounded_expression:
+        return body.expression_names
+    return tuple(f"Exp{k:03d}" for k in range(body.num_expressions))
+
+
+class KeyWriter:
+    """Adds keys to a mesh object as offsets from its basis."""
+
+    def __init__(self, obj: bpy.types.Object) -> None:
+        self.obj = obj
+        mesh = obj.data
+        self._basis = np.empty(len(mesh.vertices) * 3, np.float32)
+        mesh.vertices.foreach_get("co", self._basis)
+        if mesh.shape_keys is None:
+            obj.shape_key_add(name=BASIS, from_mix=False)
+
+    def add(self, name: str, offsets: NDArray[np.floating], limits: tuple[float, float]) -> bpy.types.ShapeKey:
+        """A key whose value 1 adds `offsets` (V, 3), body axes, metres."""
+        key = self.obj.shape_key_add(name=name, from_mix=False)
+        key.slider_min, key.slider_max = limits
+        key.value = 0.0
+        moved = self._basis + axes.body_to_blender(offsets).astype(np.float32).ravel()
+        key.points.foreach_set("co", moved)
+        return key
+
+
+def add_shape_and_expression(writer: KeyWriter, body: BodyModel) -> None:
+    """`Shape000…` in −5…5; expressions in 0…1 (ARKit) or −5…5."""
+    for k in range(body.num_betas):
+        writer.add(shape_name(k), body.shapedirs[:, :, k], (-SHAPE_LIMIT, SHAPE_LIMIT))
+    limits = (0.0, 1.0) if body.bounded_expression else (-SHAPE_LIMIT, SHAPE_LIMIT)
+    for k, name in enumerate(expression_key_names(body)):
+        writer.add(name, body.exprdirs[:, :, k], limits)
+
+
+def set_values(mesh: bpy.types.Mesh, names: Sequence[str], values: NDArray[np.floating]) -> None:
+    """Set keys by name; a value beyond a key's limits widens them, else Blender would clamp it."""
+    blocks: Any = mesh.shape_keys.key_blocks
+    for name, value in zip(names, np.asarray(values, np.float64).tolist(), strict=False):
+        key = blocks[name]
+        if value < key.slider_min:
+            key.slider_min = value
+        if value > key.slider_max:
+            key.slider_max = value
+        key.value = value
+
+
+def get_values(mesh: bpy.types.Mesh, names: Sequence[str]) -> NDArray[np.float32]:
+    """The values of keys by name, (N,)."""
+    blocks: Any = mesh.shape_keys.key_blocks
+    return np.array([blocks[name].value for name in names], np.float32)
