@@ -126,31 +126,46 @@ class PointTable:
         carried = (turn @ local[..., None])[..., 0] + chain.joints[:, self.bones]
         return carried, (carried * self.bone_weights[..., None]).sum(2)
 
-    def differentiate(self, chain: Chain) -> MovingPoints:
+    def differentiate(self, chain: Chain, unknowns: Unknowns) -> MovingPoints:
         """Positions with what their Jacobian needs."""
         carried, positions = self._corners(chain)
         levers = torch.einsum("pka,npki->npai", self.below, carried)
         levers = levers - self.below_sum[..., None] * chain.joints[:, None, self.joints]
-        return MovingPoints(self, chain, positions, levers)
+        shaped = unknowns.num_betas + unknowns.num_expressions > 0
+        shape_rows = self._shape_rows(chain, unknowns) if shaped else None
+        return MovingPoints(self.joints, chain.globals[:, self.joints], positions, levers, shape_rows)
+
+    def _shape_rows(self, chain: Chain, unknowns: Unknowns) -> Tensor:
+        """∂p/∂(betas, expression), (N, P, 3, S), of the coefficients that are solved for."""
+        skeleton = self.skeleton
+        columns = list(range(unknowns.num_betas))
+        columns += [skeleton.num_betas + i for i in range(unknowns.num_expressions)]
+        n = chain.joints.shape[0]
+        offset_dirs = skeleton.offset_dirs[..., columns]
+        size = len(columns)
+        moved = chain.globals[:, skeleton.parents] @ offset_dirs
+        moved[:, 0] = offset_dirs[0]
+        joints = (skeleton.ancestors @ moved.reshape(n, NUM_JOINTS, -1)).reshape(n, NUM_JOINTS, 3, size)
+        fixed = joints - chain.globals @ skeleton.dirs[..., columns]
+        blend = (self.weights @ chain.globals.reshape(n, NUM_JOINTS, 9)).reshape(n, -1, 3, 3)
+        fixed_part = (self.weights @ fixed.reshape(n, NUM_JOINTS, -1)).reshape(n, -1, 3, size)
+        return blend @ self.dirs[..., columns] + fixed_part
 
 
 @dataclass(frozen=True)
 class MovingPoints:
     """Points of N bodies at one state, able to give rows of a Jacobian."""
 
-    table: PointTable
-    chain: Chain
+    joints: Tensor  # (A,) joints solved for
+    turn: Tensor  # (N, A, 3, 3) their global rotations
     positions: Tensor  # (N, P, 3)
     levers: Tensor  # (N, P, A, 3)
+    shape_rows: Tensor | None  # (N, P, 3, S) ∂p/∂(betas, expression)
 
     def take(self, index: Tensor) -> MovingPoints:
         """Some of the points, in the order of `index`."""
-        t = self.table
-        table = PointTable(
-            t.skeleton, t.template[index], t.dirs[index], t.weights[index], t.bones[index], t.bone_weights[index],
-            t.below[index], t.below_sum[index], t.joints,
-        )  # fmt: skip
-        return MovingPoints(table, self.chain, self.positions[:, index], self.levers[:, index])
+        shape_rows = None if self.shape_rows is None else self.shape_rows[:, index]
+        return MovingPoints(self.joints, self.turn, self.positions[:, index], self.levers[:, index], shape_rows)
 
     def rows(self, covectors: Tensor, unknowns: Unknowns) -> Tensor:
         """Jacobian of Σ_i covectors_i · p_i for each row. (N, P, R, 3) → (N, P, R, unknowns.size).
@@ -164,27 +179,10 @@ class MovingPoints:
         crossed = torch.cross(
             self.levers[:, :, None].expand(n, p, r, active, 3), covectors[:, :, :, None].expand(n, p, r, active, 3), -1
         )
-        turn = self.chain.globals[:, self.table.joints]
-        turned = crossed.permute(0, 3, 1, 2, 4).reshape(n, active, p * r, 3) @ turn
+        turned = crossed.permute(0, 3, 1, 2, 4).reshape(n, active, p * r, 3) @ self.turn
         out[..., : 3 * active] = turned.reshape(n, active, p, r, 3).permute(0, 2, 3, 1, 4).reshape(n, p, r, -1)
         if unknowns.transl:
             out[..., unknowns.transl_at : unknowns.transl_at + 3] = covectors
-        if unknowns.num_betas or unknowns.num_expressions:
-            out[..., unknowns.betas_at :] = covectors @ self._shape_rows(unknowns)
+        if self.shape_rows is not None:
+            out[..., unknowns.betas_at :] = covectors @ self.shape_rows
         return out
-
-    def _shape_rows(self, unknowns: Unknowns) -> Tensor:
-        """∂p/∂(betas, expression), (N, P, 3, S), of the coefficients that are solved for."""
-        skeleton, table, chain = self.table.skeleton, self.table, self.chain
-        columns = list(range(unknowns.num_betas))
-        columns += [skeleton.num_betas + i for i in range(unknowns.num_expressions)]
-        n = chain.joints.shape[0]
-        offset_dirs = skeleton.offset_dirs[..., columns]
-        size = len(columns)
-        moved = chain.globals[:, skeleton.parents] @ offset_dirs
-        moved[:, 0] = offset_dirs[0]
-        joints = (skeleton.ancestors @ moved.reshape(n, NUM_JOINTS, -1)).reshape(n, NUM_JOINTS, 3, size)
-        fixed = joints - chain.globals @ skeleton.dirs[..., columns]
-        blend = (table.weights @ chain.globals.reshape(n, NUM_JOINTS, 9)).reshape(n, -1, 3, 3)
-        fixed_part = (table.weights @ fixed.reshape(n, NUM_JOINTS, -1)).reshape(n, -1, 3, size)
-        return blend @ table.dirs[..., columns] + fixed_part

@@ -14,9 +14,10 @@ from ..body.model import BodyModel
 from ..body.skeleton import BODY, JAW, JOINT_NAMES, LEFT_EYE, LEFT_HAND, NUM_JOINTS, RIGHT_EYE, RIGHT_HAND
 from ..capture import Capture
 from ..detection.observation import Observation
+from ..priors.pose import load_gaussian_prior
 from ..rotation import exp_so3, log_so3
 from .evidence import Evidence, gather
-from .kinematics import PointTable, Skeleton, pose_chain
+from .kinematics import Chain, PointTable, Skeleton, pose_chain
 from .problem import CameraGuess, RotationPrior, StageProblem
 from .settings import FitSettings, Stage
 from .solver import Solution, SolverSettings, Stop, solve
@@ -211,12 +212,9 @@ class Fitter:
         )
 
     def _residuals(
-        self, evidence: Evidence, chain: object, state: BodyState, guess: CameraGuess
+        self, evidence: Evidence, chain: Chain, state: BodyState, guess: CameraGuess
     ) -> tuple[dict[str, float], float]:
         """Mean distance in px by point set, and the share of trusted points within three σ."""
-        from .kinematics import Chain
-
-        assert isinstance(chain, Chain)
         table = PointTable.of(self.skeleton, evidence.carriers, (0,))
         points = table.positions(chain)[0].double().cpu().numpy()
         focal = float(torch.exp(state.log_focal[0]))
@@ -234,7 +232,7 @@ def default_priors(
     body: BodyModel, settings: FitSettings, dtype: torch.dtype, device: str | torch.device
 ) -> tuple[tuple[RotationPrior, float], ...]:
     """The priors that a fit uses unless told otherwise."""
-    return ()
+    return ((load_gaussian_prior("gaussian", dtype, device), settings.pose_prior),)
 
 
 def relaxed_pose() -> Tensor:

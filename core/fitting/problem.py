@@ -203,7 +203,7 @@ class StageProblem:
         cost = state.transl.new_zeros(n)
         if len(self.observed) == 0:
             return cost, rows
-        moving = self.points.differentiate(chain)
+        moving = self.points.differentiate(chain, self.unknowns)
         residual, by_point, by_focal = reprojection(
             moving.positions, state.log_focal, self.principal, self.observed, self.inverse_sigma
         )

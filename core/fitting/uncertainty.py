@@ -31,7 +31,7 @@ def joint_uncertainty(
         skeleton.dirs[..., skeleton.num_betas :].cpu().numpy(),
         np.eye(NUM_JOINTS, dtype=np.float32),
     )
-    moving = PointTable.of(skeleton, points, unknowns.joints).differentiate(chain)
+    moving = PointTable.of(skeleton, points, unknowns.joints).differentiate(chain, unknowns)
     axes = torch.eye(3, dtype=like.dtype, device=like.device).expand(1, NUM_JOINTS, 3, 3)
     rows = moving.rows(axes, unknowns)[0]
     rows = (rows - rows[:1]).reshape(-1, size).double()

@@ -77,7 +77,7 @@ def test_point_rows_match_finite_differences(
     skeleton, points, state = scene
     table = PointTable.of(skeleton, points, unknowns.joints)
     axes = torch.eye(3, dtype=torch.float64).expand(NUM_BODIES, NUM_POINTS, 3, 3)
-    analytic = table.differentiate(pose_chain(skeleton, state)).rows(axes, unknowns)
+    analytic = table.differentiate(pose_chain(skeleton, state), unknowns).rows(axes, unknowns)
     expected = numeric(
         lambda d: table.positions(pose_chain(skeleton, retract(state, d, unknowns, False))), unknowns.size
     )
@@ -86,7 +86,7 @@ def test_point_rows_match_finite_differences(
 
 def test_taken_points_have_the_rows_of_the_whole(scene: tuple[Skeleton, VirtualPoints, BodyState]) -> None:
     skeleton, points, state = scene
-    moving = PointTable.of(skeleton, points, ALL.joints).differentiate(pose_chain(skeleton, state))
+    moving = PointTable.of(skeleton, points, ALL.joints).differentiate(pose_chain(skeleton, state), ALL)
     axes = torch.eye(3, dtype=torch.float64).expand(NUM_BODIES, NUM_POINTS, 3, 3)
     index = torch.tensor([7, 2, 2])
     torch.testing.assert_close(moving.take(index).rows(axes[:, :3], ALL), moving.rows(axes, ALL)[:, index])
