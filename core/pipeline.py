@@ -5,7 +5,9 @@ Nothing heavy is imported until the first photo; models and bodies stay loaded f
 
 from __future__ import annotations
 
+import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from .body.model import BodyModel
     from .detection.detector import Detector
     from .detection.observation import Observation
+    from .fitting.photo import Fitter, PhotoCamera
     from .media.frame import Frame
 
 # The diagonal of a 36 × 24 mm frame: focal lengths "equivalent on 35 mm film" keep the diagonal angle of view
@@ -73,6 +76,7 @@ class Pipeline:
     def __init__(self) -> None:
         self._bodies: dict[str | None, BodyModel] = {}
         self._detectors: dict[tuple[str | None, str | None], Detector] = {}
+        self._fitters: dict[tuple[str, str], Fitter] = {}
 
     def fit_photo(
         self, photo: str | os.PathLike[str], settings: PipelineSettings, reporter: Reporter | None = None
@@ -101,15 +105,19 @@ class Pipeline:
             with stage("load", "Loading the solver", 0.05):
                 body = self._body(settings.body)
                 detector = None if settings.points else self._detector(settings)
-                from .fitting import photo as _fitting  # noqa: F401  torch is slow to import: count it here
+                fitter = self._fitter(body, settings.device)
             with stage("detect", "Looking for people", 0.4):
                 observations = _observations(frame, detector, settings, reporter)
             with stage("fit", "Fitting the body", 0.6):
                 captures = []
+                camera = _camera(frame, settings)
                 for index, observation in enumerate(observations):
                     _stop_if_cancelled(reporter)
                     reporter.progress(0.6 + 0.4 * index / len(observations))
-                    captures.append(_fit(body, observation, frame, settings, index))
+                    capture = fitter.fit(observation, camera, index, reporter.cancelled)
+                    captures.append(
+                        replace(capture, source=frame.source, source_exif_orientation=frame.exif_orientation)
+                    )
         reporter.progress(1.0)
         return PhotoResult(captures, timings)
 
@@ -137,6 +145,14 @@ class Pipeline:
             self._detectors[key] = Detector(paths, DetectionSettings())
         return self._detectors[key]
 
+    def _fitter(self, body: BodyModel, device: str) -> Fitter:
+        from .fitting.photo import Fitter
+
+        key = (body.body_id, device)
+        if key not in self._fitters or self._fitters[key].body is not body:
+            self._fitters[key] = Fitter(body, device=_usable_device(device))
+        return self._fitters[key]
+
 
 def save_captures(captures: list[Capture], out_dir: str | os.PathLike[str], stem: str) -> list[Path]:
     """Write STEM.npz, STEM.2.npz, … Raises PipelineError; then no file of this photo is left."""
@@ -155,8 +171,6 @@ def save_captures(captures: list[Capture], out_dir: str | os.PathLike[str], stem
 
 def limit_threads(threads: int) -> None:
     """Let every library use at most this many threads. Best called before they are imported."""
-    import sys
-
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     if "torch" in sys.modules:
@@ -218,23 +232,29 @@ def _observations(
     return found[:wanted]
 
 
-def _fit(body: BodyModel, observation: Observation, frame: Frame, settings: PipelineSettings, index: int) -> Capture:
-    from .fitting.photo import fit_observation
-    from .fitting.settings import FitSettings
+def _camera(frame: Frame, settings: PipelineSettings) -> PhotoCamera:
+    """What is known of the camera: from the user first, then from the file."""
+    from .fitting.photo import PhotoCamera
 
-    focal_px, focal_source = settings.focal_px, "given"
+    if settings.focal_px is not None:
+        return PhotoCamera(settings.focal_px, "given")
     if settings.focal_mm is not None:
         width, height = frame.size
-        focal_px = settings.focal_mm * (width**2 + height**2) ** 0.5 / FILM_DIAGONAL_MM
-    if focal_px is None and frame.focal_px is not None:
-        focal_px, focal_source = frame.focal_px, "exif"
-    capture = fit_observation(body, observation, FitSettings(), focal_px=focal_px, focal_source=focal_source)
-    return replace(
-        capture,
-        person_id=index,
-        source=frame.source,
-        source_exif_orientation=frame.exif_orientation,
-    )
+        return PhotoCamera(settings.focal_mm * math.hypot(width, height) / FILM_DIAGONAL_MM, "given")
+    if frame.focal_px is not None:
+        return PhotoCamera(frame.focal_px, "exif")
+    return PhotoCamera()
+
+
+def _usable_device(name: str) -> str:
+    """`name`, if torch can compute there. Raises PipelineError."""
+    import torch
+
+    try:
+        torch.zeros(1, device=name).sum().item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise PipelineError(f"The device {name} can't be used on this machine. Use cpu.") from error
+    return name
 
 
 @contextmanager
