@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..body.skeleton import MIRROR, NUM_JOINTS
+from ..body.skeleton import JOINT_INDEX, MIRROR, NUM_JOINTS, PARENTS
 from .mocap_files import AsfBone, Clip, MocapError, read_amc, read_asf, read_bvh, read_expmap
 from .mocap_rigs import rig_for, to_smplx
 from .so3 import Array, log_so3
@@ -97,6 +97,28 @@ def thinned(rotations: Array, threshold_rad: float) -> NDArray[np.int64]:
     return np.array(kept)
 
 
+# Wide bounds in degrees on the angle of a local rotation; beyond them it is the capture that is wrong.
+_LARGEST_TURN = {"spine1": 40, "neck": 50, "collar": 45, "knee": 165, "ankle": 70, "foot": 60, "wrist": 110}
+
+
+def plausible(rotations: Array) -> NDArray[np.bool_]:
+    """Which poses a body can take, by wide bounds. rotations (T, 55, 3, 3) → (T,).
+
+    Some CMU trials have elbows that bend backwards throughout, ankles turned half round, or wrists that flip.
+    """
+    vectors = np.degrees(log_so3(rotations[:, :22]))
+    angles = np.linalg.norm(vectors, axis=-1)
+    good = np.ones(len(vectors), dtype=np.bool_)
+    for name, largest in _LARGEST_TURN.items():
+        for joint in (name, f"left_{name}", f"right_{name}"):
+            if joint in JOINT_INDEX:
+                good &= angles[:, JOINT_INDEX[joint]] < largest
+    for side, sign in (("left", -1), ("right", 1)):
+        good &= sign * vectors[:, JOINT_INDEX[f"{side}_elbow"], 1] > -15
+        good &= vectors[:, JOINT_INDEX[f"{side}_knee"], 0] > -12
+    return good
+
+
 def read_clip(path: Path, skeletons: dict[Path, tuple[list[AsfBone], dict[str, str]]]) -> Clip:
     """Read one file by its suffix; `skeletons` caches ASF files. Raises MocapError."""
     if path.suffix == ".bvh":
@@ -129,6 +151,7 @@ def load_poses(root: Path, threshold_rad: float = 0.06) -> PoseSet:
         subject = row["subject"] or rig
         poses = to_smplx(read_clip(path, skeletons), rig_for(rig, subject))[1:]  # row 0 may be a converter's T-pose
         keep = thinned(poses, threshold_rad)
+        keep = keep[plausible(poses[keep])]
         rotations.append(poses[keep].astype(np.float32))
         action = action_class(row["action"])
         labels.extend((subject, action, split_of(subject), row["file"], int(k) + 1) for k in keep)
@@ -167,8 +190,6 @@ def pick_diverse(poses: PoseSet, count: int, seed: int = 0) -> PoseSet:
 
 
 def _limb_features(rotations: NDArray[np.float32]) -> NDArray[np.float32]:
-    from ..body.skeleton import PARENTS
-
     turns = rotations[:, :22].copy()
     turns[:, 0] = np.eye(3)
     for joint in range(1, 22):
