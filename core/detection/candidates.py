@@ -98,24 +98,22 @@ def _torso_distance(a: Candidate, b: Candidate) -> float:
     return float((weight * gaps).sum() / weight.sum() / max(a.size_px(), b.size_px(), 1.0))
 
 
-def choose(candidates: list[Candidate], agree: float) -> tuple[Candidate, float]:
-    """The consensus around the most visible candidate, and the share of candidates that agree with it.
+def choose(candidates: list[Candidate], agree: float) -> Candidate:
+    """The consensus around the most visible candidate.
 
     Points and hints are the median of those within `agree` of the best; visibility is their mean, so that a limb
     that only one crop sees is believed less. The mask stays the best one's.
     """
     best = max(candidates, key=lambda item: item.limb_visibility)
     agreeing = [item for item in candidates if item is best or distance(best, item) <= agree]
-    share = len(agreeing) / len(candidates)
     if len(agreeing) < 3:
-        return best, share
-    merged = replace(
+        return best
+    return replace(
         best,
         image_px=np.median([item.image_px for item in agreeing], axis=0).astype(np.float32),
         world_m=np.median([item.world_m for item in agreeing], axis=0).astype(np.float32),
         visibility=np.mean([item.visibility for item in agreeing], axis=0).astype(np.float32),
     )
-    return merged, share
 
 
 def inside(image_px: Array, size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -125,8 +123,7 @@ def inside(image_px: Array, size: tuple[int, int]) -> NDArray[np.bool_]:
 
 def box_of(candidate: Candidate, size: tuple[int, int]) -> Array:
     """(4,) x0, y0, x1, y1 of what is seen of the person, clipped to the picture."""
-    believed = candidate.visibility >= 0.5
-    points = candidate.image_px[believed & inside(candidate.image_px, size)]
+    points = candidate.image_px[(candidate.visibility >= 0.4) & inside(candidate.image_px, size)]
     if len(points) < 3:
         points = candidate.image_px
     low, high = points.min(axis=0), points.max(axis=0)
@@ -142,5 +139,4 @@ def pixels_per_metre(candidate: Candidate) -> float:
     image = candidate.image_px - (weight * candidate.image_px).sum(0) / weight.sum()
     world = candidate.world_m[:, :2] - (weight * candidate.world_m[:, :2]).sum(0) / weight.sum()
     norm = float((weight * world**2).sum())
-    # The spread in depth stands in for a person who points at the camera and is flat in x and y.
     return max(float((weight * image * world).sum()) / max(norm, 1e-6), 1.0)

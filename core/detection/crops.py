@@ -70,7 +70,9 @@ def cut(rgb: Image, square: Square, out_px: int) -> Image:
     matrix = square.matrix(out_px)
     matrix = np.concatenate([matrix[:, :2], (matrix[:, 2] - origin)[:, None]], axis=1) * ratio[:, None]
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(source, pixel_index(matrix.astype(np.float32)), (out_px, out_px), flags=flags), np.uint8)
+    return np.asarray(
+        cv2.warpAffine(source, pixel_index(matrix.astype(np.float32)), (out_px, out_px), flags=flags), np.uint8
+    )
 
 
 def fit_within(rgb: Image, longest_px: int) -> tuple[Image, Array]:

@@ -10,25 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..media.frame import Frame
-from .candidates import (
-    LIMBS,
-    Candidate,
-    box_of,
-    choose,
-    distance,
-    distinct_people,
-    from_crop,
-    inside,
-)
-from .crops import Square, cut, fit_within, pixel_index
+from .candidates import Candidate, box_of, inside
+from .crops import cut, pixel_index
 from .face import FaceSettings, detect_face, face_square, metric_mesh
 from .hands import HandSettings, detect_hands
 from .landmarkers import FaceNetwork, FaceTask, HandNetwork, LandmarkerError, PoseNetwork
 from .models import ModelPaths
 from .observation import Observation, Points
+from .people import PeopleSettings, believable, find_people
 
 Array = NDArray[np.float32]
 Image = NDArray[np.uint8]
+
+
+# People that the pose network looks for in one picture or crop.
+_AT_ONCE = 6
 
 
 class DetectionError(Exception):
@@ -37,20 +33,13 @@ class DetectionError(Exception):
 
 @dataclass(frozen=True)
 class DetectionSettings:
-    people: int = 8  # looked for at most
-    threshold: float = 0.2  # of the pose networks: low, for a wrong person is dropped later, a missed one is lost
-    longest_px: int = 1024  # the whole picture is reduced to this for the pose; crops come from full resolution
-    crop_px: int = 512  # a person's crop for the pose
-    crop_scale: float = 1.25  # side of that crop over the longer side of the person's box
-    agree: float = 0.12  # of a person's size: how far two detections of one pose may differ
-    same_person: float = 0.25  # of a person's size
-    sure: float = 0.8  # mean visibility of limbs in the picture; below it more crops are tried
-    turns_rad: tuple[float, ...] = (0.0, -0.35, 0.35, -0.8, 0.8)  # of the extra crops
-    least_score: float = 0.25  # mean visibility of what the picture could show; below it there is no person
+    people: int = 8  # returned at most
+    threshold: float = 0.2  # of the networks: low, for an invented person is found out later, a missed one is lost
     detailed_people: int = 8  # the largest so many get crops, hands and face
     hands: bool = True
     face: bool = True
     masks: bool = True
+    who: PeopleSettings = field(default_factory=PeopleSettings)
     hand: HandSettings = field(default_factory=HandSettings)
     mesh: FaceSettings = field(default_factory=FaceSettings)
 
@@ -66,8 +55,7 @@ class Detector:
         # OpenCV counts its threads for the whole process; the fit runs beside it, on the same cores.
         cv2.setNumThreads(1)
         try:
-            self._pose = PoseNetwork(models.pose, self.settings.people, self.settings.threshold)
-            self._one_pose = PoseNetwork(models.pose, 3, self.settings.threshold)
+            self._pose = PoseNetwork(models.pose, _AT_ONCE, self.settings.threshold)
             self._hands = HandNetwork(models.hand, 2, self.settings.threshold) if self.settings.hands else None
             self._face = FaceNetwork(models.face_mesh) if self.settings.face else None
             named = models.face_task if self.settings.face else None
@@ -87,46 +75,10 @@ class Detector:
         size = (width, height)
         if min(size) < 16:
             return []
-        small, back = fit_within(rgb, self.settings.longest_px)
-        seen = [from_crop(item, back, 0.0, False) for item in self._pose.detect(small)]
-        people = [group[0] for group in distinct_people(seen, self.settings.same_person)]
-        people.sort(key=lambda item: -_area(box_of(item, size)))
-        found: list[Candidate] = []
-        for rank, person in enumerate(people):
-            if rank < self.settings.detailed_people:
-                person = self._look_again(rgb, person, size)
-            if any(len(group) < 2 for group in (distinct_people([person, other], self.settings.same_person) for other in found)):
-                continue
-            if _believable(person, size) >= self.settings.least_score:
-                found.append(person)
-        found.sort(key=lambda item: -_area(box_of(item, size)))
+        people = find_people(rgb, self._pose.detect, self.settings.who, self.settings.people)
         return [
-            self._observe(rgb, person, size, rank < self.settings.detailed_people) for rank, person in enumerate(found)
+            self._observe(rgb, person, size, rank < self.settings.detailed_people) for rank, person in enumerate(people)
         ]
-
-    def _look_again(self, rgb: Image, person: Candidate, size: tuple[int, int]) -> Candidate:
-        """The person in a mirrored crop, and in turned ones if that disagrees or little is seen."""
-        candidates = [person]
-        candidates += self._in_crop(rgb, person, size, 0.0, True)
-        unsure = _believable(person, size) < self.settings.sure
-        if unsure or len(candidates) < 2 or distance(candidates[0], candidates[1]) > self.settings.agree:
-            for turn in self.settings.turns_rad:
-                candidates += self._in_crop(rgb, person, size, turn, False)
-        chosen, _ = choose(candidates, self.settings.agree)
-        return chosen
-
-    def _in_crop(
-        self, rgb: Image, person: Candidate, size: tuple[int, int], turn_rad: float, mirrored: bool
-    ) -> list[Candidate]:
-        """The same person in a crop; empty where somebody else or nobody is found there."""
-        x0, y0, x1, y1 = box_of(person, size)
-        side = max(x1 - x0, y1 - y0, 16.0) * self.settings.crop_scale
-        square = Square((float(x0 + x1) / 2.0, float(y0 + y1) / 2.0), float(side), turn_rad, mirrored)
-        out_px = int(min(self.settings.crop_px, max(128.0, side)))
-        matrix = square.matrix(out_px)
-        found = [from_crop(item, matrix, turn_rad, mirrored) for item in self._one_pose.detect(cut(rgb, square, out_px))]
-        near = [item for item in found if _overlap(box_of(item, size), np.array([x0, y0, x1, y1])) >= 0.4]
-        return sorted(near, key=lambda item: distance(person, item))[:1]
 
     def _observe(self, rgb: Image, person: Candidate, size: tuple[int, int], detailed: bool) -> Observation:
         confidence = np.where(inside(person.image_px, size), person.visibility, 0.0).astype(np.float32)
@@ -138,12 +90,12 @@ class Detector:
                 points["face468"] = mesh
         if detailed and self._hands is not None:
             points.update(detect_hands(rgb, person, self._hands.detect, self.settings.hand))
-        box = box_of(person, size)
-        mask, mask_box = _mask(person, size, self.settings.longest_px) if self.settings.masks else (None, None)
+        box = _box_with_mask(person, size)
+        mask, mask_box = _mask(person, box, size, self.settings.who.longest_px) if self.settings.masks else (None, None)
         return Observation(
             image_size=size,
             box_px=box,
-            score=float(confidence[LIMBS].mean()),
+            score=believable(person, size),
             points=points,
             mask=mask,
             mask_box_px=mask_box,
@@ -168,7 +120,7 @@ class Detector:
 
     def close(self) -> None:
         """Free the networks; the detector is of no use afterwards."""
-        for part in (self._pose, self._one_pose, self._hands, self._face, self._face_task):
+        for part in (self._pose, self._hands, self._face, self._face_task):
             if part is not None:
                 part.close()
 
@@ -181,33 +133,32 @@ class Detector:
         self.close()
 
 
-def _believable(person: Candidate, size: tuple[int, int]) -> float:
-    """Mean visibility of the limb points that lie in the picture (the head's where none does)."""
-    there = inside(person.image_px[LIMBS], size)
-    if there.sum() < 2:
-        return float(person.visibility[:11].mean())
-    return float(person.visibility[LIMBS][there].mean())
+def _box_with_mask(person: Candidate, size: tuple[int, int]) -> Array:
+    """The box of the points, widened to the mask where that reaches a little further: hair, clothes, hands."""
+    box = box_of(person, size)
+    if person.mask is None or person.mask_matrix is None:
+        return box
+    rows, columns = (np.flatnonzero((person.mask > 0.5).any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return box
+    corners = np.array([(x, y) for x in (columns[0], columns[-1] + 1) for y in (rows[0], rows[-1] + 1)], np.float32)
+    corners = corners @ person.mask_matrix[:, :2].T + person.mask_matrix[:, 2]
+    # A turned crop's corners lie outside of what they enclose, and masks spill on neighbours: no further than this.
+    reach = 0.25 * float(max(box[2] - box[0], box[3] - box[1]))
+    low = np.maximum(np.minimum(corners.min(axis=0), box[:2]), np.maximum(box[:2] - reach, 0.0))
+    high = np.minimum(np.maximum(corners.max(axis=0), box[2:]), np.minimum(box[2:] + reach, np.asarray(size)))
+    widened: Array = np.concatenate([low, high]).astype(np.float32)
+    return widened
 
 
-def _area(box: Array) -> float:
-    return float((box[2] - box[0]) * (box[3] - box[1]))
-
-
-def _overlap(a: Array, b: Array) -> float:
-    """Intersection over the smaller of two boxes."""
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    return max(0.0, float(width)) * max(0.0, float(height)) / max(min(_area(a), _area(b)), 1e-6)
-
-
-def _mask(person: Candidate, size: tuple[int, int], longest_px: int) -> tuple[NDArray[np.uint8] | None, Array | None]:
-    """The person's mask over its own box, no finer than the network saw it."""
+def _mask(
+    person: Candidate, box: Array, size: tuple[int, int], longest_px: int
+) -> tuple[NDArray[np.uint8] | None, Array | None]:
+    """The person's mask over its box, no finer than the network saw it."""
     if person.mask is None or person.mask_matrix is None:
         return None, None
-    x0, y0, x1, y1 = box_of(person, size)
-    margin = 0.1 * max(x1 - x0, y1 - y0)
-    x0, y0 = max(0.0, np.floor(x0 - margin)), max(0.0, np.floor(y0 - margin))
-    x1, y1 = min(float(size[0]), np.ceil(x1 + margin)), min(float(size[1]), np.ceil(y1 + margin))
+    x0, y0 = np.floor(box[:2])
+    x1, y1 = np.minimum(np.ceil(box[2:]), np.asarray(size))
     if x1 - x0 < 1 or y1 - y0 < 1:
         return None, None
     factor = min(1.0, longest_px / max(size))

@@ -100,9 +100,8 @@ def assign(
         if side in chosen or any(_same(hand, other) for other in taken):
             continue
         taken.append(hand)
-        wrist = SIDES[side][0]
         belief = float(np.exp(-((gap / settings.reach_m) ** 2))) * (0.6 + 0.4 * likeness)
-        belief *= 0.5 + 0.5 * float(pose.visibility[wrist])
+        belief *= 0.5 + 0.5 * float(pose.visibility[SIDES[side][0]])
         confidence = np.where(inside(hand.image_px, size), belief, 0.0).astype(np.float32)
         chosen[side] = Points(hand.image_px, confidence, hand.world_m)
     return chosen

@@ -12,6 +12,7 @@ import sys
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,12 @@ def quiet() -> Iterator[None]:
 
 
 class _Task:
-    """A MediaPipe task that closes before the interpreter takes its modules down (its own `__del__` fails then)."""
+    """A MediaPipe task, its prints kept from the user, and no noise where nobody closes it before the process ends."""
 
     def __init__(self, task: Any) -> None:
         self._task = task
         self._spoken = False
-        reference = weakref.ref(self)
-        self._at_exit = lambda: (alive := reference()) is not None and alive.close()
+        self._at_exit = partial(_forget, weakref.ref(task))
         atexit.register(self._at_exit)
 
     def run(self, rgb: Image) -> Any:
@@ -83,10 +83,17 @@ class _Task:
             atexit.unregister(self._at_exit)
 
 
+def _forget(reference: weakref.ref[Any]) -> None:
+    """At the end of the process: MediaPipe's thread is gone already, and its `__del__` would fail aloud without it."""
+    task = reference()
+    if task is not None and hasattr(task, "_handle"):
+        task._handle = None
+
+
 def _create(kind: str, path: Path, **options: Any) -> _Task:
     try:
-        from mediapipe.tasks.python import vision  # type: ignore[import-untyped]
-        from mediapipe.tasks.python.core.base_options import BaseOptions  # type: ignore[import-untyped]
+        from mediapipe.tasks.python import vision
+        from mediapipe.tasks.python.core.base_options import BaseOptions
     except ImportError as error:
         raise LandmarkerError(
             "MediaPipe is not installed for this Python. Install Pantomime again, or `pip install mediapipe`."
@@ -95,7 +102,9 @@ def _create(kind: str, path: Path, **options: Any) -> _Task:
         # From memory: MediaPipe opens paths in the platform's own encoding, which fails on some scripts.
         base = BaseOptions(model_asset_buffer=path.read_bytes())
         with quiet():
-            task = getattr(vision, kind).create_from_options(getattr(vision, kind + "Options")(base_options=base, **options))
+            task = getattr(vision, kind).create_from_options(
+                getattr(vision, kind + "Options")(base_options=base, **options)
+            )
     except OSError as error:
         raise LandmarkerError(f"Can't read {path}: {error.strerror or error}. Run `pantomime models` again.") from error
     except (RuntimeError, ValueError) as error:
@@ -185,7 +194,7 @@ class FaceNetwork:
     def __init__(self, path: Path) -> None:
         try:
             # From memory, since OpenCV too opens paths in the platform's encoding.
-            self._net = cv2.dnn.readNetFromTFLite(np.frombuffer(path.read_bytes(), np.uint8))
+            self._net: Any = cv2.dnn.readNetFromTFLite(np.frombuffer(path.read_bytes(), np.uint8))
         except OSError as error:
             raise LandmarkerError(
                 f"Can't read {path}: {error.strerror or error}. Run `pantomime models` again."
@@ -225,7 +234,9 @@ class FaceTask:
         if not result.face_landmarks:
             return None
         points = np.array([(p.x * width, p.y * height, p.z * width) for p in result.face_landmarks[0]], np.float32)
-        scores = {c.category_name: float(c.score) for c in result.face_blendshapes[0]} if result.face_blendshapes else {}
+        scores = (
+            {c.category_name: float(c.score) for c in result.face_blendshapes[0]} if result.face_blendshapes else {}
+        )
         scores.pop("_neutral", None)
         return points[:468], scores
 

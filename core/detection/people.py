@@ -1,0 +1,184 @@
+"""Who is in the picture: proposals at a low threshold, each seen again in its own crops, and only the steady ones kept.
+
+The pose network is nearly as sure of a person that it makes up as of a real one; but a real one is found again in
+another crop within a few per cent of their size, and an invented one is not. On the pictures tried the gap is wide:
+real people differ by at most 0.09 of their size between crops, invented ones by at least 0.37.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .candidates import LIMBS, Candidate, box_of, choose, distance, distinct_people, from_crop, inside
+from .crops import Square, cut, fit_within
+
+Array = NDArray[np.float32]
+Image = NDArray[np.uint8]
+Network = Callable[[Image], list[Candidate]]
+
+
+@dataclass(frozen=True)
+class PeopleSettings:
+    longest_px: int = 1024  # the whole picture is reduced to this for the pose; crops come from full resolution
+    crop_px: int = 448  # a person's crop for the pose network, at most
+    crop_scale: float = 1.25  # side of that crop over the longer side of the person's box
+    agree: float = 0.12  # of a person's size: how far two detections of one pose may differ
+    same_person: float = 0.25  # of a person's size: nearer ones are one person
+    sure: float = 0.8  # mean visibility of limbs in the picture; below it more crops are tried
+    turns_rad: tuple[float, ...] = (0.0, -0.35, 0.35, -0.8, 0.8)  # of these crops
+    far_turns_rad: tuple[float, ...] = (1.57, -1.57, 3.14)  # tried after them, where nothing agrees yet
+    least_visibility: float = 0.25  # mean over the limbs in the picture; below it there is no person
+    tiles: tuple[float, ...] = (0.75, 0.45)  # sides of tiles over the picture's longer side, where it is crowded
+    tile_overlap: float = 0.5
+    most_proposals: int = 24
+
+
+def find_people(rgb: Image, network: Network, settings: PeopleSettings, most: int) -> list[Candidate]:
+    """The people in a picture, largest first, at most `most`. `network` detects people in a picture or crop.
+
+    One steady person who fills a good part of the picture is taken at once. Otherwise, with several people, with none,
+    or where a proposal turns out to be made up, the picture is searched in tiles as well.
+    """
+    size = (rgb.shape[1], rgb.shape[0])
+    small, back = fit_within(rgb, settings.longest_px)
+    proposals = [from_crop(item, back, 0.0, False) for item in network(small)]
+    people, rest = _verify(rgb, proposals, [], network, settings)
+    if len(people) != 1 or rest or not _fills(people[0], size):
+        seen = list(rest)
+        for tile in _tiles(size, settings):
+            out_px = int(min(settings.crop_px, max(128.0, tile.side_px)))
+            seen += [from_crop(item, tile.matrix(out_px), 0.0, False) for item in network(cut(rgb, tile, out_px))]
+        people, _ = _verify(rgb, seen, people, network, settings)
+    if not people and proposals:
+        # Nothing is steady, as in a blurred or extreme picture: the best guess is better than none, and says so.
+        best = max(proposals, key=lambda item: item.limb_visibility)
+        if believable(best, size) >= 2.0 * settings.least_visibility:
+            people = [_doubted(best, 0.5)]
+    people.sort(key=lambda item: -area(box_of(item, size)))
+    return people[:most]
+
+
+def believable(person: Candidate, size: tuple[int, int]) -> float:
+    """Mean visibility of the limb points that lie in the picture (the head's where hardly any does)."""
+    there = inside(person.image_px[LIMBS], size)
+    if there.sum() < 3:
+        return float(person.visibility[:11].mean())
+    return float(person.visibility[LIMBS][there].mean())
+
+
+def area(box: Array) -> float:
+    return float((box[2] - box[0]) * (box[3] - box[1]))
+
+
+def _verify(
+    rgb: Image, proposals: list[Candidate], people: list[Candidate], network: Network, settings: PeopleSettings
+) -> tuple[list[Candidate], list[Candidate]]:
+    """`people` with the steady ones of `proposals` added, and what crops showed besides: further proposals."""
+    size = (rgb.shape[1], rgb.shape[0])
+    people, others = list(people), []
+    unsteady = False
+    for group in distinct_people(proposals, settings.same_person)[: settings.most_proposals]:
+        proposal = group[0]
+        if _is_known(proposal, people, settings) or believable(proposal, size) < settings.least_visibility:
+            continue
+        person, neighbours = _look_again(rgb, proposal, network, settings)
+        others += neighbours
+        if person is None:
+            unsteady = True
+        elif not _is_known(person, people, settings) and believable(person, size) >= settings.least_visibility:
+            people.append(person)
+    rest = [item for item in others if not _is_known(item, people, settings)]
+    return people, rest if rest or not unsteady else proposals[:1]
+
+
+def _is_known(candidate: Candidate, people: list[Candidate], settings: PeopleSettings) -> bool:
+    return any(len(distinct_people([candidate, person], settings.same_person)) == 1 for person in people)
+
+
+def _look_again(
+    rgb: Image, proposal: Candidate, network: Network, settings: PeopleSettings
+) -> tuple[Candidate | None, list[Candidate]]:
+    """The person seen in a mirrored crop, and in turned ones if that disagrees or little is seen; None if unsteady.
+
+    Also what else the crops showed.
+    """
+    size = (rgb.shape[1], rgb.shape[0])
+    candidates, neighbours = [proposal], []
+
+    def look(turn_rad: float, mirrored: bool) -> None:
+        found = _in_crop(rgb, box_of(proposal, size), network, settings, turn_rad, mirrored)
+        found.sort(key=lambda item: distance(proposal, item))
+        if found and distance(proposal, found[0]) <= 2.0 * settings.same_person:
+            candidates.append(found.pop(0))
+        neighbours.extend(found)
+
+    look(0.0, True)
+    mirror_agrees = len(candidates) == 2 and distance(*candidates) <= settings.agree
+    if not mirror_agrees or believable(proposal, size) < settings.sure:
+        for turn in settings.turns_rad:
+            look(turn, False)
+        if not _agreeing(candidates, settings):
+            for turn in settings.far_turns_rad:
+                look(turn, False)
+    agreeing = _agreeing(candidates, settings)
+    if not agreeing:
+        return None, neighbours
+    chosen = choose(agreeing, settings.agree)
+    return _doubted(chosen, 1.0, agreeing), [
+        item for item in neighbours if distance(chosen, item) > settings.same_person
+    ]
+
+
+def _agreeing(candidates: list[Candidate], settings: PeopleSettings) -> list[Candidate]:
+    """Those that at least one other one confirms."""
+    return [
+        item
+        for item in candidates
+        if any(other is not item and distance(item, other) <= settings.agree for other in candidates)
+    ]
+
+
+def _doubted(person: Candidate, factor: float, views: list[Candidate] | None = None) -> Candidate:
+    """Visibility lowered by `factor`, and for each point by how far the views of it lie apart."""
+    visibility = person.visibility * factor
+    if views is not None and len(views) > 1:
+        gaps = [np.linalg.norm(view.image_px - person.image_px, axis=1) for view in views]
+        apart = np.median(gaps, axis=0) / max(person.size_px(), 1.0)
+        # At 8 % of the person's size, three times what is usual, half the belief is left.
+        visibility = visibility / (1.0 + (apart / 0.08) ** 2)
+    return Candidate(person.image_px, visibility.astype(np.float32), person.world_m, person.mask, person.mask_matrix)
+
+
+def _in_crop(
+    rgb: Image, box: Array, network: Network, settings: PeopleSettings, turn_rad: float, mirrored: bool
+) -> list[Candidate]:
+    """Everybody in the square around a box, in the picture's pixels."""
+    x0, y0, x1, y1 = (float(value) for value in box)
+    side = max(x1 - x0, y1 - y0, 16.0) * settings.crop_scale
+    square = Square(((x0 + x1) / 2.0, (y0 + y1) / 2.0), side, turn_rad, mirrored)
+    out_px = int(min(settings.crop_px, max(128.0, side)))
+    matrix = square.matrix(out_px)
+    return [from_crop(item, matrix, turn_rad, mirrored) for item in network(cut(rgb, square, out_px))]
+
+
+def _fills(person: Candidate, size: tuple[int, int]) -> bool:
+    """Whether a person is so large in the picture that a second one of the kind would have been seen too."""
+    x0, y0, x1, y1 = box_of(person, size)
+    return float(max(x1 - x0, y1 - y0)) >= 0.3 * max(size)
+
+
+def _tiles(size: tuple[int, int], settings: PeopleSettings) -> list[Square]:
+    tiles = []
+    for share in settings.tiles:
+        side = share * max(size)
+        steps = [max(1, int(np.ceil((length - side) / (side * settings.tile_overlap))) + 1) for length in size]
+        centres = [
+            np.linspace(min(side, length) / 2.0, length - min(side, length) / 2.0, count)
+            for length, count in zip(size, steps, strict=True)
+        ]
+        tiles += [Square((float(x), float(y)), side) for y in centres[1] for x in centres[0]]
+    return tiles
