@@ -51,6 +51,7 @@ class Capture:
     image_size: tuple[int, int]  # width, height in px, upright
     distortion: Array = field(default_factory=lambda: np.zeros(5, np.float32))  # OpenCV k1 k2 p1 p2 k3
     focal_source: str = "guessed"  # "given", "exif", "fitted", "guessed"
+    up_camera: Array = field(default_factory=lambda: np.array([0, -1, 0], np.float32))  # (3,) unit, against gravity
     confidence: Array = field(default_factory=lambda: np.zeros(0, np.float32))  # (T,) 0…1
     joint_sigma_m: Array = field(default_factory=lambda: np.zeros((0, 55), np.float32))  # (T, 55) position
     joint_sigma_rad: Array = field(default_factory=lambda: np.zeros((0, 55), np.float32))  # (T, 55) rotation

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..body.model import BodyModel, PointSet, VirtualPoints
+from ..body.skeleton import JOINT_INDEX, NUM_JOINTS
 from ..detection.observation import Observation
-from ..detection.vocabulary import HAND21, POSE33
+from ..detection.vocabulary import HAND21, POINT_SETS, POSE33
 from .settings import FitSettings
 
 Array = NDArray[np.float32]
@@ -65,6 +66,7 @@ class Evidence:
     bone_inverse_sigma: Array  # (K,) 1/rad
     bone_set: NDArray[np.int32]  # (K,) index into `sets`
     person_px: float  # size of the person in the picture
+    joint_trust: Array  # (55,) 0…1: how well the part that a body joint turns was seen; 1 for joints that it does not judge
 
 
 def gather(body: BodyModel, observation: Observation, settings: FitSettings) -> Evidence:
@@ -106,7 +108,36 @@ def gather(body: BodyModel, observation: Observation, settings: FitSettings) -> 
         np.array([b[3] for b in bones], np.float32),
         np.array([b[4] for b in bones], np.int32),
         person_px,
+        joint_trust(observation, settings),
     )
+
+
+# What a body joint turns, nearest first, as ends of point names. A joint is trusted as its best seen part.
+_TURNS = {
+    "hip": ("knee", "ankle"),
+    "knee": ("ankle", "heel"),
+    "ankle": ("heel", "foot_index", "big_toe"),
+    "foot": ("foot_index", "big_toe"),
+    "collar": ("shoulder", "elbow"),
+    "shoulder": ("elbow", "wrist"),
+    "elbow": ("wrist",),
+    "wrist": ("index", "pinky", "middle1"),
+}
+
+
+def joint_trust(observation: Observation, settings: FitSettings) -> Array:
+    """(55,) 0…1. Spine, neck and head are always trusted: whatever was seen hangs on them."""
+    best: dict[str, float] = {}
+    for name, points in observation.points.items():
+        trust = _trust(points.confidence, settings)
+        for point, value in zip(POINT_SETS[name], trust, strict=True):
+            best[point] = max(best.get(point, 0.0), float(value))
+    result = np.ones(NUM_JOINTS, np.float32)
+    for joint, parts in _TURNS.items():
+        for side in ("left", "right"):
+            seen = [best[f"{side}_{part}"] for part in parts if f"{side}_{part}" in best]
+            result[JOINT_INDEX[f"{side}_{joint}"]] = max(seen, default=0.0)
+    return result
 
 
 _SMALL = {"left_hand", "right_hand", "face468", "face68"}

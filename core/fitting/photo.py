@@ -11,17 +11,18 @@ import torch
 from torch import Tensor
 
 from ..body.model import BodyModel
-from ..body.skeleton import BODY, JAW, JOINT_NAMES, LEFT_EYE, LEFT_HAND, NUM_JOINTS, RIGHT_EYE, RIGHT_HAND
+from ..body.skeleton import BODY, JAW, JOINT_NAMES, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RIGHT_HAND
 from ..capture import Capture
 from ..detection.observation import Observation
 from ..priors.pose import load_gaussian_prior
 from ..rotation import exp_so3, log_so3
 from .evidence import Evidence, gather
+from .ground import up_direction
 from .kinematics import Chain, PointTable, Skeleton, pose_chain
 from .problem import CameraGuess, RotationPrior, StageProblem
 from .settings import FitSettings, Stage
 from .solver import Solution, SolverSettings, Stop, solve
-from .start import has_hints, place, start_from_hints, start_orientations
+from .start import has_hints, place, relaxed_pose, start_from_hints, start_orientations
 from .state import BodyState
 from .uncertainty import joint_uncertainty
 
@@ -129,7 +130,7 @@ class Fitter:
             rotmats = self._tensor(start_from_hints(self.body, points))
         else:
             orientations = self._tensor(start_orientations(_lean(observation), self.settings))
-            rotmats = self._tensor(relaxed_pose()).repeat(len(orientations), 1, 1, 1)
+            rotmats = exp_so3(self._tensor(relaxed_pose())).repeat(len(orientations), 1, 1, 1)
             rotmats[:, 0] = orientations
         count = len(rotmats)
         hands = exp_so3(self._tensor(self.body.hands_mean).reshape(-1, 3))
@@ -170,6 +171,7 @@ class Fitter:
         principal = np.array(problem.camera.principal, np.float32)
         residuals, inliers = self._residuals(evidence, chain, state, problem.camera)
         known = camera.focal_px is not None
+        joints = chain.joints.float().cpu().numpy()
 
         def flat(part: slice | int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
             return rotvec[part].reshape(1, -1)
@@ -185,12 +187,13 @@ class Fitter:
             left_hand_pose=flat(LEFT_HAND),
             right_hand_pose=flat(RIGHT_HAND),
             transl=state.transl.float().cpu().numpy(),
-            joints=chain.joints.float().cpu().numpy(),
+            joints=joints,
             joint_names=JOINT_NAMES,
             focal_px=float(torch.exp(state.log_focal[0])),
             principal_px=principal,
             image_size=observation.image_size,
             focal_source=camera.focal_source if known else "fitted",
+            up_camera=up_direction(joints[0], evidence.joint_trust),
             confidence=np.array([inliers * observation.score], np.float32),
             joint_sigma_m=position_sigma[None],
             joint_sigma_rad=rotation_sigma[None],
@@ -233,13 +236,6 @@ def default_priors(
 ) -> tuple[tuple[RotationPrior, float], ...]:
     """The priors that a fit uses unless told otherwise."""
     return ((load_gaussian_prior("gaussian", dtype, device), settings.pose_prior),)
-
-
-def relaxed_pose() -> Tensor:
-    """Standing with the arms down, (1, 55, 3, 3), float64: the start without 3D hints."""
-    pose = torch.zeros(NUM_JOINTS, 3, dtype=torch.float64)
-    pose[16, 2], pose[17, 2] = -1.1, 1.1
-    return exp_so3(pose)[None]
 
 
 def _lean(observation: Observation) -> float:

@@ -17,6 +17,7 @@ from .kinematics import Chain, PointTable, Skeleton, pose_chain
 from .residuals import bone_direction, reprojection, robust_weight, rotation_offset
 from .settings import FACE_SETS, HAND_SETS, INF, FitSettings, Stage
 from .solver import Linearisation
+from .start import relaxed_pose
 from .state import BodyState, Unknowns, retract
 
 BODY = tuple(range(1, 22))
@@ -102,7 +103,7 @@ class StageProblem:
         self.priors = tuple(
             (prior, weight, self._prior_columns(prior)) for prior, weight in priors if self._touches(prior)
         )
-        self._set_rest(body, has_hands, has_face)
+        self._set_rest(body, evidence, has_hands, has_face)
         self._set_diagonal(body)
         self.principal = self._tensor(np.array(camera.principal))
 
@@ -121,12 +122,17 @@ class StageProblem:
         target = [first + k for first in firsts if first >= 0 for k in range(3)]
         return torch.tensor(source, device=self.like.device), torch.tensor(target, device=self.like.device)
 
-    def _set_rest(self, body: BodyModel, has_hands: bool, has_face: bool) -> None:
-        """Hands, jaw and eyes are drawn to their mean."""
+    def _set_rest(self, body: BodyModel, evidence: Evidence, has_hands: bool, has_face: bool) -> None:
+        """Hands, jaw and eyes are drawn to their mean, limbs that were not seen to the relaxed pose."""
         s = self.settings
         joints: list[int] = []
         means: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = []
         sigmas: list[tuple[float, float, float]] = []
+        if self.stage.body:
+            unseen = [joint for joint in BODY if evidence.joint_trust[joint] < 1]
+            joints += unseen
+            means += [*relaxed_pose()[unseen].float().numpy()]
+            sigmas += [(s.unseen_sigma_rad / max(1 - float(evidence.joint_trust[joint]), 1e-3),) * 3 for joint in unseen]
         if has_hands:
             joints += HANDS
             means += [*body.hands_mean.reshape(-1, 3)]

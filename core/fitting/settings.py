@@ -62,6 +62,7 @@ class FitSettings:
     hint_robust_width: float = 2.5
     pose_prior: float = 0.6  # weight (1/σ scale) of the pose prior
     joint_limit: float = 6.0  # 1/rad beyond a limit
+    unseen_sigma_rad: float = 0.12  # of a body joint from the relaxed pose when nothing of its limb was seen
     betas_sigma: float = 1.0
     expression_sigma: float = 0.45  # bounded (ARKit) components
     free_expression_sigma: float = 1.0  # SMPL-X components

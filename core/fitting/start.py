@@ -25,6 +25,14 @@ MAX_WRIST_TURN = math.radians(95)  # more is a wrong hand point, not a wrist
 SPINE_SHARE = ("spine1", "spine2", "spine3")
 
 
+def relaxed_pose() -> Tensor:
+    """Standing with the arms down, (55, 3) axis-angle, float64: the start without 3D hints, and the pose of unseen limbs."""
+    pose = torch.zeros(NUM_JOINTS, 3, dtype=torch.float64)
+    pose[JOINT_INDEX["left_shoulder"], 2], pose[JOINT_INDEX["right_shoulder"], 2] = -1.15, 1.15
+    pose[JOINT_INDEX["left_elbow"], 1], pose[JOINT_INDEX["right_elbow"], 1] = -0.25, 0.25
+    return pose
+
+
 def has_hints(points: Points | None) -> bool:
     """Whether the torso's 3D points were seen well enough to start from."""
     if points is None or points.world_m is None:
