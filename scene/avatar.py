@@ -42,7 +42,7 @@ class AvatarSettings:
     photo: str = ""  # "": the capture's source
     set_render_size: bool = False  # True: the scene renders at the photo's size
     activate_camera: bool = False  # True: it becomes the scene's camera, even if there is one
-    gravity_camera: tuple[float, float, float] | None = None  # None: from the capture, else a level camera
+    gravity_camera: tuple[float, float, float] | None = None  # None: from the capture
     pose_correctives: str = "auto"  # "driven", "current" (one key, for the built pose), "none"; auto: by their number
     look: materials.Look = field(default_factory=materials.Look)
 
@@ -154,8 +154,8 @@ def _placement(
 ) -> camera.Placement:
     if settings.camera is not None:
         return camera.placement_of(settings.camera)
-    gravity: Any = settings.gravity_camera or capture.diagnostics.get("gravity_camera")
-    rotation = axes.level_camera_rotation(None if gravity is None else np.array(gravity, np.float64))
+    gravity = settings.gravity_camera if settings.gravity_camera is not None else -capture.up_camera
+    rotation = axes.level_camera_rotation(np.array(gravity, np.float64))
     vertices = pose.posed_vertices(body, shaped, joints, full_pose, transl)
     return camera.place_on_floor(vertices, joints[0] + transl, rotation)
 
