@@ -157,10 +157,6 @@ def build_file(capture: Any, body_spec: str | None, target: Path, picture: Path 
     from .scene.avatar import AvatarSettings, build_avatar
 
     body = load_body(body_spec)
-    if capture.body_id != body.body_id:
-        raise CommandError(
-            f"The capture was fitted with the body {capture.body_id}, not {body.body_id}. Name its file with --body."
-        )
     bpy.ops.wm.read_factory_settings(use_empty=True)
     start = time.perf_counter()
     avatar = build_avatar(capture, body, AvatarSettings())

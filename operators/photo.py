@@ -104,10 +104,12 @@ class PANTOMIME_OT_import_capture(bpy.types.Operator, ImportHelper):
         scene = bpy.data.scenes.get(self.scene_name) or context.scene
         body = self.body or solver_settings(context).body
         try:
-            avatar_from_file(bpy.path.abspath(self.filepath), body, scene)
+            avatar = avatar_from_file(bpy.path.abspath(self.filepath), body, scene)
         except FromFileError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
+        for warning in avatar.warnings:
+            self.report({"WARNING"}, warning)
         return {"FINISHED"}
 
 

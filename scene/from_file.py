@@ -6,7 +6,7 @@ import bpy
 
 from ..core.body.load import BodyError, load_body
 from ..core.capture import Capture, CaptureError
-from .avatar import Avatar, AvatarSettings, build_avatar
+from .avatar import Avatar, AvatarError, AvatarSettings, build_avatar
 
 
 class FromFileError(Exception):
@@ -23,10 +23,6 @@ def avatar_from_file(
     try:
         capture = Capture.load(path)
         body = load_body(None if capture.body_id == "free" else body_spec)
-    except (CaptureError, BodyError) as error:
+        return build_avatar(capture, body, settings, scene)
+    except (CaptureError, BodyError, AvatarError) as error:
         raise FromFileError(str(error)) from error
-    if body.body_id != capture.body_id:
-        raise FromFileError(
-            f"The capture was fitted with the body {capture.body_id}. Name its folder in the preferences."
-        )
-    return build_avatar(capture, body, settings or AvatarSettings(), scene)
