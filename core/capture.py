@@ -118,7 +118,9 @@ class Capture:
         except FileNotFoundError as error:
             raise CaptureError(f"There is no file {path}. Check the name.") from error
         except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
-            raise CaptureError(f"{path} is not a capture, or is damaged. Run the fit again to make a new one.") from error
+            raise CaptureError(
+                f"{path} is not a capture, or is damaged. Run the fit again to make a new one."
+            ) from error
         version = int(stored["format_version"]) if "format_version" in stored else 0
         if version < 1:
             raise CaptureError(f"{path} is not a Pantomime capture. Make one with `pantomime fit`.")

@@ -1,7 +1,7 @@
 """Rotations for the solver (torch). Matrices inside, axis-angle in files.
 
-Conversions are `roma`'s; what it lacks, the tangent-space Jacobian, is here. Tangent convention everywhere in the solver: a step
-ω turns R into R · Exp(ω) (right perturbation, in the joint's own frame).
+Conversions are `roma`'s; what it lacks, the tangent-space Jacobian, is here. Tangent convention everywhere in the
+solver: a step ω turns R into R · Exp(ω) (right perturbation, in the joint's own frame).
 """
 
 from __future__ import annotations

@@ -51,6 +51,4 @@ def joint_levels(parents: tuple[int, ...] = PARENTS) -> tuple[tuple[int, ...], .
     depth = [0] * len(parents)
     for joint, parent in enumerate(parents):
         depth[joint] = 0 if parent < 0 else depth[parent] + 1
-    return tuple(
-        tuple(j for j, d in enumerate(depth) if d == level) for level in range(max(depth) + 1)
-    )
+    return tuple(tuple(j for j, d in enumerate(depth) if d == level) for level in range(max(depth) + 1))

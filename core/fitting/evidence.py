@@ -66,7 +66,9 @@ class Evidence:
     bone_inverse_sigma: Array  # (K,) 1/rad
     bone_set: NDArray[np.int32]  # (K,) index into `sets`
     person_px: float  # size of the person in the picture
-    joint_trust: Array  # (55,) 0…1: how well the part that a body joint turns was seen; 1 for joints that it does not judge
+    joint_trust: (
+        Array  # (55,) 0…1: how well the part that a body joint turns was seen; 1 for joints that it does not judge
+    )
 
 
 def gather(body: BodyModel, observation: Observation, settings: FitSettings) -> Evidence:
@@ -80,7 +82,7 @@ def gather(body: BodyModel, observation: Observation, settings: FitSettings) -> 
     offset = 0
     for number, name in enumerate(sets):
         seen, carrier = observation.points[name], body.points[name]
-        trust = _trust(seen.confidence, settings) * carrier.usable
+        trust = _trust(seen.confidence, settings) * carrier.usable * np.isfinite(seen.image_px).all(-1)
         index = np.flatnonzero(trust > 0)
         if name == "face468" and len(index) > settings.max_face_points:
             index = index[np.linspace(0, len(index) - 1, settings.max_face_points).round().astype(int)]

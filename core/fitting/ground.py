@@ -15,7 +15,8 @@ BALANCE_SIGMA_DEG = 12.0  # the same in any other pose on the feet
 MAX_LEAN_DEG = 40.0  # more between camera and body: the person lies, falls or flies, or the camera is turned
 MIN_FOOT_TRUST = 0.5
 
-# Share of body mass by segment, taken at the middle of its two joints (de Leva, J. Biomechanics 29, 1996, men and women averaged).
+# Share of body mass by segment, taken at the middle of its two joints (de Leva, J. Biomechanics 29, 1996, men and
+# women averaged).
 _SEGMENTS = (
     ("head", "neck", 0.068),
     ("spine3", "neck", 0.16),
@@ -38,8 +39,8 @@ def centre_of_mass(joints: Array) -> Array:
 def up_direction(joints: Array, joint_trust: Array) -> Array:
     """Unit vector against gravity in the camera frame, from one person.
 
-    joints (55, 3) camera frame, metres; joint_trust (55,) 0…1. Without feet, or when the body says nothing that a level camera could
-    believe, it is the camera's own up.
+    joints (55, 3) camera frame, metres; joint_trust (55,) 0…1. Without feet, or when the body says nothing that a
+    level camera could believe, it is the camera's own up.
     """
     camera_up = np.array([0.0, -1.0, 0.0], np.float32)
     if min(joint_trust[J["left_ankle"]], joint_trust[J["right_ankle"]]) < MIN_FOOT_TRUST:

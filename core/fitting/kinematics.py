@@ -1,8 +1,8 @@
 """Where the points that a fit looks at are, and how they move: the chain and a few hundred points, never the mesh.
 
 A point p = Σ_k w_k (G_k (v − J_k) + x_k) below joint j moves by G_j ω × Σ_{k below j} w_k (p_k − x_j) when R_j becomes
-R_j Exp(ω): Blinn-style differential kinematics on the skinned point, exact for blended points too. Pose correctives are left
-out here (they move the points used, rigid in a joint or on face and finger tips, by under 2 mm).
+R_j Exp(ω): Blinn-style differential kinematics on the skinned point, exact for blended points too. Pose correctives
+are left out here (they move the points used, rigid in a joint or on face and finger tips, by under 2 mm).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_BONES = 4  # skin weights of a point beyond its four largest are folded into
 
 @dataclass(frozen=True)
 class Skeleton:
-    """The chain of a body as tensors, ready for any number of fits. B betas and E expression components side by side."""
+    """The chain of a body as tensors, ready for any number of fits. B betas beside E expression components."""
 
     J_template: Tensor  # (55, 3)
     dirs: Tensor  # (55, 3, B + E)
@@ -108,9 +108,7 @@ class PointTable:
         active = torch.tensor(joints, device=like.device, dtype=torch.long)
         below = skeleton.ancestors[:, active][bones] * bone_weights[..., None]
         dirs = torch.cat([tensor(points.shapedirs), tensor(points.exprdirs)], -1)
-        return cls(
-            skeleton, tensor(points.template), dirs, weights, bones, bone_weights, below, below.sum(1), active
-        )
+        return cls(skeleton, tensor(points.template), dirs, weights, bones, bone_weights, below, below.sum(1), active)
 
     def positions(self, chain: Chain) -> Tensor:
         """(N, P, 3) in the camera frame."""

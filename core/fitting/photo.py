@@ -143,8 +143,8 @@ class Fitter:
             rotmats.new_zeros(count, self.body.num_expressions),
         )
         # Hand and face points help to place someone of whom nothing else was seen.
-        table = problem if len(problem.observed) >= MIN_POINTS else self._problem(
-            evidence, guess, self.settings.stages[-1]
+        table = (
+            problem if len(problem.observed) >= MIN_POINTS else self._problem(evidence, guess, self.settings.stages[-1])
         )
         positions = table.points.positions(pose_chain(self.skeleton, state))
         transl = place(positions, state.log_focal, table.principal, table.observed, table.inverse_sigma)

@@ -132,7 +132,9 @@ class StageProblem:
             unseen = [joint for joint in BODY if evidence.joint_trust[joint] < 1]
             joints += unseen
             means += [*relaxed_pose()[unseen].float().numpy()]
-            sigmas += [(s.unseen_sigma_rad / max(1 - float(evidence.joint_trust[joint]), 1e-3),) * 3 for joint in unseen]
+            sigmas += [
+                (s.unseen_sigma_rad / max(1 - float(evidence.joint_trust[joint]), 1e-3),) * 3 for joint in unseen
+            ]
         if has_hands:
             joints += HANDS
             means += [*body.hands_mean.reshape(-1, 3)]

@@ -1,7 +1,7 @@
-"""Residuals of the fit, each a pure function with its Jacobian. Every residual is in units of its own standard deviation.
+"""Residuals of the fit, each a pure function with its Jacobian, each in units of its own standard deviation.
 
-Shapes: N bodies, P points, K bones. Frames: camera (OpenCV), metres; image px. The energy is SMPLify-X's (Pavlakos et al. 2019, eq. 1)
-with 3D evidence added as in "Learning to Estimate 3D Human Pose and Shape" (Pavlakos et al. 2018).
+Shapes: N bodies, P points, K bones. Frames: camera (OpenCV), metres; image px. The energy is SMPLify-X's (Pavlakos et
+al. 2019, eq. 1) with 3D evidence added as in "Learning to Estimate 3D Human Pose and Shape" (Pavlakos et al. 2018).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def reprojection(
 def bone_direction(start: Tensor, end: Tensor, observed: Tensor, inverse_sigma: Tensor) -> tuple[Tensor, Tensor]:
     """Unit vector from `start` to `end` less the one seen.
 
-    start, end (N, K, 3); observed (K, 3) unit; inverse_sigma (K,) 1/rad → residual (N, K, 3) and its derivative by `end`
-    (N, K, 3, 3); by `start` it is the negative.
+    start, end (N, K, 3); observed (K, 3) unit; inverse_sigma (K,) 1/rad → residual (N, K, 3) and its derivative by
+    `end` (N, K, 3, 3); by `start` it is the negative.
     """
     bone = end - start
     length = bone.norm(dim=-1, keepdim=True).clamp_min(1e-6)
@@ -51,8 +51,8 @@ def bone_direction(start: Tensor, end: Tensor, observed: Tensor, inverse_sigma: 
 def rotation_offset(rotmats: Tensor, mean_inverse: Tensor, inverse_sigma: Tensor) -> tuple[Tensor, Tensor]:
     """How far rotations are from their mean: Log(mean⁻¹ R), each axis over its own σ.
 
-    rotmats (N, K, 3, 3); mean_inverse (K, 3, 3); inverse_sigma (K, 3) 1/rad → residual (N, K, 3) and its derivative by the
-    right tangent of R (N, K, 3, 3).
+    rotmats (N, K, 3, 3); mean_inverse (K, 3, 3); inverse_sigma (K, 3) 1/rad → residual (N, K, 3) and its derivative
+    by the right tangent of R (N, K, 3, 3).
     """
     rotvec = log_so3(mean_inverse @ rotmats)
     return rotvec * inverse_sigma, inverse_right_jacobian(rotvec) * inverse_sigma[..., None]

@@ -1,7 +1,7 @@
 """Damped Gauss–Newton (Levenberg–Marquardt), batched: every body of the batch has its own damping and its own end.
 
-Levenberg 1944, Marquardt 1963, with diagonal scaling as in Moré 1978. A problem gives its normal equations; robust kernels
-are inside them (iteratively re-weighted least squares).
+Levenberg 1944, Marquardt 1963, with diagonal scaling as in Moré 1978. A problem gives its normal equations; robust
+kernels are inside them (iteratively re-weighted least squares).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Where a fit starts: limb rotations in closed form from 3D hints, or several global orientations without them.
 
-Frames: body axes are SMPL's (x to the person's left, y up, z forward), the camera's OpenCV's. Hints are MediaPipe's metric points
-(`pose33`), whose axes are the camera's.
+Frames: body axes are SMPL's (x to the person's left, y up, z forward), the camera's OpenCV's. Hints are MediaPipe's
+metric points (`pose33`), whose axes are the camera's.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SPINE_SHARE = ("spine1", "spine2", "spine3")
 
 
 def relaxed_pose() -> Tensor:
-    """Standing with the arms down, (55, 3) axis-angle, float64: the start without 3D hints, and the pose of unseen limbs."""
+    """Standing with the arms down, (55, 3) axis-angle, float64: the start without hints, the pose of unseen limbs."""
     pose = torch.zeros(NUM_JOINTS, 3, dtype=torch.float64)
     pose[JOINT_INDEX["left_shoulder"], 2], pose[JOINT_INDEX["right_shoulder"], 2] = -1.15, 1.15
     pose[JOINT_INDEX["left_elbow"], 1], pose[JOINT_INDEX["right_elbow"], 1] = -0.25, 0.25
@@ -104,16 +104,14 @@ def start_orientations(observed_up: float, settings: FitSettings) -> Tensor:
 def place(positions: Tensor, log_focal: Tensor, principal: Tensor, observed: Tensor, inverse_sigma: Tensor) -> Tensor:
     """Translation that best puts points on what was seen: linear least squares of f (X + t) = (u − c)(Z + t_z).
 
-    positions (N, P, 3) with the body at the origin; log_focal (N,); principal (2,); observed (P, 2); inverse_sigma (P,) →
-    (N, 3). The body is put in front of the camera whatever the points say.
+    positions (N, P, 3) with the body at the origin; log_focal (N,); principal (2,); observed (P, 2); inverse_sigma
+    (P,) → (N, 3). The body is put in front of the camera whatever the points say.
     """
     focal = torch.exp(log_focal)[:, None, None]
     offset = (observed - principal).expand(positions.shape[0], -1, 2)
     zeros = torch.zeros_like(offset[..., 0])
     f = focal[..., 0].expand_as(zeros)
-    left = torch.stack(
-        [torch.stack([f, zeros, -offset[..., 0]], -1), torch.stack([zeros, f, -offset[..., 1]], -1)], -2
-    )
+    left = torch.stack([torch.stack([f, zeros, -offset[..., 0]], -1), torch.stack([zeros, f, -offset[..., 1]], -1)], -2)
     right = offset * positions[..., 2:] - focal * positions[..., :2]
     weight = inverse_sigma[:, None]
     a = (left * weight[..., None]).flatten(1, 2)
@@ -147,9 +145,7 @@ def _limb(
     rest_upper = joints[JOINT_INDEX[middle]] - joints[JOINT_INDEX[root]]
     rest_lower = joints[JOINT_INDEX[end]] - joints[JOINT_INDEX[middle]]
     swing = rotation_between(parent @ rest_upper, upper) @ parent
-    axis = torch.cross(
-        torch.nn.functional.normalize(upper, dim=0), torch.nn.functional.normalize(lower, dim=0), dim=0
-    )
+    axis = torch.cross(torch.nn.functional.normalize(upper, dim=0), torch.nn.functional.normalize(lower, dim=0), dim=0)
     if float(axis.norm()) > MIN_BEND:
         swing = _frame(upper, axis) @ _frame(rest_upper, hinge).T
     globals_[root] = swing

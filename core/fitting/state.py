@@ -80,7 +80,7 @@ class Unknowns:
 def retract(state: BodyState, step: Tensor, unknowns: Unknowns, bounded_expression: bool) -> BodyState:
     """Move by `step` (N, unknowns.size): rotations by R · Exp(ω), the rest by addition, ARKit weights kept in 0…1."""
     count = len(unknowns.joints)
-    omega = step[:, : 3 * count].reshape(-1, count, 3)
+    omega = step[:, : 3 * count].reshape(len(step), count, 3)
     rotmats = state.rotmats.clone()
     moved = list(unknowns.joints)
     if count == NUM_JOINTS:

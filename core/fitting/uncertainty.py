@@ -20,8 +20,8 @@ def joint_uncertainty(
 ) -> tuple[Array, Array]:
     """One σ of each joint: position against the pelvis in metres (55,), and own rotation in radians (55,).
 
-    (JᵀWJ)⁻¹ is the covariance of the unknowns (Laplace's approximation at the minimum); it takes the residuals' σ at their word.
-    A joint that the fit did not turn has its prior's σ.
+    (JᵀWJ)⁻¹ is the covariance of the unknowns (Laplace's approximation at the minimum); it takes the residuals' σ at
+    their word. A joint that the fit did not turn has its prior's σ.
     """
     size = unknowns.size
     like = hessian.new_zeros(())
