@@ -14,6 +14,7 @@ from ..body.model import BodyModel
 from ..body.skeleton import BODY, JAW, JOINT_NAMES, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RIGHT_HAND
 from ..capture import Capture
 from ..detection.observation import Observation
+from ..priors.limits import JointLimits
 from ..priors.pose import load_gaussian_prior
 from ..rotation import exp_so3, log_so3
 from .evidence import Evidence, gather
@@ -60,6 +61,7 @@ class Fitter:
         self.settings = settings or FitSettings()
         self.skeleton = Skeleton.of(body, dtype, device)
         self.dtype, self.device = dtype, device
+        self._limits: dict[tuple[int, ...], JointLimits] = {}
         self.priors = default_priors(body, self.settings, dtype, device) if priors is None else priors
 
     @torch.inference_mode()
@@ -119,7 +121,15 @@ class Fitter:
         return CameraGuess(principal, math.log(focal), self.settings.focal_sigma)
 
     def _problem(self, evidence: Evidence, guess: CameraGuess, stage: Stage) -> StageProblem:
-        return StageProblem(self.body, self.skeleton, evidence, guess, self.priors, stage, self.settings)
+        return StageProblem(
+            self.body, self.skeleton, evidence, guess, self.priors, stage, self.settings, self._joint_limits
+        )
+
+    def _joint_limits(self, joints: tuple[int, ...]) -> JointLimits:
+        """Limits of these joints; made once, for they hang on the body alone."""
+        if joints not in self._limits:
+            self._limits[joints] = JointLimits(joints, self.body.J_template, self.dtype, self.device)
+        return self._limits[joints]
 
     def _start(
         self, observation: Observation, evidence: Evidence, guess: CameraGuess, problem: StageProblem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from ..body.model import BodyModel, VirtualPoints
 from ..body.skeleton import JAW, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RIGHT_HAND
+from ..priors.limits import JointLimits
 from ..rotation import exp_so3
 from .evidence import Evidence
 from .kinematics import Chain, PointTable, Skeleton, pose_chain
@@ -64,6 +66,7 @@ class StageProblem:
         priors: tuple[tuple[RotationPrior, float], ...],
         stage: Stage,
         settings: FitSettings,
+        limits: Callable[[tuple[int, ...]], JointLimits] | None = None,
     ) -> None:
         self.stage, self.settings, self.camera, self.skeleton = stage, settings, camera, skeleton
         self.bounded = body.bounded_expression
@@ -105,6 +108,9 @@ class StageProblem:
         )
         self._set_rest(body, evidence, has_hands, has_face)
         self._set_diagonal(body)
+        limited = tuple(joint for joint in self.unknowns.joints if joint)
+        self.limits = limits(limited) if limits is not None and limited else None
+        self.limit_columns = self._columns_of(limited)
         self.principal = self._tensor(np.array(camera.principal))
 
     # --- set-up ---------------------------------------------------------------------------------------------
@@ -121,6 +127,11 @@ class StageProblem:
         source = [3 * i + k for i, first in enumerate(firsts) if first >= 0 for k in range(3)]
         target = [first + k for first in firsts if first >= 0 for k in range(3)]
         return torch.tensor(source, device=self.like.device), torch.tensor(target, device=self.like.device)
+
+    def _columns_of(self, joints: tuple[int, ...]) -> Tensor:
+        """(K, 3) the columns of some joints that are solved for."""
+        firsts = torch.tensor(self.unknowns.joint_columns(joints), device=self.like.device, dtype=torch.long)
+        return firsts[:, None] + torch.arange(3, device=self.like.device)
 
     def _set_rest(self, body: BodyModel, evidence: Evidence, has_hands: bool, has_face: bool) -> None:
         """Hands, jaw and eyes are drawn to their mean, limbs that were not seen to the relaxed pose."""
@@ -148,9 +159,7 @@ class StageProblem:
         if joints:
             self.rest_mean_inverse = exp_so3(self._tensor(np.stack(means))).transpose(-1, -2)
             self.rest_inverse_sigma = 1 / self._tensor(np.array(sigmas))
-            self.rest_columns = torch.tensor(
-                [c + k for c in self.unknowns.joint_columns(tuple(joints)) for k in range(3)], device=self.like.device
-            )
+            self.rest_columns = self._columns_of(tuple(joints))
 
     def _set_diagonal(self, body: BodyModel) -> None:
         """Betas, expression and focal length: independent normal distributions, straight onto the diagonal."""
@@ -184,11 +193,14 @@ class StageProblem:
             hessian[:, target[:, None], target] += j.transpose(1, 2) @ j
             gradient[:, target] += (j.transpose(1, 2) @ r[..., None])[..., 0]
         if self.rest_joints:
-            r, j = rotation_offset(state.rotmats[:, self.rest_joints], self.rest_mean_inverse, self.rest_inverse_sigma)
-            cost = cost + (r * r).sum((-1, -2))
-            gradient[:, self.rest_columns] += (j.transpose(-1, -2) @ r[..., None]).reshape(n, -1)
-            at = self.rest_columns.reshape(-1, 3)
-            hessian[:, at[:, :, None], at[:, None, :]] += j.transpose(-1, -2) @ j
+            blocks = rotation_offset(
+                state.rotmats[:, self.rest_joints], self.rest_mean_inverse, self.rest_inverse_sigma
+            )
+            cost = cost + _add_blocks(hessian, gradient, *blocks, self.rest_columns)
+        if self.limits is not None:
+            r, j = self.limits.blocks(state.rotmats[:, list(self.limits.joints)])
+            weight = self.settings.joint_limit
+            cost = cost + _add_blocks(hessian, gradient, r * weight, j * weight, self.limit_columns)
         values = self._diagonal_values(state)
         cost = cost + (self.diagonal * values * values).sum(-1)
         gradient = gradient + self.diagonal * values
@@ -251,3 +263,11 @@ class StageProblem:
         high = (state.expression >= 1) & (pull < 0)
         held[:, u.expression_at :] = low | high
         return held
+
+
+def _add_blocks(hessian: Tensor, gradient: Tensor, residual: Tensor, jacobian: Tensor, columns: Tensor) -> Tensor:
+    """Add residuals (N, K, 3) that each see one joint's three columns (K, 3); their cost (N,)."""
+    transposed = jacobian.transpose(-1, -2)
+    gradient[:, columns] += (transposed @ residual[..., None])[..., 0]
+    hessian[:, columns[:, :, None], columns[:, None, :]] += transposed @ jacobian
+    return (residual * residual).sum((-1, -2))
