@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from pantomime.core.body.skeleton import JOINT_INDEX
 from pantomime.core.priors.errors import PriorError
 from pantomime.core.priors.pose import BODY_JOINTS, load_gaussian_prior, read_gaussian
@@ -95,7 +96,7 @@ def test_the_mean_pose_is_that_of_a_person_with_hanging_arms_and_slightly_bent_l
     assert mean[JOINT_INDEX["left_shoulder"] - 1, 2] < -0.5 and mean[JOINT_INDEX["right_shoulder"] - 1, 2] > 0.5
     assert 0.2 < mean[JOINT_INDEX["left_knee"] - 1, 0] < 1.2
     assert mean[JOINT_INDEX["left_elbow"] - 1, 1] < -0.4 and mean[JOINT_INDEX["right_elbow"] - 1, 1] > 0.4
-    assert BODY_JOINTS == tuple(range(1, 22))
+    assert tuple(range(1, 22)) == BODY_JOINTS
 
 
 def test_a_missing_or_damaged_prior_file_is_said_in_one_sentence(tmp_path: Path) -> None:
