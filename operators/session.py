@@ -163,7 +163,7 @@ class Session:
                         scene_name=self._scene_name,
                     )
         except RuntimeError as error:
-            self.status.error = " ".join(str(error).removeprefix("Error:").split())
+            self.status.error = _sentence(str(error))
             return
         self.status.fraction = 1.0
         new = [collection.name for collection in bpy.data.collections if collection.name not in before]
@@ -213,6 +213,17 @@ def _popup(sentence: str) -> None:
 
     with _window_override():
         bpy.context.window_manager.popup_menu(draw, title="Photo to avatar", icon="ERROR")
+
+
+def _sentence(report: str) -> str:
+    """What an operator's error says to a person: an unforeseen one comes with a traceback, which is for the console."""
+    lines = [line for line in report.removeprefix("Error:").splitlines() if line.strip()]
+    if any("Traceback" in line for line in lines):
+        last = next((line for line in reversed(lines) if not line.startswith(("Location", " "))), "")
+        return (
+            f"Building the avatar met an error in Pantomime itself ({last.strip()}). Report it with the console's text."
+        )
+    return " ".join(" ".join(lines).split())
 
 
 def wrapped(text: str, width: int) -> list[str]:

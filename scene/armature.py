@@ -38,18 +38,24 @@ def edit_bones(armature: bpy.types.Object, scene: bpy.types.Scene) -> Iterator[b
         active, mode = layer.objects.active, "OBJECT"
         if active is not None and active.mode != "OBJECT":
             mode = active.mode
-            bpy.ops.object.mode_set(mode="OBJECT")
+            _set_mode(active, "OBJECT")
         selected = armature.select_get(view_layer=layer)
         layer.objects.active = armature
-        bpy.ops.object.mode_set(mode="EDIT")
+        _set_mode(armature, "EDIT")
         try:
             yield armature.data.edit_bones
         finally:
-            bpy.ops.object.mode_set(mode="OBJECT")
+            _set_mode(armature, "OBJECT")
             armature.select_set(selected, view_layer=layer)
             layer.objects.active = active
-            if mode != "OBJECT":
-                bpy.ops.object.mode_set(mode=mode)
+            if active is not None and mode != "OBJECT":
+                _set_mode(active, mode)
+
+
+def _set_mode(obj: bpy.types.Object, mode: str) -> None:
+    # The context's active object is the window's, even where another scene is named: so it is named, too.
+    with bpy.context.temp_override(object=obj, active_object=obj):
+        bpy.ops.object.mode_set(mode=mode)
 
 
 def new_armature(

@@ -1,0 +1,270 @@
+"""The operators, with a real worker and real photos."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import bpy
+import pytest
+
+from pantomime.core.client import ClientError
+from pantomime.operators import session as sessions
+from pantomime.operators.settings import SolverSettings
+
+PATIENCE_S = 120.0
+SETTINGS = SolverSettings()
+
+pytestmark = pytest.mark.usefixtures("extension", "empty_file", "detector_models")
+
+
+@pytest.fixture
+def cold_worker() -> None:
+    """The next job needs seconds to load, time enough to do something to it."""
+    session().stop_worker()
+
+
+def session() -> sessions.Session:
+    return sessions.SESSION
+
+
+def poll_until(condition: object) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, session().status
+        session().poll()
+        time.sleep(0.005)
+
+
+def process_exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # A zombie has ended, too: its parent has only not asked yet.
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return True
+
+
+def go_to_undo_step(index: int) -> None:
+    """Undo or redo until the given step; works without a window, unlike Ctrl Z."""
+    bpy.ops.ed.undo_history(item=index)
+
+
+def contents() -> dict[str, set[str]]:
+    """Names of everything that an avatar consists of."""
+    kinds = ("collections", "objects", "meshes", "armatures", "cameras", "materials", "images", "shape_keys")
+    return {kind: {item.name for item in getattr(bpy.data, kind)} for kind in kinds}
+
+
+def test_a_photo_becomes_an_avatar_in_the_scene(portrait: Path) -> None:
+    before = contents()
+    assert bpy.ops.pantomime.photo_to_avatar(filepath=str(portrait)) == {"FINISHED"}
+    status = session().status
+    assert not status.running and status.error == "" and status.fraction == 1.0
+    collection = bpy.data.collections[status.done]
+    assert collection.name in {child.name for child in bpy.context.scene.collection.children}
+    kinds = {obj.type for obj in collection.objects}
+    assert {"MESH", "ARMATURE", "CAMERA"} <= kinds
+    rig = next(obj for obj in collection.objects if obj.type == "ARMATURE")
+    assert len(rig.data.bones) == 55
+    camera = next(obj for obj in collection.objects if obj.type == "CAMERA")
+    (background,) = camera.data.background_images
+    assert Path(bpy.path.abspath(background.image.filepath)).name == portrait.name
+    assert before["objects"] < contents()["objects"]
+
+
+def test_the_avatar_is_one_undo_step(portrait: Path) -> None:
+    states = []
+    bpy.ops.ed.undo_push(message="nothing")
+    states.append(contents())
+    bpy.ops.object.empty_add()
+    bpy.ops.ed.undo_push(message="an object")
+    states.append(contents())
+    # Called with undo, as from a button; by default a script's calls add no steps.
+    bpy.ops.pantomime.photo_to_avatar("EXEC_DEFAULT", True, filepath=str(portrait))
+    states.append(contents())
+    assert len(states[2]["objects"]) > len(states[1]["objects"])
+    avatar = session().status.done
+    for index in (1, 2, 0, 2, 1):
+        go_to_undo_step(index)
+        assert contents() == states[index], index
+    go_to_undo_step(2)
+    assert avatar in bpy.data.collections
+
+
+def test_a_second_photo_uses_the_same_worker_and_leaves_the_first_avatar(portrait: Path) -> None:
+    bpy.ops.pantomime.photo_to_avatar(filepath=str(portrait))
+    pid, first = session().worker_pid, session().status.done
+    bpy.ops.pantomime.photo_to_avatar(filepath=str(portrait))
+    assert session().worker_pid == pid
+    assert session().status.done != first
+    assert {first, session().status.done} <= set(bpy.data.collections.keys())
+
+
+@pytest.mark.usefixtures("cold_worker")
+def test_progress_shows_while_the_worker_runs_and_polling_never_waits(portrait: Path) -> None:
+    session().start(str(portrait), bpy.context.scene.name, SETTINGS)
+    assert session().status.running
+    texts, fractions = [], []
+
+    def done() -> bool:
+        texts.append(session().status.text)
+        fractions.append(session().status.fraction)
+        return not session().status.running
+
+    poll_until(done)
+    assert {"Starting the solver", "Reading the photo", "Looking for people"} & set(texts)
+    assert len(set(texts)) >= 3
+    assert fractions == sorted(fractions) and fractions[-1] == 1.0
+    assert len(bpy.data.armatures) == 1
+
+
+@pytest.mark.usefixtures("cold_worker")
+def test_while_one_photo_is_solved_another_is_refused(portrait: Path) -> None:
+    session().start(str(portrait), bpy.context.scene.name, SETTINGS)
+    assert not bpy.ops.pantomime.photo_to_avatar.poll()
+    with pytest.raises(ClientError, match="Another photo"):
+        session().start(str(portrait), bpy.context.scene.name, SETTINGS)
+    assert bpy.ops.pantomime.cancel() == {"FINISHED"}
+    poll_until(lambda: not session().status.running)
+
+
+@pytest.mark.usefixtures("cold_worker")
+def test_cancel_ends_the_job_and_leaves_the_scene_alone(portrait: Path) -> None:
+    before = contents()
+    assert not bpy.ops.pantomime.cancel.poll()
+    session().start(str(portrait), bpy.context.scene.name, SETTINGS)
+    poll_until(lambda: session().status.text == "Loading the solver")
+    assert bpy.ops.pantomime.cancel() == {"FINISHED"}
+    assert session().status.cancelling and not bpy.ops.pantomime.cancel.poll()
+    poll_until(lambda: not session().status.running)
+    assert session().status.done == "Cancelled" and session().status.error == ""
+    assert contents() == before
+    assert bpy.ops.pantomime.photo_to_avatar.poll()
+
+
+def test_the_result_goes_to_the_scene_that_it_was_asked_for_in(portrait: Path) -> None:
+    first = bpy.context.scene.name
+    session().start(str(portrait), first, SETTINGS)
+    bpy.ops.scene.new(type="EMPTY")
+    assert bpy.context.scene.name != first
+    poll_until(lambda: not session().status.running)
+    assert session().status.error == ""
+    assert session().status.done in bpy.data.scenes[first].collection.children
+
+
+@pytest.mark.usefixtures("cold_worker")
+def test_undo_while_the_worker_runs_does_no_harm(portrait: Path) -> None:
+    bpy.ops.ed.undo_push(message="nothing")
+    bpy.ops.object.empty_add()
+    bpy.ops.ed.undo_push(message="an object")
+    session().start(str(portrait), bpy.context.scene.name, SETTINGS)
+    poll_until(lambda: session().status.fraction > 0)
+    go_to_undo_step(0)
+    assert len(bpy.data.objects) == 0
+    poll_until(lambda: not session().status.running)
+    assert session().status.error == "" and len(bpy.data.armatures) == 1
+
+
+def test_opening_another_file_ends_the_job(portrait: Path) -> None:
+    session().start(str(portrait), bpy.context.scene.name, SETTINGS)
+    pid = session().worker_pid
+    assert pid is not None
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    assert not session().status.running and "another file" in session().status.done
+    assert not process_exists(pid)
+    assert not session().poll() and len(bpy.data.objects) == 0
+
+
+@pytest.mark.parametrize("content", [None, b"", b"this is no picture"], ids=["missing", "empty", "text"])
+def test_a_bad_photo_is_reported_in_one_sentence(tmp_path: Path, content: bytes | None) -> None:
+    photo = tmp_path / "holiday.jpg"
+    if content is not None:
+        photo.write_bytes(content)
+    before = contents()
+    with pytest.raises(RuntimeError, match=r"holiday\.jpg") as caught:
+        bpy.ops.pantomime.photo_to_avatar(filepath=str(photo))
+    assert "Traceback" not in str(caught.value) and str(caught.value).strip().endswith(".")
+    assert contents() == before
+
+
+def test_a_picture_without_a_person_is_reported(tmp_path: Path) -> None:
+    image = bpy.data.images.new("grey", 320, 240)
+    image.filepath_raw, image.file_format = str(tmp_path / "grey.png"), "PNG"
+    image.save()
+    bpy.data.images.remove(image)
+    with pytest.raises(RuntimeError, match="No person"):
+        bpy.ops.pantomime.photo_to_avatar(filepath=str(tmp_path / "grey.png"))
+    assert "No person" in session().status.error
+    assert not session().status.running
+
+
+@pytest.mark.usefixtures("cold_worker")
+def test_a_worker_killed_half_way_is_reported_and_the_next_photo_gets_a_new_one(portrait: Path) -> None:
+    session().start(str(portrait), bpy.context.scene.name, SETTINGS)
+    poll_until(lambda: session().status.text == "Loading the solver")
+    pid = session().worker_pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    poll_until(lambda: not session().status.running)
+    assert "SIGKILL" in session().status.error
+    assert len(bpy.data.objects) == 0
+    assert bpy.ops.pantomime.photo_to_avatar(filepath=str(portrait)) == {"FINISHED"}
+    assert session().worker_pid != pid
+
+
+def test_a_python_that_is_not_there_is_reported(portrait: Path) -> None:
+    with pytest.raises(ClientError, match="preferences"):
+        session().start(str(portrait), bpy.context.scene.name, SolverSettings(python="/nowhere/python"))
+    assert not session().status.running and "/nowhere/python" in session().status.error
+
+
+def test_unregistering_ends_the_worker(portrait: Path) -> None:
+    import pantomime
+
+    session().start(str(portrait), bpy.context.scene.name, SETTINGS)
+    pid = session().worker_pid
+    assert pid is not None and process_exists(pid)
+    pantomime.unregister()
+    assert not process_exists(pid)
+    pantomime.register()
+
+
+@pytest.mark.parametrize("end", ["sys.exit()", "os._exit(0)", "os.kill(os.getpid(), signal.SIGKILL)"])
+def test_no_worker_outlives_blender(portrait: Path, end: str) -> None:
+    code = (
+        "import os, signal, sys, bpy, pantomime\n"
+        "pantomime.register()\n"
+        "from pantomime.operators.session import SESSION\n"
+        "from pantomime.operators.settings import SolverSettings\n"
+        f"SESSION.start({str(portrait)!r}, 'Scene', SolverSettings())\n"
+        "while SESSION.status.text != 'Loading the solver': SESSION.poll()\n"
+        f"print('worker', SESSION.worker_pid, flush=True)\n{end}"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    pid = int(next(line for line in done.stdout.splitlines() if line.startswith("worker")).split()[1])
+    limit = time.monotonic() + PATIENCE_S
+    while process_exists(pid):
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+
+
+def test_a_capture_file_becomes_an_avatar_and_a_foreign_file_is_refused(portrait: Path, tmp_path: Path) -> None:
+    bpy.ops.pantomime.photo_to_avatar(filepath=str(portrait))
+    folder = max(Path(bpy.app.tempdir).glob("pantomime_*"), key=lambda path: path.stat().st_mtime)
+    (capture,) = folder.glob("*.npz")
+    count = len(bpy.data.armatures)
+    assert bpy.ops.pantomime.import_capture(filepath=str(capture)) == {"FINISHED"}
+    assert len(bpy.data.armatures) == count + 1
+    foreign = tmp_path / "foreign.npz"
+    foreign.write_bytes(b"PK not really")
+    with pytest.raises(RuntimeError, match=r"foreign\.npz"):
+        bpy.ops.pantomime.import_capture(filepath=str(foreign))
+    assert len(bpy.data.armatures) == count + 1
