@@ -1,1 +1,1 @@
-"""What an avatar is in Blender: mesh, armature, shape keys, materials, camera. Never imports torch, mediapipe or cv2."""
+"""What an avatar is in Blender: mesh, armature, shape keys, materials, camera. Never imports the solver's packages."""

@@ -42,7 +42,7 @@ class AvatarSettings:
     photo: str = ""  # "": the capture's source
     set_render_size: bool = False  # True: the scene renders at the photo's size
     activate_camera: bool = False  # True: it becomes the scene's camera, even if there is one
-    gravity_camera: tuple[float, float, float] | None = None  # None: from the capture
+    gravity_camera: tuple[float, float, float] | None = None  # down, in the camera's frame; None: from the capture
     pose_correctives: str = "auto"  # "driven", "current" (one key, for the built pose), "none"; auto: by their number
     look: materials.Look = field(default_factory=materials.Look)
 
@@ -117,7 +117,8 @@ def build_avatar(
 def _check(capture: Capture, body: BodyModel, settings: AvatarSettings) -> None:
     if capture.body_id != body.body_id:
         raise AvatarError(
-            f"This capture was made with the body “{capture.body_id}”, not “{body.body_id}”. Choose that body, or fit again."
+            f"This capture was made with the body “{capture.body_id}”, not “{body.body_id}”. "
+            "Choose that body, or fit again."
         )
     if not 0 <= settings.frame < capture.num_frames:
         raise AvatarError(f"The capture has {capture.num_frames} frames; there is no frame {settings.frame}.")

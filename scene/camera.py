@@ -26,7 +26,7 @@ class Placement:
 
 
 def place_on_floor(vertices_camera: Floats, pelvis_camera: Floats, rotation: Floats) -> Placement:
-    """The placement that puts the lowest of `vertices_camera` (V, 3) on Z = 0 and `pelvis_camera` (3,) over the origin."""
+    """Where the lowest of `vertices_camera` (V, 3) is on Z = 0 and `pelvis_camera` (3,) over the origin."""
     pelvis = rotation @ pelvis_camera
     lowest = float((vertices_camera @ rotation[2]).min())
     return Placement(rotation, np.array([-pelvis[0], -pelvis[1], -lowest]))

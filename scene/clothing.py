@@ -41,7 +41,7 @@ class Regions:
     def arm_part(self) -> NDArray[np.bool_]:
         """Vertices that follow an arm below the shoulder joint."""
         names = [
-            n for n in JOINT_INDEX if n.endswith(("_shoulder", "_elbow", "_wrist")) or n[-1].isdigit() and "_" in n
+            n for n in JOINT_INDEX if n.endswith(("_shoulder", "_elbow", "_wrist")) or (n[-1].isdigit() and "_" in n)
         ]
         return self._weight(*names) > 0.5
 

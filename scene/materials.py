@@ -1,4 +1,4 @@
-"""An avatar's materials: skin, lips, nails, eyes, teeth, tongue, inside of the mouth, lashes. Plain Principled nodes."""
+"""An avatar's materials: skin, lips, nails, eyes, teeth, tongue, inside of the mouth, lashes; Principled nodes."""
 
 from __future__ import annotations
 

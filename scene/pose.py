@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..core.body.model import BodyModel
 from ..core.body.skeleton import JOINT_NAMES, NUM_JOINTS, PARENTS, joint_levels
 from . import axes
-from .rest import Floats
+from .rest import Floats, rest_joints
 
 
 @dataclass(frozen=True)
@@ -94,13 +94,7 @@ def posed_vertices(
     `shaped` (V, 3) and `joints` (55, 3): the body at rest. Here to find the floor; the solver has its own.
     """
     rotations = axes.rotation_matrices(np.asarray(full_pose, np.float64).reshape(NUM_JOINTS, 3))
-    turned = rotations.copy()
-    places = joints.copy()
-    for level in joint_levels()[1:]:
-        for joint in level:
-            parent = PARENTS[joint]
-            turned[joint] = turned[parent] @ rotations[joint]
-            places[joint] = places[parent] + turned[parent] @ (joints[joint] - joints[parent])
+    turned, places = _chain(joints, rotations)
     if len(body.posedirs_features):
         feature = (rotations[1:] - np.eye(3)).reshape(-1)[body.posedirs_features]
         shaped = shaped + body.posedirs @ feature.astype(np.float32)
@@ -112,3 +106,27 @@ def posed_vertices(
         + blended[..., 3]
         + np.asarray(transl, np.float64)
     )
+
+
+def posed_joints(
+    body: BodyModel,
+    betas: NDArray[np.floating],
+    expression: NDArray[np.floating],
+    full_pose: NDArray[np.floating],
+    transl: NDArray[np.floating],
+) -> Floats:
+    """Joints (55, 3) in the frame of `transl` (the camera's)."""
+    joints = rest_joints(body, betas, expression)
+    rotations = axes.rotation_matrices(np.asarray(full_pose, np.float64).reshape(NUM_JOINTS, 3))
+    return _chain(joints, rotations)[1] + np.asarray(transl, np.float64)
+
+
+def _chain(joints: Floats, rotations: Floats) -> tuple[Floats, Floats]:
+    """World rotations (55, 3, 3) and places (55, 3) of the joints; the pelvis stays."""
+    turned, places = rotations.copy(), joints.copy()
+    for level in joint_levels()[1:]:
+        for joint in level:
+            parent = PARENTS[joint]
+            turned[joint] = turned[parent] @ rotations[joint]
+            places[joint] = places[parent] + turned[parent] @ (joints[joint] - joints[parent])
+    return turned, places
