@@ -8,11 +8,13 @@ solver and Blender.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import importlib
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +107,7 @@ def _hook(parser: argparse.ArgumentParser, module: str) -> None:
     try:
         code = importlib.import_module(module, __package__)
     except ModuleNotFoundError as error:
-        if error.name and error.name.endswith("tests"):
+        if ".tests" in (error.name or ""):
             raise CommandError("This benchmark is part of the source: run it in a clone of the project.") from error
         raise CommandError(f"This command needs the package {error.name}. Install it with pip.") from error
     code.add_arguments(parser)
@@ -165,12 +167,34 @@ def build_file(capture: Any, body_spec: str | None, target: Path, picture: Path 
     _save_blend(bpy, target)
     timings = {"avatar": built - start, "save": time.perf_counter() - built}
     if picture is not None:
-        from .scene.render import render_overview
+        from .scene.render import render_picture
 
         start = time.perf_counter()
-        render_overview(avatar, capture, picture)
+        with _silent_blender():
+            render_picture(
+                picture, [avatar], capture.image_size, capture.source or None, capture.source_exif_orientation
+            )
         timings["picture"] = time.perf_counter() - start
     return timings
+
+
+@contextlib.contextmanager
+def _silent_blender() -> Iterator[None]:
+    """Blender's C code prints what it renders and saves; a command's output is for its results."""
+    flush = ctypes.CDLL(None).fflush if os.name == "posix" else (lambda _: None)
+    sys.stdout.flush()
+    flush(None)
+    kept = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        flush(None)
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _save_blend(bpy: Any, target: Path) -> None:
@@ -178,7 +202,8 @@ def _save_blend(bpy: Any, target: Path) -> None:
     bpy.context.preferences.filepaths.save_version = 0
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        bpy.ops.wm.save_as_mainfile(filepath=str(target.resolve()), check_existing=False)
+        with _silent_blender():
+            bpy.ops.wm.save_as_mainfile(filepath=str(target.resolve()), check_existing=False)
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).replace("Error:", "").split())
         raise CommandError(f"Can't write {target}: {reason}. Free some space or choose another folder.") from error
