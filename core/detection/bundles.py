@@ -22,8 +22,8 @@ def with_normalisation(network: bytes, mean: float, std: float) -> bytes:
 
     Needs `flatbuffers` and `mediapipe` (for the generated schema classes). Raises ImportError without them.
     """
-    import flatbuffers  # type: ignore[import-untyped]
-    from mediapipe.tasks.metadata import schema_py_generated as schema  # type: ignore[import-untyped]
+    import flatbuffers
+    from mediapipe.tasks.metadata import schema_py_generated as schema
 
     model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(network, 0))
     buffer = schema.BufferT()
@@ -40,7 +40,7 @@ def with_normalisation(network: bytes, mean: float, std: float) -> bytes:
 
 def _image_metadata(mean: float, std: float) -> bytes:
     import flatbuffers
-    from mediapipe.tasks.metadata import metadata_schema_py_generated as schema  # type: ignore[import-untyped]
+    from mediapipe.tasks.metadata import metadata_schema_py_generated as schema
 
     options = schema.NormalizationOptionsT()
     options.mean, options.std = [mean], [std]

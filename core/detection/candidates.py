@@ -130,7 +130,8 @@ def box_of(candidate: Candidate, size: tuple[int, int]) -> Array:
     # Points end at the face and the wrists: hair, hands and soles reach further.
     margin = 0.06 * float((high - low).max())
     limit = np.asarray(size, np.float32)
-    return np.concatenate([np.clip(low - margin, 0, limit), np.clip(high + margin, 0, limit)]).astype(np.float32)
+    box: Array = np.concatenate([np.clip(low - margin, 0, limit), np.clip(high + margin, 0, limit)]).astype(np.float32)
+    return box
 
 
 def pixels_per_metre(candidate: Candidate) -> float:

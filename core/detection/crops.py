@@ -28,7 +28,8 @@ class Square:
         flip = -1.0 if self.mirrored else 1.0
         linear = np.array([[c * flip, -s], [s * flip, c]])
         offset = np.asarray(self.centre_px) - linear @ np.full(2, out_px / 2.0)
-        return np.concatenate([linear, offset[:, None]], axis=1).astype(np.float32)
+        matrix: Array = np.concatenate([linear, offset[:, None]], axis=1).astype(np.float32)
+        return matrix
 
 
 def apply(matrix: Array, points: Array) -> Array:

@@ -43,22 +43,30 @@ def detect_face(
         return None
     if not inside(np.array([square.centre_px], np.float32), size)[0]:
         return None
-    best: tuple[float, Array, Square] | None = None
-    for _ in range(settings.looks):
-        points, score = network(cut(rgb, square, FACE_INPUT_PX))
-        if not np.isfinite(points).all() or score < 0.1:
-            break
-        if best is None or score >= best[0] - 0.02:
-            best = (score, points, square)
-        square = _square_of_mesh(apply(square.matrix(FACE_INPUT_PX), points[:, :2]), settings.crop_scale)
-    if best is None or best[0] < settings.least_score:
+    traced = trace_mesh(rgb, square, network, settings)
+    if traced is None or traced[1] < settings.least_score:
         return None
-    score, points, square = best
+    points, score, square = traced
     image = apply(square.matrix(FACE_INPUT_PX), points[:, :2]).astype(np.float32)
     if not _on_the_head(image, pose):
         return None
     confidence = np.where(inside(image, size), score, 0.0).astype(np.float32)
     return Points(image, confidence, metric_mesh(points, square.angle_rad))
+
+
+def trace_mesh(
+    rgb: Image, square: Square, network: Callable[[Image], tuple[Array, float]], settings: FaceSettings
+) -> tuple[Array, float, Square] | None:
+    """Mesh (468, 3) in crop pixels, its score, and the crop: `square` first, then crops laid by the mesh itself."""
+    best: tuple[Array, float, Square] | None = None
+    for _ in range(settings.looks):
+        points, score = network(cut(rgb, square, FACE_INPUT_PX))
+        if not np.isfinite(points).all() or score < 0.1:
+            break
+        if best is None or score >= best[1] - 0.02:
+            best = (points, score, square)
+        square = _square_of_mesh(apply(square.matrix(FACE_INPUT_PX), points[:, :2]), settings.crop_scale)
+    return best
 
 
 def face_square(pose: Candidate, crop_scale: float) -> Square | None:
