@@ -167,13 +167,11 @@ def build_file(capture: Any, body_spec: str | None, target: Path, picture: Path 
     _save_blend(bpy, target)
     timings = {"avatar": built - start, "save": time.perf_counter() - built}
     if picture is not None:
-        from .scene.render import render_picture
+        from .scene.render import render_overview
 
         start = time.perf_counter()
         with _silent_blender():
-            render_picture(
-                picture, [avatar], capture.image_size, capture.source or None, capture.source_exif_orientation
-            )
+            render_overview(avatar, capture, picture)
         timings["picture"] = time.perf_counter() - start
     return timings
 
@@ -229,7 +227,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     _bpy()
     out = Path(arguments.output)
     prepare_models(arguments.cache, official=arguments.models, report=lambda text: print(f"{text} …", flush=True))
-    photos = [Path(photo) for photo in arguments.photos] or _demo_photos(out)
+    photos = [Path(photo) for photo in arguments.photos] or demo_photos(out)
     pipeline = Pipeline()
     failed = 0
     for photo, stem in zip(photos, unique_stems(map(str, photos)), strict=True):
@@ -263,7 +261,7 @@ def _demo_photo(
         print(f"  {path}")
 
 
-def _demo_photos(out: Path) -> list[Path]:
+def demo_photos(out: Path) -> list[Path]:
     try:
         import skimage
     except ModuleNotFoundError as error:
