@@ -164,6 +164,8 @@ def _placement(
 def _build_mesh(name: str, body: BodyModel, ground: Floats, settings: AvatarSettings) -> bpy.types.Object:
     data = mesh.new_mesh(name, body, rest.to_object_space(body.v_template, ground))
     mesh.add_vector_attribute(data, mesh.EYE_ATTRIBUTE, mesh.eye_directions(body))
+    if settings.look.brows is not None:
+        mesh.add_vector_attribute(data, mesh.FACE_ATTRIBUTE, mesh.face_positions(body))
     if settings.look.garment is not None:
         mesh.add_scalar_attribute(data, materials.GARMENT_ATTRIBUTE, clothing.Regions(body).underwear())
     materials.add_materials(data, body, settings.look, name)

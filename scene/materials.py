@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.body.model import BodyModel
 from ..core.body.skeleton import LEFT_EYE, RIGHT_EYE
-from .mesh import EYE_ATTRIBUTE
+from .mesh import EYE_ATTRIBUTE, FACE_ATTRIBUTE
 
 Colour = tuple[float, float, float]
 GARMENT_ATTRIBUTE = "garment"
@@ -23,19 +23,20 @@ class Look:
     skin: Colour = (0.52, 0.275, 0.18)
     lips: Colour = (0.42, 0.13, 0.105)
     iris: Colour = (0.075, 0.135, 0.17)
+    brows: Colour | None = (0.035, 0.02, 0.013)  # None: no brows
     garment: Colour | None = (0.035, 0.045, 0.06)  # plain underwear where the body has a region for it; None: bare
 
 
 def add_materials(mesh: bpy.types.Mesh, body: BodyModel, look: Look, prefix: str) -> None:
     """One slot for each of the body's materials, in its order; a body without any gets skin and eyes."""
     makers = {
-        "skin": lambda m: skin_nodes(m, look.skin, look.garment),
+        "skin": lambda m: skin_nodes(m, look),
         "lips": lambda m: wet_nodes(m, look.lips, 0.32, subsurface=0.12),
-        "nails": lambda m: wet_nodes(m, _mix(look.skin, (0.75, 0.45, 0.38), 0.5), 0.22, subsurface=0.1),
+        "nails": lambda m: wet_nodes(m, _mix(look.skin, (0.72, 0.42, 0.34), 0.3), 0.28, subsurface=0.12),
         "mouth": lambda m: wet_nodes(m, (0.22, 0.045, 0.04), 0.35, subsurface=0.1),
         "tongue": lambda m: wet_nodes(m, (0.42, 0.12, 0.11), 0.3, subsurface=0.2),
         "teeth": lambda m: wet_nodes(m, (0.72, 0.67, 0.56), 0.15, subsurface=0.15),
-        "lashes": lambda m: plain_nodes(m, (0.012, 0.009, 0.008), 0.6),
+        "lashes": lash_nodes,
         "sclera": lambda m: eye_nodes(m, look.iris),
         "eye": lambda m: eye_nodes(m, look.iris),
         "eyes": lambda m: eye_nodes(m, look.iris),
@@ -131,18 +132,21 @@ def _subsurface(weight: float, scale_m: float) -> dict[str | int, Any]:
     return {"Subsurface Weight": weight, "Subsurface Scale": scale_m, "Subsurface Radius": (1.0, 0.35, 0.2)}
 
 
-def skin_nodes(material: bpy.types.Material, colour: Colour, garment: Colour | None) -> None:
-    """Skin: blotches of blood, pores as bump, mild subsurface; underwear where the mesh says so."""
+def skin_nodes(material: bpy.types.Material, look: Look) -> None:
+    """Skin: blotches of blood, pores as bump, mild subsurface; brows, and underwear where the mesh says so."""
+    colour = look.skin
     nodes = _Nodes(material)
     where = nodes.node("ShaderNodeTexCoord").outputs["Generated"]
     blood = nodes.node("ShaderNodeTexNoise", {"Vector": where, "Scale": 14.0, "Detail": 3.0}).outputs[0]
     redder = _mix(colour, (colour[0] * 0.95, colour[1] * 0.62, colour[2] * 0.55), 0.55)
     surface = nodes.mix(nodes.smooth_step(blood, 0.35, 0.8), colour, redder)
     roughness: Any = 0.5
-    if garment is not None:
+    if look.brows is not None:
+        surface = nodes.mix(_brow_mask(nodes), surface, look.brows)
+    if look.garment is not None:
         field = nodes.node("ShaderNodeAttribute", attribute_name=GARMENT_ATTRIBUTE).outputs["Fac"]
         inside = nodes.smooth_step(field, -0.0005, 0.0005)
-        surface = nodes.mix(inside, surface, garment)
+        surface = nodes.mix(inside, surface, look.garment)
         roughness = nodes.math("MULTIPLY_ADD", inside, 0.35, 0.5)
     pores = nodes.node("ShaderNodeTexNoise", {"Vector": where, "Scale": 420.0, "Detail": 2.0}).outputs[0]
     bump = nodes.node("ShaderNodeBump", {"Strength": 0.06, "Distance": 0.001, "Height": pores}).outputs[0]
@@ -151,10 +155,44 @@ def skin_nodes(material: bpy.types.Material, colour: Colour, garment: Colour | N
     material.diffuse_color = (*colour, 1.0)
 
 
-# Radii on the eyeball's front, in its radii: an adult's iris is 11.8 mm wide on an eyeball of 24 mm
-# (Bron, Tripathi & Tripathi, Wolff's Anatomy of the Eye and Orbit, 8th ed., ch. 6); a pupil 3.5 mm.
-IRIS = 0.49
-PUPIL = 0.16
+def _brow_mask(nodes: _Nodes) -> Any:
+    """How much of a brow covers a point: an arc above the eye that thins outwards, broken into hairs."""
+    face = nodes.node("ShaderNodeAttribute", attribute_name=FACE_ATTRIBUTE).outputs["Vector"]
+    place = nodes.node("ShaderNodeSeparateXYZ", {"Vector": face})
+    out, back, up = place.outputs[0], place.outputs[1], place.outputs[2]
+    from_peak = nodes.math("SUBTRACT", out, 0.014)
+    arc = nodes.math("MULTIPLY_ADD", nodes.math("MULTIPLY", from_peak, from_peak), -8.0, 0.0235)
+    off = nodes.math("ABSOLUTE", nodes.math("SUBTRACT", up, arc))
+    half = nodes.math("MULTIPLY_ADD", nodes.smooth_step(out, -0.002, 0.034), -0.0032, 0.0042)
+    slanted = nodes.node("ShaderNodeCombineXYZ", {0: nodes.math("MULTIPLY_ADD", up, -0.8, out), 2: up})
+    stretched = nodes.node("ShaderNodeMapping", {"Vector": slanted.outputs[0], "Scale": (1600.0, 1.0, 260.0)})
+    hairs = nodes.node("ShaderNodeTexNoise", {"Vector": stretched.outputs[0], "Scale": 1.0, "Detail": 1.0}).outputs[0]
+    depth = nodes.math("SUBTRACT", half, off)
+    covered = nodes.smooth_step(nodes.math("MULTIPLY_ADD", hairs, 0.003, depth), 0.0002, 0.0032)
+    ends = nodes.math("MULTIPLY", nodes.smooth_step(out, -0.016, -0.011), nodes.smooth_step(out, 0.036, 0.031))
+    front = nodes.math("LESS_THAN", back, 0.01)
+    return nodes.math("MULTIPLY", nodes.math("MULTIPLY", covered, ends), front)
+
+
+def lash_nodes(material: bpy.types.Material) -> None:
+    """Lashes on cards: hairs that leave the lid along the eye's radii and thin out to their tips."""
+    colour = (0.012, 0.009, 0.008)
+    nodes = _Nodes(material)
+    direction = nodes.node("ShaderNodeAttribute", attribute_name=EYE_ATTRIBUTE).outputs["Vector"]
+    length = nodes.node("ShaderNodeVectorMath", {0: direction}, operation="LENGTH").outputs["Value"]
+    radial = nodes.node("ShaderNodeVectorMath", {0: direction}, operation="NORMALIZE").outputs["Vector"]
+    across = nodes.node("ShaderNodeMapping", {"Vector": radial, "Scale": (55.0, 8.0, 8.0)})
+    hairs = nodes.node("ShaderNodeTexNoise", {"Vector": across.outputs[0], "Scale": 1.0, "Detail": 0.0}).outputs[0]
+    tip = nodes.smooth_step(length, 1.0, 1.36)
+    alpha = nodes.smooth_step(nodes.math("MULTIPLY_ADD", tip, -0.42, hairs), 0.28, 0.36)
+    nodes.finish({"Base Color": colour, "Roughness": 0.6, "Alpha": alpha})
+    material.diffuse_color = (*colour, 1.0)
+
+
+# Radii on the eyeball's front, in its radii. A real iris (11.8 mm wide on a ball of 24 mm, Bron, Tripathi & Tripathi,
+# Wolff's Anatomy of the Eye and Orbit, 8th ed.) would be 0.49; the free body's eyeballs are larger than real ones.
+IRIS = 0.43
+PUPIL = 0.15
 
 
 def eye_nodes(material: bpy.types.Material, iris: Colour) -> None:

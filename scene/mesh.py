@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.body.model import BodyModel
-from ..core.body.skeleton import JOINT_NAMES, LEFT_EYE, RIGHT_EYE
+from ..core.body.skeleton import JOINT_INDEX, JOINT_NAMES, LEFT_EYE, RIGHT_EYE
 from . import axes
 from .rest import Floats
 
 UV_NAME = "UVMap"
 EYE_ATTRIBUTE = "eye_direction"
+FACE_ATTRIBUTE = "face_position"
 REGION_PREFIX = "region_"
 
 
@@ -46,21 +47,36 @@ def new_mesh(name: str, body: BodyModel, coordinates: Floats) -> bpy.types.Mesh:
 
 
 def eye_directions(body: BodyModel) -> Floats:
-    """Where each eyeball's vertex lies seen from the eye's centre, in radii and object space; 0 off the eyes. (V, 3).
+    """Where vertices of eyeballs and lashes lie seen from their eye's centre, in radii, object space; else 0. (V, 3).
 
     The iris is drawn from this rather than from UVs: it fits any body, and as a position it interpolates
     linearly over a face, so that the iris is a true circle however coarse the eye's mesh.
     """
     directions = np.zeros((body.num_vertices, 3))
+    lashes = body.vertex_groups.get("lashes", np.zeros(0, np.int32))
     for joint in (LEFT_EYE, RIGHT_EYE):
         own = np.flatnonzero(body.weights[:, joint] > 0.5)
         if len(own) == 0:
             continue
         points = body.v_template[own].astype(np.float64)
         centre = 0.5 * (points.min(axis=0) + points.max(axis=0))
-        radius = 0.5 * float((points.max(axis=0) - points.min(axis=0))[:2].mean())
-        directions[own] = axes.body_to_blender(points - centre) / max(radius, 1e-6)
+        radius = max(0.5 * float((points.max(axis=0) - points.min(axis=0))[:2].mean()), 1e-6)
+        near = lashes[body.v_template[lashes, 0] * np.sign(centre[0]) > 0]
+        own = np.concatenate([own, near])
+        directions[own] = axes.body_to_blender(body.v_template[own].astype(np.float64) - centre) / radius
     return directions
+
+
+def face_positions(body: BodyModel) -> Floats:
+    """Where the head's vertices lie seen from the nearer eye: outwards, back, up; metres of a face whose eyes are
+    60 mm apart. Other vertices are far off. (V, 3). Brows are drawn from this."""
+    left, right = (body.J_template[joint].astype(np.float64) for joint in (LEFT_EYE, RIGHT_EYE))
+    apart = max(float(np.linalg.norm(left - right)), 1e-3)
+    middle = axes.body_to_blender(0.5 * (left + right))
+    relative = axes.body_to_blender(body.v_template) - middle
+    relative[:, 0] = np.abs(relative[:, 0]) - 0.5 * apart
+    on_head = body.weights[:, JOINT_INDEX["head"]] > 0.3
+    return np.where(on_head[:, None], relative * (0.06 / apart), 1.0)
 
 
 def add_vector_attribute(mesh: bpy.types.Mesh, name: str, vectors: Floats) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
+from ..core.capture import Capture
 from .avatar import Avatar
 from .camera import image_pixels, load_photo
 from .rest import Floats
@@ -15,32 +16,30 @@ from .studio import Picture, Quality, Studio, save_picture
 
 BACKDROP = (0.42, 0.44, 0.46)
 SIDE_ASPECT = (0.55, 1.0)  # width/height of the side view, at least and at most
-OVERLAY_OPACITY = 0.92
+OPACITY = 0.92
 
 
-def render_picture(
+def render_overview(
+    avatars: Avatar | Sequence[Avatar],
+    capture: Capture,
     path: str | Path,
-    avatars: Sequence[Avatar],
-    image_size: tuple[int, int],
-    photo: str | Path | None,
-    exif_orientation: int = 1,
     height_px: int = 640,
     quality: Quality | None = None,
 ) -> None:
-    """Write photo | overlay | side view of `avatars`, who share the first one's camera, to `path` (PNG).
+    """Write photo | avatar over the photo | avatar from the side, of equal height, to `path` (PNG).
 
-    `image_size`: the upright photo's width and height. Without a readable `photo`, the overlay is over plain grey
-    and the first panel is left out. Nothing in the user's scene is changed.
+    `avatars` share the first one's camera; `capture` names the photo. Where the photo can't be read, the
+    first panel is left out and the overlay is over plain grey. Nothing in the user's scene is changed.
     """
-    size = (max(1, round(height_px * image_size[0] / image_size[1])), height_px)
-    under = photo_pixels(photo, exif_orientation, size)
-    overlay = over(
-        render_overlay(avatars, size, quality), plain(size, 0.75) if under is None else under, OVERLAY_OPACITY
-    )
-    panels = [overlay, render_side(avatars, height_px, quality)]
-    if under is not None:
-        panels.insert(0, under)
-    gap = np.ones((height_px, max(2, height_px // 80), 4), np.float32)
+    people = [avatars] if isinstance(avatars, Avatar) else list(avatars)
+    width, height = capture.image_size
+    size = (max(1, round(height_px * width / height)), height_px)
+    photo = photo_pixels(capture.source, capture.source_exif_orientation, size)
+    overlay = over(render_overlay(people, size, quality), plain(size, 0.75) if photo is None else photo, OPACITY)
+    panels = [overlay, render_side(people, height_px, quality)]
+    if photo is not None:
+        panels.insert(0, photo)
+    gap = plain((max(2, height_px // 80), height_px), 1.0)
     joined = [panels[0]]
     for panel in panels[1:]:
         joined += [gap, panel]
@@ -120,9 +119,9 @@ def world_vertices(obj: bpy.types.Object) -> Floats:
     return flat.reshape(-1, 3).astype(np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
 
 
-def photo_pixels(photo: str | Path | None, exif_orientation: int, size: tuple[int, int]) -> Picture | None:
+def photo_pixels(photo: str | Path, exif_orientation: int, size: tuple[int, int]) -> Picture | None:
     """The photo, upright, at `size`; None if it can't be read."""
-    if photo is None or not Path(photo).is_file():
+    if not Path(photo).is_file():
         return None
     image = load_photo(photo, exif_orientation)
     if image is None:

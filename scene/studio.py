@@ -98,7 +98,7 @@ class Studio:
         self.add("Light", data, look_at(position, target))
 
     def three_lights(self, target: Floats, towards_viewer: Floats, size_m: float) -> None:
-        """Soft key, fill and rim for a subject of `size_m` at `target`; the viewer is at `towards_viewer` (3,) from it."""
+        """Soft key, fill and rim for a subject of `size_m` at `target`, seen from `towards_viewer` (3,)."""
         front = np.array([towards_viewer[0], towards_viewer[1], 0.0])
         front = front / max(float(np.linalg.norm(front)), 1e-9)
         side, up = np.array([-front[1], front[0], 0.0]), np.array([0.0, 0.0, 1.0])
