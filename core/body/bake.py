@@ -15,7 +15,15 @@ from .bake_face import bake_expressions, shorten_lashes
 from .bake_hands import hand_axes, hand_components, relaxed_hand
 from .bake_points import anatomical_points, surface_landmarks
 from .bake_poses import read_poses
-from .bake_rig import FINGER_BONES, TPose, fold_weights, joints_of_heads, people_in_t_pose, pose_joints, t_pose_rotations
+from .bake_rig import (
+    FINGER_BONES,
+    TPose,
+    fold_weights,
+    joints_of_heads,
+    people_in_t_pose,
+    pose_joints,
+    t_pose_rotations,
+)
 from .bake_shape import ShapeSpace, learn_shape_space
 from .bake_source import AnnySource, BakeError, load_source
 from .bake_surface import MATERIALS, bake_surface
@@ -127,7 +135,9 @@ def bake(settings: BakeSettings | None = None, source: AnnySource | None = None)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `pantomime bake-body`."""
-    parser.add_argument("-o", "--output", type=Path, default=FREE_BODY_PATH, help="file to write (default: the shipped one)")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=FREE_BODY_PATH, help="file to write (default: the shipped one)"
+    )
     parser.add_argument(
         "--points", action="store_true", help="also write the points as anatomy places them, before calibration"
     )

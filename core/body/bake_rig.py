@@ -84,7 +84,7 @@ def fold_weights(source: AnnySource) -> Float:
     for bone, joint in enumerate(table):
         weights[:, joint] += source.weights[:, bone]
     weights[weights < 1e-4] = 0.0
-    return weights / weights.sum(1, keepdims=True)
+    return np.asarray(weights / weights.sum(1, keepdims=True))
 
 
 def joints_of_heads(source: AnnySource, heads: Float) -> Float:
@@ -184,11 +184,11 @@ def people_in_t_pose(
 
 
 def _turn(rotation: Float, vector: Float) -> Float:
-    return np.einsum("...ab,...b->...a", rotation, vector)
+    return np.asarray(np.einsum("...ab,...b->...a", rotation, vector))
 
 
 def _unit(vector: Float) -> Float:
-    return vector / np.linalg.norm(vector, axis=-1, keepdims=True)
+    return np.asarray(vector / np.linalg.norm(vector, axis=-1, keepdims=True))
 
 
 def _frame(first: Float, second: Float) -> Float:
@@ -200,7 +200,7 @@ def _frame(first: Float, second: Float) -> Float:
 
 def _map_frame(first: Float, second: Float, to_first: Float, to_second: Float) -> Float:
     target = _frame(to_first[None], to_second[None])
-    return target @ np.swapaxes(_frame(first, second), -1, -2)
+    return np.asarray(target @ np.swapaxes(_frame(first, second), -1, -2))
 
 
 def _shortest(a: Float, b: Float) -> Float:
@@ -211,7 +211,7 @@ def _shortest(a: Float, b: Float) -> Float:
     k = np.zeros((len(a), 3, 3))
     k[:, 0, 1], k[:, 0, 2], k[:, 1, 2] = -axis[:, 2], axis[:, 1], -axis[:, 0]
     k = k - np.swapaxes(k, -1, -2)
-    return np.eye(3) + k + k @ k / (1.0 + cos)
+    return np.asarray(np.eye(3) + k + k @ k / (1.0 + cos))
 
 
 def _about_z(angle: float) -> Float:

@@ -23,13 +23,13 @@ class ShapeSpace:
         """Least-squares betas (N, B) of surfaces (N, V, 3); the pelvis is where the template has it."""
         basis = self.shapedirs.reshape(-1, self.shapedirs.shape[2])
         offsets = (vertices - self.v_template).reshape(len(vertices), -1)
-        return np.linalg.solve(basis.T @ basis, basis.T @ offsets.T).T
+        return np.asarray(np.linalg.solve(basis.T @ basis, basis.T @ offsets.T).T)
 
     def vertices(self, betas: Float) -> Float:
-        return self.v_template + np.einsum("nb,vib->nvi", betas, self.shapedirs, optimize=True)
+        return np.asarray(self.v_template + np.einsum("nb,vib->nvi", betas, self.shapedirs, optimize=True))
 
     def joints(self, betas: Float) -> Float:
-        return self.J_template + np.einsum("nb,jib->nji", betas, self.J_shapedirs, optimize=True)
+        return np.asarray(self.J_template + np.einsum("nb,jib->nji", betas, self.J_shapedirs, optimize=True))
 
 
 def learn_shape_space(vertices: Float, joints: Float, num_components: int, origin: Float | None = None) -> ShapeSpace:

@@ -98,10 +98,10 @@ class AnnySource:
         return self.template + offsets.reshape(len(coefficients), -1, 3)
 
     def rest_heads(self, coefficients: Float) -> Float:
-        return self.heads + np.einsum("nk,kbi->nbi", coefficients, self.head_blendshapes, optimize=True)
+        return np.asarray(self.heads + np.einsum("nk,kbi->nbi", coefficients, self.head_blendshapes, optimize=True))
 
     def rest_tails(self, coefficients: Float) -> Float:
-        return self.tails + np.einsum("nk,kbi->nbi", coefficients, self.tail_blendshapes, optimize=True)
+        return np.asarray(self.tails + np.einsum("nk,kbi->nbi", coefficients, self.tail_blendshapes, optimize=True))
 
 
 def _to_body_frame(points: Float) -> Float:

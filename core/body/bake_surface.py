@@ -50,7 +50,7 @@ def mask_of_quads(source: AnnySource, name: str) -> Float:
     uv = source.uv_coords[source.quad_uvs].mean(1)
     rows = np.clip(((1.0 - uv[:, 1]) * mask.shape[0]).astype(int), 0, mask.shape[0] - 1)
     columns = np.clip((uv[:, 0] * mask.shape[1]).astype(int), 0, mask.shape[1] - 1)
-    return mask[rows, columns]
+    return np.asarray(mask[rows, columns])
 
 
 def eye_uv_radius(source: AnnySource, part: str) -> Float:

@@ -50,7 +50,7 @@ def region_of_vertices(body: BodyModel) -> NDArray[np.int64]:
     of_joint = np.array(
         [next(i for i, joints in enumerate(REGIONS.values()) if name in joints) for name in JOINT_NAMES]
     )
-    return of_joint[body.weights.argmax(1)]
+    return np.asarray(of_joint[body.weights.argmax(1)])
 
 
 def fit_betas(body: BodyModel, vertices: Float) -> Float:
@@ -76,7 +76,13 @@ def shape_distances(
 
 
 def posed_pair(
-    source: AnnySource, body: BodyModel, rotmats: Float, seed: int, min_age: float, spread_twist: bool, correctives: bool
+    source: AnnySource,
+    body: BodyModel,
+    rotmats: Float,
+    seed: int,
+    min_age: float,
+    spread_twist: bool,
+    correctives: bool,
 ) -> tuple[Float, Float]:
     """One unseen person a pose: our surface and anny's, each (N, V, 3)."""
     coefficients = source.sample_people(len(rotmats), seed, min_age)

@@ -6,8 +6,8 @@ float16 costs 30), and only for the vertices that they move.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,15 @@ def body_to_arrays(body: BodyModel) -> dict[str, NDArray[np.generic]]:
     arrays: dict[str, NDArray[np.generic]] = {"format": np.asarray(FORMAT)}
     for name in ("body_id", "gender", "surface_model_type"):
         arrays[name] = np.asarray(getattr(body, name))
-    for name in ("v_template", "J_template", "J_shapedirs", "J_exprdirs", "hands_mean", "hands_components", "uv_coords"):
+    for name in (
+        "v_template",
+        "J_template",
+        "J_shapedirs",
+        "J_exprdirs",
+        "hands_mean",
+        "hands_components",
+        "uv_coords",
+    ):
         arrays[name] = np.asarray(getattr(body, name), np.float32)
     for name in ("quads", "quad_uvs"):
         array = getattr(body, name)
@@ -54,7 +62,11 @@ def body_to_arrays(body: BodyModel) -> dict[str, NDArray[np.generic]]:
     arrays["posedirs_features"] = body.posedirs_features.astype(np.int32)
     for name, threshold in (("shapedirs", 0.0), ("exprdirs", 2e-6), ("posedirs", 2e-5)):
         packed = pack(getattr(body, name), threshold)
-        arrays[f"{name}/rows"], arrays[f"{name}/values"], arrays[f"{name}/scale"] = packed.rows, packed.values, packed.scale
+        arrays[f"{name}/rows"], arrays[f"{name}/values"], arrays[f"{name}/scale"] = (
+            packed.rows,
+            packed.values,
+            packed.scale,
+        )
     count = int((body.weights > 0).sum(1).max())
     order = np.argsort(-body.weights, axis=1, kind="stable")[:, :count]
     arrays["weights/joints"] = order.astype(np.uint8)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from .free_file import body_from_arrays
+from .licensed import LicensedError, find_smplx, read_smplx
 from .model import BodyModel
 from .points_file import PointsError, load_points
+from .transfer import transfer_points
 
 DATA_FOLDER = Path(__file__).parent / "data"
 FREE_BODY_PATH = DATA_FOLDER / "free_body.npz"
@@ -21,15 +24,31 @@ class BodyError(Exception):
     """A body that can't be found or read; the message says what to do next."""
 
 
-def load_body(spec: str | Path | None = None) -> BodyModel:
-    """The body that `spec` names.
+def load_body(spec: str | Path | None = None, gender: str = "neutral") -> BodyModel:
+    """The body that `spec` names, with its points.
 
-    None, "" or "free": the free body. A `.npz`/`.pkl` file, or a folder that holds one: a licensed SMPL-X model.
-    Raises BodyError.
+    None, "" or "free": the free body. A `.npz`/`.pkl` file: a licensed SMPL-X model. A folder: the SMPL-X model of
+    `gender` ("neutral", "male", "female") in it or in its models/smplx. Raises BodyError.
     """
     if spec is None or str(spec) in ("", "free"):
         return _free_body()
-    raise BodyError(f"{spec} can't be read yet.")
+    path = Path(spec).expanduser()
+    try:
+        if path.is_dir():
+            path = find_smplx(path, gender)
+        stamp = path.stat().st_mtime_ns if path.is_file() else 0
+        return _licensed_body(path, stamp)
+    except LicensedError as error:
+        raise BodyError(str(error)) from error
+    except OSError as error:
+        raise BodyError(f"{path} can't be read: {error.strerror or error}. Check the name.") from error
+
+
+@lru_cache(maxsize=2)
+def _licensed_body(path: Path, stamp: int) -> BodyModel:
+    """Kept by path and time stamp, as a worker reads the same file for each photo."""
+    body = read_smplx(path)
+    return replace(body, points=transfer_points(_free_body(), body))
 
 
 @lru_cache(maxsize=1)

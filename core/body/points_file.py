@@ -10,6 +10,7 @@ import io
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,18 +54,21 @@ def load_points(path: str | os.PathLike[str]) -> dict[str, PointSet]:
 
 
 def _point_set(data: np.lib.npyio.NpzFile, name: str) -> PointSet:
-    values = {key: np.asarray(data[f"{name}/{key}"], dtype) for key, dtype in _FIELDS.items()}
+    values: dict[str, Any] = {key: np.asarray(data[f"{name}/{key}"], dtype) for key, dtype in _FIELDS.items()}
     return PointSet(names=tuple(str(item) for item in data[f"{name}/names"]), **values)
 
 
 def write_npz(path: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
     """Write a compressed `.npz` with fixed time stamps, so that equal arrays give equal files."""
+    npy: Any = np.lib.format
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for key, value in arrays.items():
             item = io.BytesIO()
-            np.lib.format.write_array(item, np.asanyarray(value), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{key}.npy", (1980, 1, 1, 0, 0, 0)), item.getvalue(), zipfile.ZIP_DEFLATED)
+            npy.write_array(item, np.asanyarray(value), allow_pickle=False)
+            archive.writestr(
+                zipfile.ZipInfo(f"{key}.npy", (1980, 1, 1, 0, 0, 0)), item.getvalue(), zipfile.ZIP_DEFLATED
+            )
     temporary = path.with_name(path.name + ".part")
     try:
         temporary.write_bytes(buffer.getvalue())

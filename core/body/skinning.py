@@ -7,6 +7,7 @@ eq. 2–9; Pavlakos et al., CVPR 2019, sec. 3.1). The kinematic chain is walked 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -53,7 +54,8 @@ class Body:
         place = {joint: i for level in levels for i, joint in enumerate(level)}
         self._order = torch.tensor(order, device=self.device)
         self._back = torch.argsort(self._order)
-        self._sizes = [len(level) for level in levels]
+        ends = np.cumsum([len(level) for level in levels]).tolist()
+        self._levels = [slice(start, end) for start, end in pairwise(ends)]
         self._parent_places = [
             torch.tensor([place[PARENTS[joint]] for joint in level], device=self.device) for level in levels[1:]
         ]
@@ -75,7 +77,9 @@ class Body:
             joints = joints + _dirs(expression, self._J_exprdirs)
         return joints
 
-    def rest_points(self, points: PointTensors, betas: Tensor | None = None, expression: Tensor | None = None) -> Tensor:
+    def rest_points(
+        self, points: PointTensors, betas: Tensor | None = None, expression: Tensor | None = None
+    ) -> Tensor:
         """Chosen points of the shaped body in the rest pose, without pose correctives, (…, N, 3)."""
         rest = points.template
         if betas is not None:
@@ -95,15 +99,15 @@ class Body:
         if transl is not None:
             moved = root + transl[..., None, :]
             rest = offsets[..., 1:, :]
-            lead = torch.broadcast_shapes(moved.shape[:-2], rest.shape[:-2])
+            lead = np.broadcast_shapes(moved.shape[:-2], rest.shape[:-2])
             offsets = torch.cat([moved.expand(*lead, 1, 3), rest.expand(*lead, NUM_JOINTS - 1, 3)], dim=-2)
-        lead = torch.broadcast_shapes(offsets.shape[:-2], rotmats.shape[:-3])
+        lead = np.broadcast_shapes(offsets.shape[:-2], rotmats.shape[:-3])
         local = torch.cat(
             [rotmats.expand(*lead, NUM_JOINTS, 3, 3), offsets.expand(*lead, NUM_JOINTS, 3)[..., None]], dim=-1
         )[..., self._order, :, :]  # (…, 55, 3, 4), by level
-        parts = local.split(self._sizes, dim=-3)
-        world = [parts[0]]
-        for places, part in zip(self._parent_places, parts[1:], strict=True):
+        world = [local[..., :1, :, :]]
+        for places, level in zip(self._parent_places, self._levels, strict=True):
+            part = local[..., level, :, :]
             above = world[-1][..., places, :, :]
             product = above[..., :3] @ part
             world.append(torch.cat([product[..., :3], product[..., 3:] + above[..., 3:]], dim=-1))
@@ -175,7 +179,7 @@ class Body:
         eye = torch.eye(3, device=self.device, dtype=self.dtype)
         features = (rotmats[..., 1:, :, :] - eye).flatten(-3)[..., self._features()]
         offsets = _dirs(features, dirs)
-        lead = torch.broadcast_shapes(rest.shape[:-2], offsets.shape[:-2])
+        lead = np.broadcast_shapes(rest.shape[:-2], offsets.shape[:-2])
         offsets = offsets.expand(*lead, *offsets.shape[-2:])
         return rest.expand(*lead, *rest.shape[-2:]).index_add(-2, rows_moved, offsets)
 
@@ -198,12 +202,14 @@ def _flat_dirs(dirs: Tensor) -> Tensor:
 
 def _dirs(coefficients: Tensor, flat: Tensor) -> Tensor:
     """Offsets (…, N, 3) of coefficients (…, C); fewer coefficients than components leave the last at zero."""
-    return (coefficients @ flat[: coefficients.shape[-1]]).unflatten(-1, (-1, 3))
+    offsets = coefficients @ flat[: coefficients.shape[-1]]
+    return offsets.reshape(*offsets.shape[:-1], -1, 3)
 
 
 def _skin(rest: Tensor, weights: Tensor, rest_joints: Tensor, rotations: Tensor, positions: Tensor) -> Tensor:
     """Linear blend skinning: Σ_j w_j (R_j (v − J_j) + p_j)."""
     shift = positions - (rotations @ rest_joints[..., None])[..., 0]
     transforms = torch.cat([rotations, shift[..., None]], dim=-1)  # (…, 55, 3, 4)
-    blended = (weights @ transforms.flatten(-2)).unflatten(-1, (3, 4))
+    flat = weights @ transforms.flatten(-2)
+    blended = flat.reshape(*flat.shape[:-1], 3, 4)
     return (blended[..., :3] * rest[..., None, :]).sum(-1) + blended[..., 3]
