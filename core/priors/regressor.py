@@ -1,0 +1,342 @@
+"""From seen 2D points to a first body: rotations, shape and bone directions, each with its uncertainty (torch).
+
+A small residual network reads the body's points as rays in a camera that is turned to look at the person, so that
+neither the person's place in the picture nor the focal length changes what it sees. It starts fits where no 3D hint
+does and holds them away from the wrong one of two depths: SPIN's regression in the loop (Kolotouros et al., ICCV 2019)
+with the input of "Learning to Estimate 3D Human Pose and Shape" (Pavlakos et al., CVPR 2018): points, no pixels.
+`train_regressor` makes the weights.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from ..body.skeleton import BODY_JOINTS, JOINT_INDEX, MIRROR, NUM_JOINTS, mirror_name
+from ..detection.observation import Observation
+from ..detection.vocabulary import POINT_SETS
+from .errors import PriorError
+
+REGRESSOR_FILE = Path(__file__).parent / "data" / "regressor.safetensors"
+NUM_BODY = len(BODY_JOINTS)  # 22, the pelvis included
+NUM_BETAS = 10
+MIN_POINTS = 4
+MIN_CONFIDENCE, FULL_CONFIDENCE = 0.2, 0.65  # a point counts from the one, and fully from the other
+
+_SIDES = ("left", "right")
+# Points that the network reads, and where they come from: (set, name in the set), the best first.
+SOURCES: dict[str, tuple[tuple[str, str], ...]] = {
+    "nose": (("pose33", "nose"), ("body25", "nose"), ("coco17", "nose")),
+    "left_mouth": (("pose33", "mouth_left"),),
+    "right_mouth": (("pose33", "mouth_right"),),
+}
+for _part in (
+    "eye",
+    "ear",
+    "shoulder",
+    "elbow",
+    "wrist",
+    "hip",
+    "knee",
+    "ankle",
+    "heel",
+    "toe",
+    "index",
+    "pinky",
+    "thumb",
+):
+    for _side in _SIDES:
+        _name = f"{_side}_{_part}"
+        _other = {"toe": "foot_index"}.get(_part, _part)
+        SOURCES[_name] = tuple(
+            (source, name)
+            for source, name in (
+                (f"{_side}_hand", f"{_side}_{ {'thumb': 'thumb3'}.get(_part, _part + '1') }"),
+                ("pose33", f"{_side}_{_other}"),
+                ("body25", f"{_side}_{ {'toe': 'big_toe'}.get(_part, _part) }"),
+                ("coco17", _name),
+                ("feet6", f"{_side}_{ {'toe': 'big_toe'}.get(_part, _part) }"),
+            )
+            if name in POINT_SETS[source]
+        )
+POINTS: tuple[str, ...] = tuple(SOURCES)
+POINT_MIRROR: tuple[int, ...] = tuple(POINTS.index(mirror_name(name)) for name in POINTS)
+BODY_MIRROR: tuple[int, ...] = MIRROR[:NUM_BODY]
+
+# Bones whose directions are told beside the rotations: (start, end) joints.
+BONES: tuple[tuple[str, str], ...] = (
+    ("right_hip", "left_hip"),
+    ("right_shoulder", "left_shoulder"),
+    ("pelvis", "neck"),
+    ("neck", "head"),
+    *((f"{s}_{a}", f"{s}_{b}") for a, b in (("hip", "knee"), ("knee", "ankle"), ("ankle", "foot")) for s in _SIDES),
+    *((f"{s}_{a}", f"{s}_{b}") for a, b in (("shoulder", "elbow"), ("elbow", "wrist")) for s in _SIDES),
+)
+BONE_JOINTS: tuple[tuple[int, int], ...] = tuple((JOINT_INDEX[a], JOINT_INDEX[b]) for a, b in BONES)
+
+
+def _mirror_bone(bone: tuple[str, str]) -> tuple[int, float]:
+    """Which bone a mirrored one is, and the sign of its direction."""
+    a, b = mirror_name(bone[0]), mirror_name(bone[1])
+    return (BONES.index((a, b)), 1.0) if (a, b) in BONES else (BONES.index((b, a)), -1.0)
+
+
+BONE_MIRROR: tuple[int, ...] = tuple(_mirror_bone(bone)[0] for bone in BONES)
+BONE_SIGN: tuple[float, ...] = tuple(_mirror_bone(bone)[1] for bone in BONES)
+NUM_FEATURES = 3 * len(POINTS) + 1
+# Where each kind of output begins.
+OUTPUTS = {
+    "rotations": 6 * NUM_BODY,
+    "rotation_sigma": NUM_BODY,
+    "bones": 3 * len(BONES),
+    "bone_sigma": len(BONES),
+    "betas": NUM_BETAS,
+    "betas_sigma": NUM_BETAS,
+}
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Size of the network."""
+
+    width: int = 640
+    blocks: int = 3
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.inner = nn.Linear(width, width)
+        self.outer = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x + self.outer(nn.functional.silu(self.inner(self.norm(x))))
+        return y
+
+
+class Network(nn.Module):
+    """Residual multi-layer perceptron, features (B, 3P + 1) → outputs (B, sum of OUTPUTS)."""
+
+    def __init__(self, settings: NetworkSettings) -> None:
+        super().__init__()
+        self.enter = nn.Linear(NUM_FEATURES, settings.width)
+        self.blocks = nn.ModuleList([_Block(settings.width) for _ in range(settings.blocks)])
+        self.norm = nn.LayerNorm(settings.width)
+        self.leave = nn.Linear(settings.width, sum(OUTPUTS.values()))
+
+    def forward(self, features: Tensor) -> Tensor:
+        x = self.enter(features)
+        for block in self.blocks:
+            x = block(x)
+        out: Tensor = self.leave(self.norm(x))
+        return out
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the network says of B people, in the camera that looks at each. σ are standard deviations per axis."""
+
+    rotmats: Tensor  # (B, 22, 3, 3) local; the pelvis's in camera axes
+    rotation_sigma: Tensor  # (B, 22) radians
+    bones: Tensor  # (B, K, 3) unit, camera axes
+    bone_sigma: Tensor  # (B, K) radians
+    betas: Tensor  # (B, 10)
+    betas_sigma: Tensor  # (B, 10)
+
+
+def read_outputs(raw: Tensor) -> Outputs:
+    """Network outputs (B, O) as rotations and the rest. Logarithms of σ are kept in a range that can't overflow."""
+    rotations, rotation_sigma, bones, bone_sigma, betas, betas_sigma = raw.split(list(OUTPUTS.values()), -1)
+    return Outputs(
+        from_six(rotations.unflatten(-1, (NUM_BODY, 6))),
+        rotation_sigma.clamp(-5, 2).exp(),
+        nn.functional.normalize(bones.unflatten(-1, (len(BONES), 3)), dim=-1, eps=1e-6),
+        bone_sigma.clamp(-5, 2).exp(),
+        betas,
+        betas_sigma.clamp(-5, 2).exp(),
+    )
+
+
+def from_six(six: Tensor) -> Tensor:
+    """6D representation less that of the identity, (…, 6), → rotations (…, 3, 3) by Gram–Schmidt.
+
+    Zhou et al., "On the continuity of rotation representations in neural networks", CVPR 2019, eq. 15–16.
+    """
+    first, second = (six + six.new_tensor([1.0, 0, 0, 0, 1, 0])).unflatten(-1, (2, 3)).unbind(-2)
+    x = nn.functional.normalize(first, dim=-1, eps=1e-6)
+    y = nn.functional.normalize(second - (x * second).sum(-1, keepdim=True) * x, dim=-1, eps=1e-6)
+    return torch.stack([x, y, torch.linalg.cross(x, y)], -1)
+
+
+def look_at(ray: Tensor) -> Tensor:
+    """Rotation (…, 3, 3) of the camera's axes that brings a ray (…, 2), at depth 1, to straight ahead (0, 0, 1)."""
+    z = nn.functional.normalize(torch.cat([ray, torch.ones_like(ray[..., :1])], -1), dim=-1)
+    x = nn.functional.normalize(torch.stack([z[..., 2], torch.zeros_like(z[..., 0]), -z[..., 0]], -1), dim=-1)
+    return torch.stack([x, torch.linalg.cross(z, x), z], -2)
+
+
+def features_of(rays: Tensor, trust: Tensor) -> tuple[Tensor, Tensor]:
+    """Rays (B, P, 2), at depth 1, with trust (B, P) 0…1 → features (B, 3P + 1), and the turn to the camera that looks
+    at the person (B, 3, 3).
+
+    What is not trusted at all is not read.
+    """
+    seen = trust[..., None] > 0
+    far = torch.where(seen, rays, rays.new_tensor(float("inf"))).amin(1)
+    near = torch.where(seen, rays, rays.new_tensor(float("-inf"))).amax(1)
+    turn = look_at(0.5 * (far + near))
+    turned = torch.cat([rays, torch.ones_like(rays[..., :1])], -1) @ turn.transpose(-1, -2)
+    flat = turned[..., :2] / turned[..., 2:].clamp_min(0.05)
+    low = torch.where(seen, flat, flat.new_tensor(float("inf"))).amin(1)
+    high = torch.where(seen, flat, flat.new_tensor(float("-inf"))).amax(1)
+    size = (high - low).amax(-1).clamp_min(1e-4)
+    middle = 0.5 * (low + high)
+    points = 2 * (flat - middle[:, None]) / size[:, None, None]
+    points = torch.where(seen, points, torch.zeros_like(points))
+    return torch.cat([points.flatten(1), trust, size.log()[:, None]], 1), turn
+
+
+def mirror_features(features: Tensor) -> Tensor:
+    """Features (B, 3P + 1) of the same people in a mirror (x → −x)."""
+    count = len(POINTS)
+    points = features[:, : 2 * count].unflatten(1, (count, 2))[:, list(POINT_MIRROR)]
+    points = points * points.new_tensor([-1.0, 1.0])
+    trust = features[:, 2 * count : 3 * count][:, list(POINT_MIRROR)]
+    return torch.cat([points.flatten(1), trust, features[:, 3 * count :]], 1)
+
+
+def mirror_rotations(rotmats: Tensor) -> Tensor:
+    """Local rotations (B, 22, 3, 3) of the same people in a mirror (x → −x)."""
+    sign = rotmats.new_tensor([-1.0, 1.0, 1.0])
+    return rotmats[:, list(BODY_MIRROR)] * (sign[:, None] * sign)
+
+
+def both_ways(network: nn.Module, features: Tensor) -> Outputs:
+    """What the network says of people and of their mirror images, joined: right and left are treated alike.
+
+    Where the two disagree, σ grows by their distance.
+    """
+    count = len(features)
+    out = read_outputs(network(torch.cat([features, mirror_features(features)])))
+    sign = out.bones.new_tensor([-1.0, 1.0, 1.0])
+    bone_sign = out.bones.new_tensor(BONE_SIGN)[:, None]
+    bones = out.bones[count:, list(BONE_MIRROR)] * bone_sign * sign
+    rotmats = mirror_rotations(out.rotmats[count:])
+    mean = 0.5 * (out.rotmats[:count] + rotmats)
+    six = mean[..., :2].transpose(-1, -2).flatten(-2) - mean.new_tensor([1.0, 0, 0, 0, 1, 0])
+    bone = 0.5 * (out.bones[:count] + bones)
+    # Half of the squared Frobenius distance is the squared angle between rotations, for small angles.
+    apart = ((out.rotmats[:count] - rotmats) ** 2).sum((-1, -2)) / (2 * 3 * 4)
+    bone_apart = ((out.bones[:count] - bones) ** 2).sum(-1) / (2 * 4)
+    return Outputs(
+        from_six(six),
+        (0.5 * (out.rotation_sigma[:count] ** 2 + out.rotation_sigma[count:, list(BODY_MIRROR)] ** 2) + apart).sqrt(),
+        nn.functional.normalize(bone, dim=-1, eps=1e-6),
+        (0.5 * (out.bone_sigma[:count] ** 2 + out.bone_sigma[count:, list(BONE_MIRROR)] ** 2) + bone_apart).sqrt(),
+        0.5 * (out.betas[:count] + out.betas[count:]),
+        (0.5 * (out.betas_sigma[:count] ** 2 + out.betas_sigma[count:] ** 2)).sqrt(),
+    )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A person's pose and shape as regressed. Camera axes are the picture's (OpenCV). σ are per axis."""
+
+    rotmats: Tensor  # (1, 55, 3, 3) local; hands, jaw and eyes at rest
+    sigma_rad: Tensor  # (22,) of the pelvis and the 21 body joints
+    betas: Tensor  # (10,) the first components of the body that the network was trained on
+    betas_sigma: Tensor  # (10,)
+    bones: Tensor  # (K, 3) unit, from start to end of BONES
+    bone_sigma_rad: Tensor  # (K,)
+
+
+class Regressor:
+    """The trained network, ready to be asked any number of times."""
+
+    def __init__(self, network: Network, body_id: str, dtype: torch.dtype, device: str | torch.device) -> None:
+        self.network = network.to(device, dtype).eval().requires_grad_(False)
+        self.body_id = body_id  # whose shape components the betas are
+        self.dtype, self.device = dtype, device
+
+    @torch.inference_mode()
+    def predict(
+        self, observation: Observation, focal_px: float, principal_px: tuple[float, float]
+    ) -> Prediction | None:
+        """What one person's points say; None when fewer than four of the points it knows were seen."""
+        pixels, trust = collect(observation)
+        if int((trust > 0).sum()) < MIN_POINTS:
+            return None
+        rays = (pixels - np.asarray(principal_px)) / focal_px
+        features, turn = features_of(self._tensor(rays)[None], self._tensor(trust)[None])
+        out = both_ways(self.network, features)
+        back = turn[0].T
+        rotmats = torch.eye(3, dtype=self.dtype, device=self.device).repeat(1, NUM_JOINTS, 1, 1)
+        rotmats[0, :NUM_BODY] = out.rotmats[0]
+        rotmats[0, 0] = back @ out.rotmats[0, 0]
+        return Prediction(
+            rotmats,
+            out.rotation_sigma[0],
+            out.betas[0],
+            out.betas_sigma[0],
+            out.bones[0] @ back.T,
+            out.bone_sigma[0],
+        )
+
+    def _tensor(self, array: NDArray[np.float64]) -> Tensor:
+        return torch.as_tensor(array).to(self.device, self.dtype)
+
+
+def collect(observation: Observation) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The points that the network reads, (P, 2) px, and how far each is trusted, (P,) 0…1; of several sets the best."""
+    pixels, trust = np.zeros((len(POINTS), 2)), np.zeros(len(POINTS))
+    trusts = {name: trust_of(points.confidence) for name, points in observation.points.items()}
+    for place, name in enumerate(POINTS):
+        for source, point in SOURCES[name]:
+            if source not in trusts:
+                continue
+            at = POINT_SETS[source].index(point)
+            where = observation.points[source].image_px[at]
+            if trusts[source][at] > trust[place] and bool(np.isfinite(where).all()):
+                pixels[place], trust[place] = where, trusts[source][at]
+    return pixels, trust
+
+
+def trust_of(confidence: NDArray[np.float32]) -> NDArray[np.float64]:
+    """0 below the least confidence, 1 above the full one, smooth between."""
+    t = np.clip((np.nan_to_num(confidence) - MIN_CONFIDENCE) / (FULL_CONFIDENCE - MIN_CONFIDENCE), 0, 1)
+    return np.asarray(t * t * (3 - 2 * t), np.float64)
+
+
+def load_regressor(
+    dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu", path: Path = REGRESSOR_FILE
+) -> Regressor:
+    """The committed network. Raises PriorError when its file is missing, damaged, or of another layout."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            network = Network(NetworkSettings(**json.loads(metadata["network"])))
+            network.load_state_dict({name: file.get_tensor(name).float() for name in file.keys()})  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise PriorError(
+            f"The regressor's file {path.name} is missing, so fits start without it. Install Pantomime again."
+        ) from error
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise PriorError(
+            f"The regressor's file {path.name} is damaged, so fits start without it. Install Pantomime again."
+        ) from error
+    if metadata.get("points") != ",".join(POINTS) or not all(
+        bool(torch.isfinite(value).all()) for value in network.state_dict().values()
+    ):
+        raise PriorError(
+            f"The regressor's file {path.name} does not fit this version, so fits start without it. "
+            "Install Pantomime again."
+        )
+    return Regressor(network, metadata.get("body_id", ""), dtype, device)

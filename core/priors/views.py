@@ -1,0 +1,343 @@
+"""Random people seen by random cameras and imperfect detectors: what the regressor is trained on. Development only.
+
+Everything is drawn anew for each batch from motion capture, the body's shape space and a model of how detectors err.
+Cameras look at the person; where the person is in the picture does not matter to a network that turns its camera.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..body.model import BodyModel
+from ..body.skeleton import JOINT_INDEX, PARENTS, joint_levels
+from ..rotation import exp_so3
+from .mocap import PoseSet
+from .regressor import NUM_BODY, POINT_MIRROR, POINTS, SOURCES, features_of, mirror_rotations
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """How people are posed, seen and detected. Lengths are shares of the longer side of the person's seen box."""
+
+    # Poses
+    swap_upper: float = 0.25  # chance of an upper body from another pose
+    swap_limb: float = 0.12  # chance, of each limb, to come from another pose
+    sitting: float = 0.12
+    joint_noise_rad: float = 0.09
+    wrist_noise_rad: float = 0.3
+    lying: float = 0.06  # chance of a body on its back, front or side
+    tumbling: float = 0.03  # chance of any orientation at all
+    # Cameras
+    facing: float = 0.7  # chance of a yaw around facing the camera, else all round
+    facing_rad: float = 0.8
+    pitch_rad: float = 0.2
+    steep: float = 0.12
+    steep_rad: float = 0.7
+    roll_rad: float = 0.07
+    focal_mm: tuple[float, float] = (24.0, 135.0)  # on 36 mm of the longer side
+    share: tuple[float, float] = (0.3, 1.4)  # person's size over the picture's longer side
+    focal_guessed: float = 0.5  # chance that the focal length is not known
+    focal_sigma: float = 0.25
+    # Detectors
+    noise: float = 0.014  # of a point, median over people
+    noise_spread: float = 0.5  # of its logarithm
+    hip_noise: float = 1.6  # times
+    face_noise: float = 0.45
+    limb_shift: float = 0.06  # chance, of each limb, to be seen far off
+    limb_shift_size: float = 0.08
+    cut: float = 0.35  # chance of a picture whose edge cuts the person
+    hidden_limb: float = 0.08
+    hidden_point: float = 0.03
+    no_hands: float = 0.35
+    no_feet: float = 0.12
+    no_face: float = 0.06
+    swap_all: float = 0.015
+    swap_legs: float = 0.02
+    swap_arms: float = 0.015
+    betas_spread: float = 1.0
+
+
+@dataclass(frozen=True)
+class Views:
+    """A batch of B people as the network sees them, and what is true of them, in the camera that looks at them."""
+
+    features: Tensor  # (B, F)
+    rotmats: Tensor  # (B, 22, 3, 3) local; the pelvis's in camera axes
+    joints: Tensor  # (B, 22, 3) metres, the pelvis at the origin
+    rest: Tensor  # (B, 22, 3) rest joints
+    betas: Tensor  # (B, all of the body's)
+
+
+_ARM = ("collar", "shoulder", "elbow", "wrist")
+_LEG = ("hip", "knee", "ankle", "foot")
+
+
+def _joints(side: str, parts: tuple[str, ...]) -> list[int]:
+    return [JOINT_INDEX[f"{side}_{part}"] for part in parts]
+
+
+def _points(names: tuple[str, ...], side: str | None = None) -> list[int]:
+    sides = (side,) if side else ("left", "right")
+    return [POINTS.index(f"{s}_{name}") for s in sides for name in names if f"{s}_{name}" in POINTS]
+
+
+FACE = [POINTS.index("nose"), *_points(("eye", "ear", "mouth"))]
+HAND_POINTS = _points(("index", "pinky", "thumb"))
+FEET = _points(("heel", "toe"))
+LIMB_POINTS = [
+    _points(parts, side)
+    for side in ("left", "right")
+    for parts in (("elbow", "wrist", "index", "pinky", "thumb"), ("knee", "ankle", "heel", "toe"))
+]
+ENDS = [
+    _points(parts, side)
+    for side in ("left", "right")
+    for parts in (("wrist", "index", "pinky", "thumb"), ("ankle", "heel", "toe"))
+]
+
+
+class ViewMaker:
+    """Makes batches. All randomness comes from one generator, so that a seed fixes them."""
+
+    def __init__(self, body: BodyModel, poses: PoseSet, settings: ViewSettings, seed: int) -> None:
+        self.settings = settings
+        self.random = torch.Generator().manual_seed(seed)
+        self.poses = torch.as_tensor(poses.rotations[:, :NUM_BODY])
+        self.weights = torch.as_tensor(poses.weights()).float()
+        self.J_template = torch.as_tensor(body.J_template[:NUM_BODY])
+        self.J_dirs = torch.as_tensor(body.J_shapedirs[:NUM_BODY])
+        carriers = [self._carrier(body, name) for name in POINTS]
+        self.template = torch.stack([carrier[0] for carrier in carriers])
+        self.dirs = torch.stack([carrier[1] for carrier in carriers])
+        self.skin = torch.stack([carrier[2] for carrier in carriers])
+
+    @staticmethod
+    def _carrier(body: BodyModel, name: str) -> tuple[Tensor, Tensor, Tensor]:
+        """Where a point is on the body: template (3,), dirs (3, B), weights (22,); fingers are at rest."""
+        source, point = next(
+            item for item in SOURCES[name] if item[0] in body.points and item[0] in ("pose33", "body25")
+        )
+        points = body.virtual_points(body.points[source])
+        at = body.points[source].names.index(point)
+        weights = torch.as_tensor(points.weights[at])
+        folded = weights[:NUM_BODY].clone()
+        for joint in range(NUM_BODY, len(PARENTS)):
+            above = joint
+            while above >= NUM_BODY:
+                above = PARENTS[above]
+            folded[above] += weights[joint]
+        return torch.as_tensor(points.template[at]), torch.as_tensor(points.shapedirs[at]), folded
+
+    # --- drawing --------------------------------------------------------------------------------------------
+
+    def _normal(self, *shape: int) -> Tensor:
+        return torch.randn(*shape, generator=self.random)
+
+    def _uniform(self, *shape: int) -> Tensor:
+        return torch.rand(*shape, generator=self.random)
+
+    def _chance(self, count: int, share: float) -> Tensor:
+        return self._uniform(count) < share
+
+    def _draw(self, count: int) -> Tensor:
+        """Poses (count, 22, 3, 3), half of them mirrored."""
+        rows = torch.multinomial(self.weights, count, replacement=True, generator=self.random)
+        poses = self.poses[rows]
+        return torch.where(self._chance(count, 0.5)[:, None, None, None], mirror_rotations(poses), poses)
+
+    # --- people ---------------------------------------------------------------------------------------------
+
+    def people(self, count: int) -> Tensor:
+        """Local rotations (count, 22, 3, 3), upright and without a heading: SMPL axes for the pelvis."""
+        s = self.settings
+        poses = self._draw(count)
+        other = self._draw(count)
+        upper = list(range(3, NUM_BODY))
+        upper = [j for j in upper if not any(j in _joints(side, _LEG) for side in ("left", "right"))]
+        rows = self._chance(count, s.swap_upper)[:, None, None, None]
+        poses[:, upper] = torch.where(rows, other[:, upper], poses[:, upper])
+        other = self._draw(count)
+        for side in ("left", "right"):
+            for parts in (_ARM, _LEG):
+                limb = _joints(side, parts)
+                rows = self._chance(count, s.swap_limb)[:, None, None, None]
+                poses[:, limb] = torch.where(rows, other[:, limb], poses[:, limb])
+        self._sit(poses)
+        noise = s.joint_noise_rad * self._normal(count, NUM_BODY, 3)
+        for side in ("left", "right"):
+            noise[:, JOINT_INDEX[f"{side}_wrist"]] *= s.wrist_noise_rad / s.joint_noise_rad
+        poses = poses @ exp_so3(noise)
+        heading = torch.atan2(poses[:, 0, 0, 2], poses[:, 0, 2, 2])
+        poses[:, 0] = _turn("y", -heading) @ poses[:, 0]
+        return poses
+
+    def _sit(self, poses: Tensor) -> None:
+        """Some sit, squat or kneel, in place: hips flexed and spread, knees bent, the trunk leaning."""
+        count = len(poses)
+        rows = self._chance(count, self.settings.sitting)[:, None, None]
+        both = self._uniform(count)
+        knee = self._uniform(count)
+        for side, sign in (("left", 1.0), ("right", -1.0)):
+            flexion = -(0.7 + 1.3 * both + 0.25 * self._normal(count)).clamp(0.3, 2.2)
+            spread = sign * (0.15 + 0.3 * self._normal(count)).clamp(-0.4, 0.9)
+            twist = sign * 0.3 * self._normal(count)
+            hip = _turn("y", spread) @ _turn("x", flexion) @ _turn("y", twist)
+            bend = (2.2 * knee + 0.2 * self._normal(count)).clamp(0.0, 2.5)
+            for part, turned in (("hip", hip), ("knee", _turn("x", bend))):
+                joint = JOINT_INDEX[f"{side}_{part}"]
+                poses[:, joint] = torch.where(rows, turned, poses[:, joint])
+
+    def place(self, poses: Tensor) -> Tensor:
+        """Turn people (B, 22, 3, 3) to cameras that look at them, in place of the pelvis's rotation."""
+        s = self.settings
+        count = len(poses)
+        facing = self._chance(count, s.facing)
+        yaw = torch.where(facing, s.facing_rad * self._normal(count), 2 * math.pi * self._uniform(count))
+        root = _turn("y", yaw) @ poses[:, 0]
+        lying = self._chance(count, s.lying)
+        side = _turn("y", 2 * math.pi * self._uniform(count))
+        tilt = torch.where(lying, math.pi / 2 + 0.25 * self._normal(count), torch.zeros(count))
+        root = side @ _turn("x", tilt) @ side.transpose(-1, -2) @ root
+        pitch = 0.08 + s.pitch_rad * self._normal(count)
+        pitch = torch.where(self._chance(count, s.steep), s.steep_rad * self._normal(count), pitch)
+        roll = s.roll_rad * self._normal(count)
+        roll = torch.where(self._chance(count, s.steep), 4 * roll, roll)
+        root = _turn("z", roll) @ _turn("x", pitch + math.pi) @ root
+        tumbling = self._chance(count, s.tumbling)
+        anyhow = exp_so3(math.pi * torch.nn.functional.normalize(self._normal(count, 3), dim=-1)) @ exp_so3(
+            2 * self._normal(count, 3)
+        )
+        root = torch.where(tumbling[:, None, None], anyhow, root)
+        return torch.cat([root[:, None], poses[:, 1:]], 1)
+
+    def pose(self, rotmats: Tensor, betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Joints (B, 22, 3), points (B, P, 3), both from the pelvis, and rest joints (B, 22, 3)."""
+        rest = self.J_template + torch.einsum("jkb,nb->njk", self.J_dirs, betas)
+        turns, joints = forward(rotmats, rest)
+        points = self.template + torch.einsum("pkb,nb->npk", self.dirs, betas)
+        shift = joints - (turns @ rest[..., None])[..., 0]
+        blend = torch.einsum("pj,njk->npk", self.skin, torch.cat([turns.flatten(2), shift], -1))
+        turn = blend[..., :9].unflatten(-1, (3, 3))
+        return joints, (turn @ points[..., None])[..., 0] + blend[..., 9:], rest
+
+    # --- pictures -------------------------------------------------------------------------------------------
+
+    def batch(self, count: int) -> Views:
+        """`count` people as they are detected."""
+        s = self.settings
+        rotmats = self.place(self.people(count))
+        betas = s.betas_spread * self._normal(count, self.J_dirs.shape[-1])
+        joints, points, rest = self.pose(rotmats, betas)
+        low, high = points.amin(1), points.amax(1)
+        extent = (high - low)[:, :2].amax(-1).clamp_min(0.5)
+        focal = torch.exp(_between(self._uniform(count), *(math.log(mm / 36) for mm in s.focal_mm)))
+        depth = (extent * focal / _between(self._uniform(count), *s.share)).clamp_min(0.8)
+        ahead = torch.cat([torch.zeros(count, 2), depth[:, None]], -1)
+        points = points - 0.5 * (low + high)[:, None] + ahead[:, None]
+        rays = points[..., :2] / points[..., 2:].clamp_min(0.2)
+        rays, trust = self._detect(rays)
+        guessed = self._chance(count, s.focal_guessed)
+        wrong = torch.where(guessed, s.focal_sigma * self._normal(count), 0.01 * self._normal(count))
+        features, turn = features_of(rays * torch.exp(wrong)[:, None, None], trust)
+        rotmats = torch.cat([(turn @ rotmats[:, 0])[:, None], rotmats[:, 1:]], 1)
+        return Views(features, rotmats, (joints - joints[:, :1]) @ turn.transpose(-1, -2), rest, betas)
+
+    def _detect(self, rays: Tensor) -> tuple[Tensor, Tensor]:
+        """Noise, cuts, losses and swaps: rays (B, P, 2) → rays and trust (B, P)."""
+        s = self.settings
+        count, number = rays.shape[:2]
+        trust = torch.ones(count, number)
+        beyond = self._cut(rays)
+        inside = torch.where(beyond[..., None], torch.full_like(rays, float("nan")), rays)
+        box = (_nan_max(inside) + _nan_max(-inside)).amax(-1).clamp_min(1e-3)
+        level = s.noise * torch.exp(s.noise_spread * self._normal(count))
+        scale = (level * box)[:, None].expand(count, number).clone()
+        scale[:, _points(("hip",))] *= s.hip_noise
+        scale[:, FACE] *= s.face_noise
+        # A dim point is worse than its neighbours.
+        dim = self._uniform(count, number) < 0.06
+        scale = torch.where(dim, 3 * scale, scale)
+        trust = torch.where(dim, self._uniform(count, number), trust)
+        # Points beyond the edge are lost, or invented.
+        invented = beyond & self._chance(count, 0.5)[:, None]
+        scale = torch.where(invented, scale + 0.05 * box[:, None], scale)
+        trust = torch.where(beyond, torch.where(invented, 0.7 * self._uniform(count, number), 0.0), trust)
+        rays = rays + scale[..., None] * self._normal(count, number, 2)
+        rays[:, FACE] += (0.7 * level * box)[:, None, None] * self._normal(count, 1, 2)
+        for limb in (*LIMB_POINTS, *ENDS):
+            rows = self._chance(count, s.limb_shift)
+            shift = (s.limb_shift_size * box * rows)[:, None, None] * self._normal(count, 1, 2)
+            rays[:, limb] += shift
+            dimmed = torch.where(rows & self._chance(count, 0.6), self._uniform(count), torch.ones(count))
+            lost = self._chance(count, s.hidden_limb)
+            trust[:, limb] *= torch.where(lost, torch.zeros(count), dimmed)[:, None]
+        for points, share in ((HAND_POINTS, s.no_hands), (FEET, s.no_feet), (FACE, s.no_face)):
+            trust[:, points] *= (~self._chance(count, share))[:, None]
+        trust = trust * (self._uniform(count, number) > s.hidden_point)
+        few = (trust > 0).sum(1) < 6
+        trust = torch.where(few[:, None], 1 - beyond.float(), trust)
+        return self._swap(rays, trust)
+
+    def _cut(self, rays: Tensor) -> Tensor:
+        """Which points (B, P) lie beyond the picture's edge: most often below it."""
+        count = len(rays)
+        low, high = rays.amin(1), rays.amax(1)
+        below = low[:, 1] + (high - low)[:, 1] * _between(self._uniform(count), 0.3, 1.0)
+        beyond = (rays[..., 1] > below[:, None]) & self._chance(count, s_below := 0.75)[:, None]
+        left = low[:, 0] + (high - low)[:, 0] * _between(self._uniform(count), 0.0, 0.35)
+        right = high[:, 0] - (high - low)[:, 0] * _between(self._uniform(count), 0.0, 0.35)
+        beyond = beyond | ((rays[..., 0] < left[:, None]) & self._chance(count, (1 - s_below) / 1.5)[:, None])
+        beyond = beyond | ((rays[..., 0] > right[:, None]) & self._chance(count, (1 - s_below) / 1.5)[:, None])
+        return beyond & self._chance(count, self.settings.cut)[:, None]
+
+    def _swap(self, rays: Tensor, trust: Tensor) -> tuple[Tensor, Tensor]:
+        """Detectors sometimes take left for right: the legs, the arms, or the whole body."""
+        s = self.settings
+        legs = _points(("hip", "knee", "ankle", "heel", "toe"))
+        arms = _points(("elbow", "wrist", "index", "pinky", "thumb"))
+        mirror = torch.tensor(POINT_MIRROR)
+        for points, share in ((list(range(len(POINTS))), s.swap_all), (legs, s.swap_legs), (arms, s.swap_arms)):
+            order = torch.arange(len(POINTS))
+            order[points] = mirror[points]
+            rows = self._chance(len(rays), share)
+            rays = torch.where(rows[:, None, None], rays[:, order], rays)
+            trust = torch.where(rows[:, None], trust[:, order], trust)
+        return rays, trust
+
+
+_LEVELS = tuple([j for j in level if j < NUM_BODY] for level in joint_levels()[1:] if any(j < NUM_BODY for j in level))
+
+
+def forward(rotmats: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
+    """Global rotations (B, 22, 3, 3) and joints (B, 22, 3) of local rotations, the pelvis at its rest place."""
+    turns: list[Tensor] = [rotmats[:, 0]] * NUM_BODY
+    joints: list[Tensor] = [rest[:, 0]] * NUM_BODY
+    for level in _LEVELS:
+        parents = [PARENTS[j] for j in level]
+        above = torch.stack([turns[p] for p in parents], 1)
+        moved = (above @ (rest[:, level] - rest[:, parents])[..., None])[..., 0]
+        turned = above @ rotmats[:, level]
+        for i, joint in enumerate(level):
+            turns[joint] = turned[:, i]
+            joints[joint] = joints[parents[i]] + moved[:, i]
+    return torch.stack(turns, 1), torch.stack(joints, 1)
+
+
+def _turn(axis: str, angle: Tensor) -> Tensor:
+    """Rotations (B, 3, 3) about an axis."""
+    vector = torch.zeros(len(angle), 3)
+    vector[:, "xyz".index(axis)] = angle
+    return exp_so3(vector)
+
+
+def _between(share: Tensor, low: float, high: float) -> Tensor:
+    return low + (high - low) * share
+
+
+def _nan_max(values: Tensor) -> Tensor:
+    """Largest over the points (B, P, 2) → (B, 2), not-a-number left out."""
+    return torch.nan_to_num(values, nan=-1e9).amax(1)
