@@ -62,7 +62,7 @@ def calibrate(
     agreements.append(agreement)
     report(f"Looking at {settings.hands} hands of each side")
     hand = HandNetwork(models.hand, 1, 0.3)
-    left, right = (see_hands(stage, hand.detect, poses, side) for side in ("left", "right"))
+    left, right = (see_hands(stage, hand.detect, side) for side in ("left", "right"))
     for label, (measured, agreement) in zip(
         ("left_hand", "right_hand"), calibrate_hands(body, left, right, settings), strict=True
     ):

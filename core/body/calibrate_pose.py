@@ -30,7 +30,7 @@ from .calibrate_stage import (
     turn,
 )
 from .model import BodyModel, PointSet
-from .skeleton import JOINT_INDEX, LEFT_HAND, RIGHT_HAND
+from .skeleton import JOINT_INDEX, LEFT_HAND, NUM_JOINTS, RIGHT_HAND
 
 Double = NDArray[np.float64]
 
@@ -87,24 +87,26 @@ def see_bodies(
 def see_hands(
     stage: Stage,
     network: Callable[[Image], list[RawHand]],
-    poses: Float,
     side: str,
     report: Callable[[float], None] = lambda share: None,
 ) -> list[Sight]:
-    """Detections of one hand from near, arms as in `poses` (P, 55, 3), fingers as the body's hand components allow."""
+    """Detections of one hand from near and from all sides, the arm stretched out, the fingers at ease."""
     settings, model = stage.settings, stage.model
     fingers = LEFT_HAND if side == "left" else RIGHT_HAND
     row = 0 if side == "left" else 1
     own = [JOINT_INDEX[f"{side}_{name}"] for name in ("wrist", "index1", "pinky1", "middle3", "thumb3")]
+    marks = [JOINT_INDEX[hand_attachment(side, name)[1]] for name in HAND21]
     sights = []
     for i in range(settings.hands):
         report(i / settings.hands)
         rng = stage.rng
-        angles = poses[rng.integers(len(poses))].copy()
-        curl = rng.normal(0.0, 1.0, model.hands_components.shape[1]) @ model.hands_components[row]
-        angles[fingers] = (model.hands_mean[row] + curl).reshape(15, 3)
+        angles = np.zeros((NUM_JOINTS, 3), np.float32)
+        amounts = settings.finger_spread * rng.normal(0.0, 1.0, model.hands_components.shape[1])
+        angles[fingers] = (model.hands_mean[row] + amounts @ model.hands_components[row]).reshape(15, 3)
         rotmats = exp_so3(torch.as_tensor(angles, dtype=torch.float32)).numpy()
-        rotmats[0] = turn(rng.uniform(-np.pi, np.pi), rng.uniform(-0.8, 0.8), rng.uniform(-0.5, 0.5))
+        rotmats[0] = turn(
+            rng.uniform(-0.7, 0.7) + np.pi * rng.integers(2), rng.uniform(-1.6, 1.6), rng.uniform(-3.1, 3.1)
+        )
         far = float(rng.uniform(1.5, 3.0))
         focal_px = float(settings.picture_px * far / rng.uniform(0.36, 0.55))
 
@@ -115,7 +117,6 @@ def see_hands(
         no_expression = np.zeros(model.num_expressions, np.float32)
         rgb, sight, _, _ = stage.take(stage.person(), no_expression, rotmats, middle, focal_px, far)
         truth = sight.joints[:, :2] / sight.joints[:, 2:] * focal_px
-        marks = [JOINT_INDEX[hand_attachment(side, name)[1]] for name in HAND21]
         size = max(float(np.ptp(truth[marks], axis=0).max()), 1.0)
         for hand in network(rgb):
             image = hand.image_px - settings.picture_px / 2.0

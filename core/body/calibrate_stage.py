@@ -21,7 +21,8 @@ Image = NDArray[np.uint8]
 class CalibrationSettings:
     heads: int = 240
     bodies: int = 320
-    hands: int = 120  # of each side
+    hands: int = 160  # of each side
+    finger_spread: float = 0.3  # of each hand component
     picture_px: int = 448
     seed: int = 3
     shape_spread: float = 0.8  # of each beta
