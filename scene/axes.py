@@ -67,6 +67,14 @@ def quaternions_from_matrices(matrices: NDArray[np.floating]) -> Floats:
     return np.where(largest[..., :1] < 0.0, -largest, largest)
 
 
+def axis_angle(matrices: NDArray[np.floating]) -> Floats:
+    """The inverse of `rotation_matrices`; angles are in 0…π."""
+    quaternion = quaternions_from_matrices(matrices)
+    sine = np.linalg.norm(quaternion[..., 1:], axis=-1, keepdims=True)
+    angle = 2.0 * np.arctan2(sine, quaternion[..., :1])
+    return quaternion[..., 1:] * np.where(sine > 1e-12, angle / np.maximum(sine, 1e-12), 2.0)
+
+
 def level_camera_rotation(gravity_camera: NDArray[np.floating] | None = None) -> Floats:
     """Rotation (3, 3) from the camera's frame (OpenCV) to Blender's world.
 

@@ -7,6 +7,8 @@ body of the format.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,12 +40,15 @@ class Regions:
         a, b = self._joint(f"{side}_{start}"), self._joint(f"{side}_{end}")
         return (self.points - a) @ ((b - a) / np.linalg.norm(b - a))
 
-    def arm_part(self) -> NDArray[np.bool_]:
-        """Vertices that follow an arm below the shoulder joint."""
+    def _off_arms(self) -> Floats:
+        """Positive off the arms, falling through zero where the arm's bones take over."""
+        return 0.2 * (0.5 - self._arm_weight())
+
+    def _arm_weight(self) -> Floats:
         names = [
             n for n in JOINT_INDEX if n.endswith(("_shoulder", "_elbow", "_wrist")) or (n[-1].isdigit() and "_" in n)
         ]
-        return self._weight(*names) > 0.5
+        return self._weight(*names)
 
     def briefs(self) -> Floats:
         """Shorts from the waist to the upper thigh."""
@@ -51,7 +56,7 @@ class Regions:
         knee = self._joint("left_knee")[1]
         waist = 0.5 * (self._joint("spine1")[1] + self._joint("pelvis")[1]) + 0.03
         field = _between(self.points[:, 1], hip - 0.32 * (hip - knee), waist)
-        return np.where(self.arm_part(), -1.0, field)
+        return np.minimum(self._off_arms(), field)
 
     def top(self) -> Floats:
         """A cropped sleeveless top around the chest."""
@@ -59,7 +64,7 @@ class Regions:
         shoulder = self._joint("left_shoulder")
         low = spine2 + 0.1 * (spine3 - spine2)
         field = _between(self.points[:, 1], low, shoulder[1] - 0.055)
-        return np.where(self.arm_part(), -1.0, field)
+        return np.minimum(self._off_arms(), field)
 
     def shirt(self, sleeve: float = 0.55) -> Floats:
         """A T-shirt: the torso to the hips, collar, sleeves down `sleeve` of the upper arm."""
@@ -80,12 +85,12 @@ class Regions:
         """Long trousers from the waist to above the ankle."""
         waist = 0.5 * (self._joint("spine1")[1] + self._joint("pelvis")[1])
         field = _between(self.points[:, 1], self._joint("left_ankle")[1] + 0.035, waist)
-        return np.where(self.arm_part(), -1.0, field)
+        return np.minimum(self._off_arms(), field)
 
     def shoes(self) -> Floats:
         """Everything below the ankle."""
         field = self._joint("left_ankle")[1] + 0.01 - self.points[:, 1]
-        return np.where(self.arm_part(), -1.0, field)
+        return np.minimum(self._off_arms(), field)
 
     def hair(self) -> Floats:
         """A short cap of hair: above the forehead's line in front, down to the nape behind; ears stay free."""
@@ -104,3 +109,60 @@ class Regions:
     def underwear(self) -> Floats:
         """Briefs and top together: what an avatar wears by default."""
         return np.maximum(self.briefs(), self.top())
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A garment's surface: a copy of the part of the body that it covers, lifted off the skin. N vertices."""
+
+    vertex_ids: NDArray[np.int64]  # (N,) the body's vertices
+    points: Floats  # (N, 3)
+    field: Floats  # (N,)
+    quads: NDArray[np.int64]  # (M, 4) into `points`; -1 in the last column of a triangle
+
+
+def shell(
+    faces: NDArray[np.integer], points: NDArray[np.floating], field: Floats, lift_m: float, smoothing: int = 0
+) -> Shell:
+    """The garment of `field` (V,) on a posed body with `points` (V, 3).
+
+    `faces` (Q, 4): −1 in the last column of a triangle. Faces that the edge crosses are kept whole; a shader cuts them
+    at zero. `lift_m`: how far from the skin, 3 cm inside the edge. `smoothing`: passes that even out what cloth spans.
+    """
+    kept = faces[(np.where(faces >= 0, field[faces], field[faces[:, :1]]) > 0.0).any(axis=1)]
+    ids, inverse = np.unique(kept[kept >= 0], return_inverse=True)
+    quads = np.full(kept.shape, -1, np.int64)
+    quads[kept >= 0] = inverse
+    lift = lift_m * (0.25 + 0.75 * np.clip(field[ids] / 0.03, 0.0, 1.0))
+    lifted = points[ids] + lift[:, None] * vertex_normals(faces, points)[ids]
+    for _ in range(smoothing):
+        lifted = _smoothed(quads, lifted)
+    return Shell(ids, lifted, field[ids], quads)
+
+
+def vertex_normals(faces: NDArray[np.integer], points: NDArray[np.floating]) -> Floats:
+    """Unit normals (V, 3), faces weighted by their area."""
+    last = np.where(faces[:, 3] >= 0, faces[:, 3], faces[:, 0])
+    corners = np.asarray(points, np.float64)
+    normals = np.cross(corners[faces[:, 2]] - corners[faces[:, 0]], corners[last] - corners[faces[:, 1]])
+    triangles = faces[:, 3] < 0
+    a, b, c = (corners[faces[triangles, k]] for k in range(3))
+    normals[triangles] = np.cross(b - a, c - a)
+    total = np.zeros_like(corners)
+    for column in range(4):
+        used = faces[:, column] >= 0
+        np.add.at(total, faces[used, column], normals[used])
+    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
+
+
+def _smoothed(quads: NDArray[np.int64], points: Floats) -> Floats:
+    """Each point half-way to the mean of its neighbours along edges."""
+    total, count = np.zeros_like(points), np.zeros((len(points), 1))
+    for k in range(4):
+        a, b = quads[:, k], quads[:, (k + 1) % 4]
+        b = np.where(b >= 0, b, quads[:, 0])
+        used = a >= 0
+        for here, there in ((a[used], b[used]), (b[used], a[used])):
+            np.add.at(total, here, points[there])
+            np.add.at(count, here, 1.0)
+    return 0.5 * points + 0.5 * total / np.maximum(count, 1.0)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core.body.model import BodyModel
 from ..core.body.skeleton import LEFT_EYE, RIGHT_EYE
+from . import axes
 from .mesh import EYE_ATTRIBUTE, FACE_ATTRIBUTE
 
 Colour = tuple[float, float, float]
@@ -29,8 +30,9 @@ class Look:
 
 def add_materials(mesh: bpy.types.Mesh, body: BodyModel, look: Look, prefix: str) -> None:
     """One slot for each of the body's materials, in its order; a body without any gets skin and eyes."""
+    size = tuple(np.ptp(axes.body_to_blender(body.v_template), axis=0).tolist())
     makers = {
-        "skin": lambda m: skin_nodes(m, look),
+        "skin": lambda m: skin_nodes(m, look, size),
         "lips": lambda m: wet_nodes(m, look.lips, 0.32, subsurface=0.12),
         "nails": lambda m: wet_nodes(m, _mix(look.skin, (0.72, 0.42, 0.34), 0.3), 0.28, subsurface=0.12),
         "mouth": lambda m: wet_nodes(m, (0.22, 0.045, 0.04), 0.35, subsurface=0.1),
@@ -132,12 +134,16 @@ def _subsurface(weight: float, scale_m: float) -> dict[str | int, Any]:
     return {"Subsurface Weight": weight, "Subsurface Scale": scale_m, "Subsurface Radius": (1.0, 0.35, 0.2)}
 
 
-def skin_nodes(material: bpy.types.Material, look: Look) -> None:
-    """Skin: blotches of blood, pores as bump, mild subsurface; brows, and underwear where the mesh says so."""
+def skin_nodes(material: bpy.types.Material, look: Look, size_m: tuple[float, float, float]) -> None:
+    """Skin: blotches of blood, pores as bump, mild subsurface; brows, and underwear where the mesh says so.
+
+    `size_m`: the template's extent, which generated coordinates are fractions of.
+    """
     colour = look.skin
     nodes = _Nodes(material)
-    where = nodes.node("ShaderNodeTexCoord").outputs["Generated"]
-    blood = nodes.node("ShaderNodeTexNoise", {"Vector": where, "Scale": 14.0, "Detail": 3.0}).outputs[0]
+    generated = nodes.node("ShaderNodeTexCoord").outputs["Generated"]
+    where = nodes.node("ShaderNodeMapping", {"Vector": generated, "Scale": size_m}).outputs["Vector"]
+    blood = nodes.node("ShaderNodeTexNoise", {"Vector": where, "Scale": 16.0, "Detail": 3.0}).outputs[0]
     redder = _mix(colour, (colour[0] * 0.95, colour[1] * 0.62, colour[2] * 0.55), 0.55)
     surface = nodes.mix(nodes.smooth_step(blood, 0.35, 0.8), colour, redder)
     roughness: Any = 0.5
@@ -148,7 +154,7 @@ def skin_nodes(material: bpy.types.Material, look: Look) -> None:
         inside = nodes.smooth_step(field, -0.0005, 0.0005)
         surface = nodes.mix(inside, surface, look.garment)
         roughness = nodes.math("MULTIPLY_ADD", inside, 0.35, 0.5)
-    pores = nodes.node("ShaderNodeTexNoise", {"Vector": where, "Scale": 420.0, "Detail": 2.0}).outputs[0]
+    pores = nodes.node("ShaderNodeTexNoise", {"Vector": where, "Scale": 900.0, "Detail": 2.0}).outputs[0]
     bump = nodes.node("ShaderNodeBump", {"Strength": 0.06, "Distance": 0.001, "Height": pores}).outputs[0]
     inputs = {"Base Color": surface, "Roughness": roughness, "Specular IOR Level": 0.4, "Normal": bump}
     nodes.finish({**inputs, **_subsurface(0.12, 0.006)})
@@ -161,17 +167,17 @@ def _brow_mask(nodes: _Nodes) -> Any:
     place = nodes.node("ShaderNodeSeparateXYZ", {"Vector": face})
     out, back, up = place.outputs[0], place.outputs[1], place.outputs[2]
     from_peak = nodes.math("SUBTRACT", out, 0.014)
-    arc = nodes.math("MULTIPLY_ADD", nodes.math("MULTIPLY", from_peak, from_peak), -8.0, 0.0235)
+    arc = nodes.math("MULTIPLY_ADD", nodes.math("MULTIPLY", from_peak, from_peak), -8.0, 0.0215)
     off = nodes.math("ABSOLUTE", nodes.math("SUBTRACT", up, arc))
-    half = nodes.math("MULTIPLY_ADD", nodes.smooth_step(out, -0.002, 0.034), -0.0032, 0.0042)
+    half = nodes.math("MULTIPLY_ADD", nodes.smooth_step(out, -0.002, 0.034), -0.0028, 0.0034)
     slanted = nodes.node("ShaderNodeCombineXYZ", {0: nodes.math("MULTIPLY_ADD", up, -0.8, out), 2: up})
     stretched = nodes.node("ShaderNodeMapping", {"Vector": slanted.outputs[0], "Scale": (1600.0, 1.0, 260.0)})
     hairs = nodes.node("ShaderNodeTexNoise", {"Vector": stretched.outputs[0], "Scale": 1.0, "Detail": 1.0}).outputs[0]
     depth = nodes.math("SUBTRACT", half, off)
-    covered = nodes.smooth_step(nodes.math("MULTIPLY_ADD", hairs, 0.003, depth), 0.0002, 0.0032)
-    ends = nodes.math("MULTIPLY", nodes.smooth_step(out, -0.016, -0.011), nodes.smooth_step(out, 0.036, 0.031))
+    covered = nodes.smooth_step(nodes.math("MULTIPLY_ADD", hairs, 0.004, depth), 0.0006, 0.0042)
+    ends = nodes.math("MULTIPLY", nodes.smooth_step(out, -0.017, -0.005), nodes.smooth_step(out, 0.036, 0.031))
     front = nodes.math("LESS_THAN", back, 0.01)
-    return nodes.math("MULTIPLY", nodes.math("MULTIPLY", covered, ends), front)
+    return nodes.math("MULTIPLY", nodes.math("MULTIPLY", covered, ends), nodes.math("MULTIPLY", front, 0.9))
 
 
 def lash_nodes(material: bpy.types.Material) -> None:
@@ -183,9 +189,29 @@ def lash_nodes(material: bpy.types.Material) -> None:
     radial = nodes.node("ShaderNodeVectorMath", {0: direction}, operation="NORMALIZE").outputs["Vector"]
     across = nodes.node("ShaderNodeMapping", {"Vector": radial, "Scale": (55.0, 8.0, 8.0)})
     hairs = nodes.node("ShaderNodeTexNoise", {"Vector": across.outputs[0], "Scale": 1.0, "Detail": 0.0}).outputs[0]
-    tip = nodes.smooth_step(length, 1.0, 1.36)
-    alpha = nodes.smooth_step(nodes.math("MULTIPLY_ADD", tip, -0.42, hairs), 0.28, 0.36)
+    up = nodes.node("ShaderNodeSeparateXYZ", {"Vector": radial}).outputs[2]
+    # Lower lashes are shorter and sparser than upper ones.
+    reach = nodes.math("MULTIPLY_ADD", nodes.smooth_step(up, -0.2, 0.0), 0.2, 1.16)
+    tip = nodes.math("DIVIDE", nodes.math("SUBTRACT", length, 1.0), nodes.math("SUBTRACT", reach, 1.0))
+    alpha = nodes.smooth_step(nodes.math("MULTIPLY_ADD", tip, -0.42, hairs), 0.22, 0.3)
     nodes.finish({"Base Color": colour, "Roughness": 0.6, "Alpha": alpha})
+    material.diffuse_color = (*colour, 1.0)
+
+
+def cloth_nodes(material: bpy.types.Material, colour: Colour, field: str, hair: bool = False) -> None:
+    """Cloth or short hair on a garment's shell, cut where the attribute `field` is negative."""
+    nodes = _Nodes(material)
+    where = nodes.node("ShaderNodeTexCoord").outputs["Object"]
+    folds = nodes.node("ShaderNodeTexNoise", {"Vector": where, "Scale": 90.0 if hair else 9.0, "Detail": 4.0}).outputs[
+        0
+    ]
+    varied = nodes.mix(folds, _mix(colour, (0.0, 0.0, 0.0), 0.35), _mix(colour, (1.0, 1.0, 1.0), 0.08))
+    bump = {"Strength": 0.5 if hair else 0.35, "Distance": 0.01 if hair else 0.05, "Height": folds}
+    normal = nodes.node("ShaderNodeBump", bump).outputs[0]
+    inside = nodes.node("ShaderNodeAttribute", attribute_name=field).outputs["Fac"]
+    edge = nodes.math("MULTIPLY_ADD", folds, 0.012, inside) if hair else inside
+    alpha = nodes.math("GREATER_THAN", edge, 0.006 if hair else 0.0)
+    nodes.finish({"Base Color": varied, "Roughness": 0.6 if hair else 0.85, "Normal": normal, "Alpha": alpha})
     material.diffuse_color = (*colour, 1.0)
 
 

@@ -105,14 +105,15 @@ def render_from(
 
 def bounds(avatars: Sequence[Avatar]) -> tuple[Floats, Floats]:
     """Corners (3,), (3,) of the box around the avatars as Blender deforms them, world space."""
-    bpy.context.view_layer.update()
     points = np.concatenate([world_vertices(avatar.mesh) for avatar in avatars])
     return points.min(axis=0), points.max(axis=0)
 
 
-def world_vertices(obj: bpy.types.Object) -> Floats:
-    """Vertices (V, 3) of an object as Blender deforms it, world space."""
-    evaluated = obj.evaluated_get(bpy.context.evaluated_depsgraph_get())
+def world_vertices(obj: bpy.types.Object, scene: bpy.types.Scene | None = None) -> Floats:
+    """Vertices (V, 3) of an object as Blender deforms it, world space. `scene`: one that has it; None: the window's."""
+    layer = bpy.context.view_layer if scene is None or scene == bpy.context.scene else scene.view_layers[0]
+    layer.update()
+    evaluated = obj.evaluated_get(layer.depsgraph)
     flat = np.empty(len(evaluated.data.vertices) * 3, np.float32)
     evaluated.data.vertices.foreach_get("co", flat)
     matrix = np.array(evaluated.matrix_world, np.float64)
