@@ -7,7 +7,7 @@ are left out here (they move the points used, rigid in a joint or on face and fi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -109,6 +109,19 @@ class PointTable:
         below = skeleton.ancestors[:, active][bones] * bone_weights[..., None]
         dirs = torch.cat([tensor(points.shapedirs), tensor(points.exprdirs)], -1)
         return cls(skeleton, tensor(points.template), dirs, weights, bones, bone_weights, below, below.sum(1), active)
+
+    def take(self, index: Tensor) -> PointTable:
+        """Some of the points, in the order of `index`."""
+        return replace(
+            self,
+            template=self.template[index],
+            dirs=self.dirs[index],
+            weights=self.weights[index],
+            bones=self.bones[index],
+            bone_weights=self.bone_weights[index],
+            below=self.below[index],
+            below_sum=self.below_sum[index],
+        )
 
     def positions(self, chain: Chain) -> Tensor:
         """(N, P, 3) in the camera frame."""

@@ -57,7 +57,8 @@ PLANS: tuple[PartPlan, ...] = (
         for plan in _sides(f"{finger}{k}", (f"{finger}{k}",), f"{finger}{k + 1 if k < 3 else k - 1}", 1, 1, 0.01)
     ),
 )
-GOOD_M = 0.003  # mean distance at which a part needs no further capsule
+MOST_POINTS = 700  # vertices of a part that are fitted
+GOOD_M = 0.002  # mean distance at which a part needs no further capsule
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,16 @@ def part_of_joint() -> NDArray[np.int64]:
     return part
 
 
+def _thinned(chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """At most MOST_POINTS of the chosen, spread evenly over their order."""
+    rows = np.flatnonzero(chosen)
+    if len(rows) <= MOST_POINTS:
+        return chosen
+    kept = np.zeros_like(chosen)
+    kept[rows[np.linspace(0, len(rows) - 1, MOST_POINTS).round().astype(int)]] = True
+    return kept
+
+
 def _fit_part(
     body: BodyModel, shell: Shell, owner: NDArray[np.int64], number: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -114,9 +125,11 @@ def _fit_part(
     mine = owner == number
     if mine.sum() < 6:
         return np.zeros((0, 8)), np.zeros((0, 8, shell.dirs.shape[2])), np.zeros((0, 2, shell.weights.shape[1]))
+    mine = _thinned(mine)
     points, areas = shell.points[mine], shell.areas[mine]
     low, high = points.min(0) - 0.03, points.max(0) + 0.03
-    close = ~mine & ((shell.points > low) & (shell.points < high)).all(1)
+    close = (owner != number) & ((shell.points > low) & (shell.points < high)).all(1)
+    close = _thinned(close)
     others, other_areas = shell.points[close], shell.areas[close]
     axis = body.J_template[JOINT_INDEX[plan.towards]] - body.J_template[JOINT_INDEX[plan.joints[0]]]
     axis = axis.astype(np.float64) / np.linalg.norm(axis)

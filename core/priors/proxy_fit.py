@@ -123,7 +123,9 @@ def _rows(points: Array, capsules: Array) -> tuple[Array, Array, Array]:
     return value[each, nearest], jacobian.reshape(len(points), -1), n
 
 
-def refine(capsules: Array, points: Array, areas: Array, others: Array, other_areas: Array, steps: int = STEPS) -> Array:
+def refine(
+    capsules: Array, points: Array, areas: Array, others: Array, other_areas: Array, steps: int = STEPS
+) -> Array:
     """Gauss–Newton on the distances: points lie on the union's surface, others not inside of it.
 
     points (V, 3) with their areas, others (W, 3) with theirs; capsules (K, 8).
@@ -162,7 +164,7 @@ def refine(capsules: Array, points: Array, areas: Array, others: Array, other_ar
 
 
 def add_ball(capsules: Array, points: Array, normals: Array, areas: Array, radius: float) -> Array:
-    """One more, small, where the surface is left uncovered by most: the vertex with the largest uncovered area around."""
+    """One more, small, where the surface is left uncovered by most: where most around is uncovered."""
     gap = union_distance(points, capsules)
     bare = np.maximum(gap - 0.002, 0.0) * areas
     near = np.linalg.norm(points[:, None] - points[None], axis=-1) < radius
@@ -175,7 +177,7 @@ def add_ball(capsules: Array, points: Array, normals: Array, areas: Array, radiu
 def shape_directions(
     capsules: Array, points: Array, areas: Array, dirs: Array, others: Array, other_dirs: Array
 ) -> tuple[Array, Array]:
-    """How the capsules follow the shape: derivative by the coefficients (K, 8, C), and what each end hangs on (K, 2, V).
+    """How the capsules follow the shape: derivative by the coefficients (K, 8, C), and what ends hang on (K, 2, V).
 
     By the implicit function theorem on the least-squares fit, drawn to the mean of the vertices around an end where
     the distances say nothing (a capsule that slides along its own axis). dirs (V, 3, C), other_dirs (W, 3, C).
@@ -204,7 +206,5 @@ def shape_directions(
     flat = guess.reshape(-1, count)
     hessian = jacobian.T @ jacobian
     ridge = 0.02 * np.trace(hessian) / len(hessian)
-    change = np.linalg.solve(
-        hessian + ridge * np.eye(len(hessian)), -jacobian.T @ (moved + jacobian @ flat)
-    )
+    change = np.linalg.solve(hessian + ridge * np.eye(len(hessian)), -jacobian.T @ (moved + jacobian @ flat))
     return (flat + change).reshape(len(capsules), 8, count), near

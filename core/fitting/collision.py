@@ -1,0 +1,100 @@
+"""Parts of a body keep out of each other: overlap of capsules as residuals of the solver.
+
+What is judged is the overlap beyond what contact makes. The derivative of a least distance is that of the distance
+between the two places where it is least, each a mean of its capsule's ends (envelope theorem).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..body.model import BodyModel
+from ..priors.clearance import clearance
+from ..priors.pairs import choose_pairs
+from ..priors.proxies import Proxies, fit_proxies
+from .kinematics import Chain, PointTable, Skeleton
+from .state import Unknowns
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Overlap of the M pairs that overlap in any of the N bodies, and how it changes."""
+
+    depth: Tensor  # (N, M) metres, 0 where a body's pair does not overlap
+    jacobian: Tensor  # (N, M, n)
+
+
+class Collision:
+    """The capsules of one body. M pairs of P capsules are kept apart.
+
+    contact_m: overlap that counts as contact.
+    """
+
+    def __init__(self, skeleton: Skeleton, proxies: Proxies, pairs: NDArray[np.int64], contact_m: float) -> None:
+        like = skeleton.J_template
+        self.skeleton, self.proxies, self.contact_m = skeleton, proxies, contact_m
+        self.radius = torch.as_tensor(proxies.radius).to(like)
+        self.radius_dirs = torch.as_tensor(proxies.radius_dirs).to(like)
+        self.first, self.second = (torch.as_tensor(pairs[:, k], device=like.device) for k in (0, 1))
+        self._tables: dict[tuple[int, ...], PointTable] = {}
+
+    @classmethod
+    def of(cls, body: BodyModel, skeleton: Skeleton, contact_m: float) -> Collision:
+        """Capsules and pairs of a body, fitted here and now, which takes some seconds."""
+        proxies = fit_proxies(body)
+        return cls(skeleton, proxies, choose_pairs(body, proxies), contact_m)
+
+    def table(self, joints: tuple[int, ...]) -> PointTable:
+        """The capsules' ends for these unknowns; made once."""
+        if joints not in self._tables:
+            self._tables[joints] = PointTable.of(self.skeleton, self.proxies.ends, joints)
+        return self._tables[joints]
+
+    def overlap(self, chain: Chain, unknowns: Unknowns) -> Overlap | None:
+        """What overlaps in the posed chain; None when nothing does."""
+        table = self.table(unknowns.joints)
+        count = self.proxies.count
+        ends = table.positions(chain).unflatten(1, (2, count))  # (N, 2, P, 3)
+        radius = (self.radius + chain.coefficients @ self.radius_dirs.T).unflatten(1, (2, count))
+        near = self._within_reach(ends, radius)
+        if len(near) == 0:
+            return None
+        first, second = self.first[near], self.second[near]
+        distance, s, t, normal = clearance(
+            ends[:, :, first].transpose(1, 2),
+            ends[:, :, second].transpose(1, 2),
+            radius[:, :, first].transpose(1, 2),
+            radius[:, :, second].transpose(1, 2),
+        )
+        depth = -distance - self.contact_m
+        touching = torch.nonzero((depth > 0).any(0)).flatten()
+        if len(touching) == 0:
+            return None
+        first, second, depth = first[touching], second[touching], depth[:, touching]
+        s, t, normal = s[:, touching], t[:, touching], normal[:, touching]
+        # ends of both capsules of all pairs, with their shares: (N, 4, M)
+        index = torch.cat([first, first + count, second, second + count])
+        share = torch.stack([1 - s, s, 1 - t, t], 1)
+        push = torch.stack([-normal, -normal, normal, normal], 1) * share[..., None]
+        moving = table.take(index).differentiate(chain, unknowns)
+        rows = moving.rows(push.flatten(1, 2)[:, :, None], unknowns)[:, :, 0].unflatten(1, (4, -1)).sum(1)
+        if unknowns.num_betas + unknowns.num_expressions:
+            columns = list(range(unknowns.num_betas))
+            columns += [self.skeleton.num_betas + i for i in range(unknowns.num_expressions)]
+            swelling = self.radius_dirs[index][:, columns].unflatten(0, (4, -1))
+            rows[..., unknowns.betas_at :] += torch.einsum("nkm,kmc->nmc", share, swelling)
+        active = (depth > 0).to(depth.dtype)
+        return Overlap(depth * active, rows * active[..., None])
+
+    def _within_reach(self, ends: Tensor, radius: Tensor) -> Tensor:
+        """Pairs whose bounding balls overlap in any body of the batch."""
+        middle = ends.mean(1)
+        reach = torch.linalg.vector_norm(ends[:, 0] - ends[:, 1], dim=-1) / 2 + radius.amax(1)
+        between = middle[:, self.first] - middle[:, self.second]
+        far = (reach[:, self.first] + reach[:, self.second] - self.contact_m).square()
+        return torch.nonzero(((between * between).sum(-1) < far).any(0)).flatten()

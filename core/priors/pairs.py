@@ -1,0 +1,67 @@
+"""Which capsules of a body are to keep clear of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..body.bake_poses import read_poses
+from ..body.model import BodyModel
+from ..body.skeleton import NUM_JOINTS, PARENTS
+from ..body.skinning import Body
+from .clearance import clearance
+from .proxies import PLANS, Proxies, part_of_joint
+
+TOUCH_M = 0.004  # overlap of capsules that is still contact
+OFTEN = 0.08  # share of captured poses in which a pair may overlap before it is left out
+OFTEN_AT_REST = 0.2  # the same in the T-pose, over random shapes
+SHAPES = 20
+Indices = NDArray[np.int64]
+
+
+def choose_pairs(body: BodyModel, proxies: Proxies) -> Indices:
+    """Pairs (M, 2) of capsules, of parts that are not neighbours, that don't overlap at rest or in ordinary poses."""
+    part = proxies.part
+    first, second = np.triu_indices(proxies.count, 1)
+    apart = ~_neighbours()[part[first], part[second]]
+    first, second = first[apart], second[apart]
+    counts = {True: np.zeros(len(first)), False: np.zeros(len(first))}
+    cases = {True: 0, False: 0}
+    for at_rest, depths in _sampled(body, proxies, first, second):
+        counts[at_rest] += depths > TOUCH_M
+        cases[at_rest] += 1
+    allowed = (counts[True] < OFTEN_AT_REST * cases[True]) & (counts[False] < OFTEN * cases[False])
+    return np.stack([first[allowed], second[allowed]], 1)
+
+
+def _neighbours() -> NDArray[np.bool_]:
+    """(parts, parts) True for a part and itself, and parts whose joints are parent and child."""
+    owner = part_of_joint()
+    near = np.eye(len(PLANS), dtype=bool)
+    for joint, parent in enumerate(PARENTS):
+        if parent >= 0:
+            near[owner[joint], owner[parent]] = near[owner[parent], owner[joint]] = True
+    return near
+
+
+def _sampled(
+    body: BodyModel, proxies: Proxies, first: Indices, second: Indices
+) -> Iterator[tuple[bool, NDArray[np.float64]]]:
+    """Overlap of pairs, metres, at rest in random shapes and in captured poses; True for those at rest."""
+    posed = Body(body)
+    ends = posed.point_tensors(proxies.ends)
+    rng = np.random.default_rng(0)
+    shapes = np.concatenate([np.zeros((1, body.num_betas)), rng.normal(0, 0.8, (SHAPES - 1, body.num_betas))])
+    still = np.tile(np.eye(3), (NUM_JOINTS, 1, 1))
+    cases = [(True, shape, still) for shape in shapes]
+    cases += [(False, shapes[i % SHAPES] / 2, pose) for i, pose in enumerate(read_poses("train"))]
+    for at_rest, shape, pose in cases:
+        betas = torch.as_tensor(shape).float()
+        points = posed.points(ends, betas, None, torch.as_tensor(pose).float()).unflatten(0, (2, -1)).transpose(0, 1)
+        radius = torch.as_tensor(proxies.radius + proxies.radius_dirs[:, : body.num_betas] @ shape).float()
+        radius = radius.unflatten(0, (2, -1)).T
+        distance = clearance(points[first], points[second], radius[first], radius[second])[0]
+        yield at_rest, -distance.double().numpy()
