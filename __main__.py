@@ -162,7 +162,7 @@ def build_file(capture: Any, body_spec: str | None, target: Path, picture: Path 
     body = load_body(body_spec)
     bpy.ops.wm.read_factory_settings(use_empty=True)
     start = time.perf_counter()
-    avatar = build_avatar(capture, body, AvatarSettings())
+    avatar = build_avatar(capture, body, AvatarSettings(set_render_size=True))
     built = time.perf_counter()
     _save_blend(bpy, target)
     timings = {"avatar": built - start, "save": time.perf_counter() - built}
@@ -267,7 +267,7 @@ def demo_photos(out: Path) -> list[Path]:
     except ModuleNotFoundError as error:
         raise CommandError("Name a photo, or install scikit-image, which has one.") from error
     from .core.body.load import load_body
-    from .scene.render import render_synthetic_photo
+    from .scene.synthetic import render_synthetic_photo
 
     portrait = Path(skimage.__file__).parent / "data" / "astronaut.png"
     figure = out / "photos" / "figure.png"
