@@ -274,7 +274,8 @@ def demo_photos(out: Path) -> list[Path]:
     if not figure.exists():
         print("Rendering a full-body picture …", flush=True)
         figure.parent.mkdir(parents=True, exist_ok=True)
-        render_synthetic_photo(load_body(None), figure)
+        with _silent_blender():
+            render_synthetic_photo(load_body(None), figure)
     return [portrait, figure]
 
 

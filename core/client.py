@@ -190,8 +190,9 @@ class Client:
         if process.stdin is not None:
             with contextlib.suppress(OSError):
                 process.stdin.close()
-        for end in (lambda: None, process.terminate, process.kill):
-            end()
+        for press in (None, process.terminate, process.kill):
+            if press is not None:
+                press()
             try:
                 process.wait(timeout_s)
                 break

@@ -125,7 +125,11 @@ class Session:
         if self._client is not None:
             self._client.close()
             self._client = None
+        self._end()
+
+    def _end(self) -> None:
         self.status.running = False
+        self.status.cancelling = False
 
     def _take(self, event: Message) -> None:
         status = self.status
@@ -141,12 +145,12 @@ class Session:
             try:
                 self._build(event)
             finally:
-                status.running = False
+                self._end()
         elif isinstance(event, Cancelled):
-            status.running = False
+            self._end()
             status.done = "Cancelled"
         elif isinstance(event, Failed):
-            status.running = False
+            self._end()
             status.error = event.text
 
     def _build(self, result: Result) -> None:
@@ -196,7 +200,9 @@ def _show(context: bpy.types.Context) -> None:
     status = SESSION.status
     text = f"Pantomime: {status.text} ({status.fraction:.0%})" if status.running else None
     for window in context.window_manager.windows:
-        window.workspace.status_text_set(text)
+        # Blender writes the text through the context's window, and a timer has none.
+        with context.temp_override(window=window):
+            window.workspace.status_text_set(text)
         for area in window.screen.areas:
             if area.type == "VIEW_3D":
                 area.tag_redraw()
@@ -266,4 +272,6 @@ def unregister() -> None:
         bpy.app.handlers.load_pre.remove(_before_load)
     SESSION.stop_worker()
     SESSION.status = Status()
-    _show(bpy.context)
+    # A Blender that quits also unregisters, when its windows are half gone and must be left alone.
+    if bpy.context.window is not None:
+        _show(bpy.context)
