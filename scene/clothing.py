@@ -134,9 +134,13 @@ def shell(
     quads = np.full(kept.shape, -1, np.int64)
     quads[kept >= 0] = inverse
     lift = lift_m * (0.25 + 0.75 * np.clip(field[ids] / 0.03, 0.0, 1.0))
-    lifted = points[ids] + lift[:, None] * vertex_normals(faces, points)[ids]
+    skin, normals = np.asarray(points, np.float64)[ids], vertex_normals(faces, points)[ids]
+    lifted = skin + lift[:, None] * normals
     for _ in range(smoothing):
         lifted = _smoothed(quads, lifted)
+    # Evening out shrinks: what came too near the skin goes back out.
+    clear = np.einsum("vi,vi->v", lifted - skin, normals)
+    lifted += np.maximum(0.4 * lift - clear, 0.0)[:, None] * normals
     return Shell(ids, lifted, field[ids], quads)
 
 

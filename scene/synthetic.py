@@ -133,7 +133,7 @@ def render_person(
 ) -> NDArray[np.float32]:
     """The dressed person of `capture` in a room, through the capture's camera; (H, W, 4) display values."""
     settings = settings or SyntheticPhoto()
-    with Studio(quality or Quality(samples=24)) as studio:
+    with Studio(quality or Quality(samples=12)) as studio:
         own = AvatarSettings(name="Person", background=False, look=settings.look)
         avatar = build_avatar(capture, body, own, studio.scene)
         try:
@@ -163,7 +163,7 @@ def _dress(studio: Studio, avatar: Avatar, body: BodyModel, settings: SyntheticP
         np.isin(body.material_ids, [k for k, n in enumerate(body.material_names) if n in ("skin", "nails")])
     ]
     for name, covered, lift, smoothing, colour in (
-        ("Shoes", regions.shoes(), 0.012, 30, settings.shoes),
+        ("Shoes", regions.shoes(), 0.014, 12, settings.shoes),
         ("Trousers", regions.trousers(), 0.012, 3, settings.trousers),
         ("Shirt", regions.shirt(), 0.016, 4, settings.shirt),
         ("Hair", regions.hair(), 0.016, 1, settings.hair),
