@@ -247,12 +247,15 @@ class Client:
         if code is None:
             why = "is not running"
         elif code < 0:
+            name = f"signal {-code}"
             with contextlib.suppress(ValueError):
+                name = signal.Signals(-code).name
+            if name in ("SIGKILL", "SIGTERM"):
                 return (
-                    f"The solver was ended from outside ({signal.Signals(-code).name}), perhaps for lack of memory. "
+                    f"The solver was ended from outside ({name}), perhaps for lack of memory. "
                     "Close other programs and try again."
                 )
-            why = f"was ended by signal {-code}"
+            why = f"crashed ({name})"
         else:
             why = f"stopped unexpectedly (exit status {code})"
         # The last line of a traceback is the best short reason there is.
