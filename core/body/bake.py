@@ -141,11 +141,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--points", action="store_true", help="also write the points as anatomy places them, before calibration"
     )
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="only measure anew where detectors see the points of the body that is there (some minutes)",
+    )
 
 
 def main(args: argparse.Namespace) -> int:
     """Run `pantomime bake-body`; returns the exit status."""
     output: Path = args.output
+    if args.calibrate:
+        from .calibrate import run
+
+        return run(output, output.with_name(FREE_POINTS_PATH.name))
     try:
         print("Building the source body (about a minute the first time) …", flush=True)
         body = bake()

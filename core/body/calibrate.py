@@ -7,19 +7,25 @@ the face mesh, joints where annotators click on joints.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..detection.landmarkers import FaceNetwork, HandNetwork, PoseNetwork
-from ..detection.models import ModelPaths
+from ..detection.landmarkers import FaceNetwork, HandNetwork, LandmarkerError, PoseNetwork
+from ..detection.models import ModelError, ModelPaths, find_models
 from ..detection.vocabulary import POINT_SETS, POSE33
 from .calibrate_face import calibrate_face, see_heads
 from .calibrate_pose import calibrate_hands, calibrate_pose, see_bodies, see_hands
 from .calibrate_stage import Agreement, CalibrationSettings, Float, Stage
+from .load import BodyError, read_free_body
 from .model import BodyModel, PointSet
+from .points_file import save_points
+
+BENCH_POSES_PATH = Path(__file__).parent / "data" / "bench_poses.npz"
 
 # The iBUG scheme's 68 points (Sagonas et al., 300 Faces in-the-Wild, ICCVW 2013) as points of the face mesh; the usual
 # correspondence of the two, by eye: jaw line, brows, nose, eyes, outer and inner lips.
@@ -99,8 +105,27 @@ def derived(points: dict[str, PointSet]) -> dict[str, PointSet]:
 _ARRAYS = ("joint_ids", "offsets", "offset_dirs", "vertex_ids", "barycentric", "sigma_m", "usable")
 
 
-def _picked(points: PointSet, picks: np.ndarray[tuple[int], np.dtype[np.int64]], names: tuple[str, ...]) -> PointSet:
+def _picked(points: PointSet, picks: NDArray[np.int64], names: tuple[str, ...]) -> PointSet:
     return PointSet(names=names, **{key: getattr(points, key)[picks] for key in _ARRAYS})
+
+
+def run(body_path: Path, points_path: Path) -> int:
+    """`pantomime bake-body --calibrate`: measure, print how well points agree, and write them; the exit status."""
+    try:
+        body = read_free_body(body_path, points_path)
+        points, agreements = calibrate(body, find_models(), training_poses(BENCH_POSES_PATH), report=_say)
+        save_points(points_path, points)
+    except (BodyError, LandmarkerError, ModelError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    for agreement in agreements:
+        print(agreement.line())
+    print(f"Written to {points_path}")
+    return 0
+
+
+def _say(sentence: str) -> None:
+    print(f"{sentence} …", flush=True)
 
 
 def training_poses(path: Path) -> Float:

@@ -30,14 +30,16 @@ def rasterise(vertices: Float, faces: Int, focal_px: float, size: tuple[int, int
     """Triangles (F, 3) of `vertices` (V, 3) in the camera's frame (OpenCV, metres), by a pinhole camera.
 
     The principal point is the picture's middle; pixel centres lie at +0.5; triangles that reach behind the camera
-    are left out. Both sides are drawn.
+    are left out, as are those that turn away (corners run counter-clockwise seen from outside).
     """
     width, height = size
     z = vertices[:, 2].astype(np.float64)
     safe = np.where(z > _NEAR_M, z, 1.0)
     image = vertices[:, :2] / safe[:, None] * focal_px + np.array([width / 2.0, height / 2.0])
     corners, depths = image[faces], z[faces]  # (F, 3, 2), (F, 3)
-    ok = (depths > _NEAR_M).all(axis=1)
+    edges = vertices[faces]
+    outward = np.cross(edges[:, 1] - edges[:, 0], edges[:, 2] - edges[:, 0])
+    ok = (depths > _NEAR_M).all(axis=1) & ((outward * edges[:, 0]).sum(axis=1) < 0.0)
     low = np.clip(np.ceil(corners.min(axis=1) - 0.5), 0, (width, height)).astype(np.int64)
     high = np.clip(np.floor(corners.max(axis=1) - 0.5) + 1, 0, (width, height)).astype(np.int64)
     extent = (high - low).max(axis=1)
