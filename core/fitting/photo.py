@@ -14,14 +14,17 @@ from ..body.model import BodyModel
 from ..body.skeleton import BODY, JAW, JOINT_NAMES, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RIGHT_HAND
 from ..capture import Capture
 from ..detection.observation import Observation
+from ..priors.errors import PriorError
 from ..priors.limits import JointLimits
 from ..priors.pose import load_gaussian_prior
+from ..priors.regressor import Prediction, Regressor, load_regressor
 from ..rotation import exp_so3, log_so3
+from .collision import Collision
 from .evidence import Evidence, gather
 from .ground import up_direction
 from .kinematics import Chain, PointTable, Skeleton, pose_chain
 from .problem import CameraGuess, RotationPrior, StageProblem
-from .settings import FitSettings, Stage
+from .settings import INF, FitSettings, Stage
 from .solver import Solution, SolverSettings, Stop, solve
 from .start import has_hints, place, relaxed_pose, start_from_hints, start_orientations
 from .state import BodyState
@@ -62,7 +65,15 @@ class Fitter:
         self.skeleton = Skeleton.of(body, dtype, device)
         self.dtype, self.device = dtype, device
         self._limits: dict[tuple[int, ...], JointLimits] = {}
+        self._keep_apart: Collision | None = None
         self.priors = default_priors(body, self.settings, dtype, device) if priors is None else priors
+        self.warnings: list[str] = []  # what every capture's diagnostics should say
+        self.regressor: Regressor | None = None
+        if self.settings.regressor > 0:
+            try:
+                self.regressor = load_regressor(dtype, device)
+            except PriorError as error:
+                self.warnings.append(str(error))
 
     @torch.inference_mode()
     def fit(
@@ -84,15 +95,18 @@ class Fitter:
                 "Too few points of this person were seen to fit a body. Use a picture that shows more of the person."
             )
         guess = self._camera_guess(camera, observation)
+        prediction = None
+        if self.regressor is not None:
+            prediction = self.regressor.predict(observation, math.exp(guess.log_focal), guess.principal)
         stages = self.settings.stages
-        problem = self._problem(evidence, guess, stages[0])
-        state = self._start(observation, evidence, guess, problem)
+        problem = self._problem(evidence, guess, stages[0], prediction)
+        state = self._start(observation, evidence, guess, problem, prediction)
         steps, stops, solution = 0, [], None
         for number, stage in enumerate(stages):
             if on_stage is not None:
                 on_stage(stage.name, number / len(stages))
             if number:
-                problem = self._problem(evidence, guess, stage)
+                problem = self._problem(evidence, guess, stage, prediction)
             solution = solve(
                 problem, state, SolverSettings(max_steps=stage.max_steps, tolerance=stage.tolerance), is_cancelled
             )
@@ -120,10 +134,29 @@ class Fitter:
         focal = self.settings.focal_guess * max(width, height)
         return CameraGuess(principal, math.log(focal), self.settings.focal_sigma)
 
-    def _problem(self, evidence: Evidence, guess: CameraGuess, stage: Stage) -> StageProblem:
+    def _problem(
+        self, evidence: Evidence, guess: CameraGuess, stage: Stage, prediction: Prediction | None = None
+    ) -> StageProblem:
         return StageProblem(
-            self.body, self.skeleton, evidence, guess, self.priors, stage, self.settings, self._joint_limits
+            self.body,
+            self.skeleton,
+            evidence,
+            guess,
+            self.priors,
+            stage,
+            self.settings,
+            self._joint_limits,
+            prediction,
+            self._collision(stage),
         )
+
+    def _collision(self, stage: Stage) -> Collision | None:
+        """What keeps the parts of this body apart; made once, when the first stage needs it."""
+        if not stage.collision or self.settings.collision_sigma_m == INF:
+            return None
+        if self._keep_apart is None:
+            self._keep_apart = Collision.of(self.body, self.skeleton, self.settings.contact_m)
+        return self._keep_apart
 
     def _joint_limits(self, joints: tuple[int, ...]) -> JointLimits:
         """Limits of these joints; made once, for they hang on the body alone."""
@@ -132,8 +165,14 @@ class Fitter:
         return self._limits[joints]
 
     def _start(
-        self, observation: Observation, evidence: Evidence, guess: CameraGuess, problem: StageProblem
+        self,
+        observation: Observation,
+        evidence: Evidence,
+        guess: CameraGuess,
+        problem: StageProblem,
+        prediction: Prediction | None,
     ) -> BodyState:
+        """The first states: one from 3D hints or one of each orientation, and the regressor's."""
         points = observation.points.get("pose33")
         if "pose33" in self.body.points and has_hints(points):
             assert points is not None
@@ -142,6 +181,8 @@ class Fitter:
             orientations = self._tensor(start_orientations(_lean(observation), self.settings))
             rotmats = exp_so3(self._tensor(relaxed_pose())).repeat(len(orientations), 1, 1, 1)
             rotmats[:, 0] = orientations
+        if prediction is not None:
+            rotmats = torch.cat([rotmats, prediction.rotmats])
         count = len(rotmats)
         hands = exp_so3(self._tensor(self.body.hands_mean).reshape(-1, 3))
         rotmats[:, LEFT_HAND.start : RIGHT_HAND.stop] = hands
@@ -221,6 +262,7 @@ class Fitter:
                 "observation_source": observation.source,
                 "observation_score": float(observation.score),
                 "person_px": evidence.person_px,
+                **({"warnings": list(self.warnings)} if self.warnings else {}),
             },
         )
 

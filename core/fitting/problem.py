@@ -13,7 +13,9 @@ from torch import Tensor
 from ..body.model import BodyModel, VirtualPoints
 from ..body.skeleton import JAW, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RIGHT_HAND
 from ..priors.limits import JointLimits
+from ..priors.regressor import Prediction
 from ..rotation import exp_so3
+from .collision import Collision
 from .evidence import Evidence
 from .kinematics import Chain, PointTable, Skeleton, pose_chain
 from .residuals import bone_direction, reprojection, robust_weight, rotation_offset
@@ -67,6 +69,8 @@ class StageProblem:
         stage: Stage,
         settings: FitSettings,
         limits: Callable[[tuple[int, ...]], JointLimits] | None = None,
+        prediction: Prediction | None = None,
+        collision: Collision | None = None,
     ) -> None:
         self.stage, self.settings, self.camera, self.skeleton = stage, settings, camera, skeleton
         self.bounded = body.bounded_expression
@@ -107,10 +111,12 @@ class StageProblem:
             (prior, weight, self._prior_columns(prior)) for prior, weight in priors if self._touches(prior)
         )
         self._set_rest(body, evidence, has_hands, has_face)
+        self._set_regressed(prediction)
         self._set_diagonal(body)
         limited = tuple(joint for joint in self.unknowns.joints if joint)
         self.limits = limits(limited) if limits is not None and limited else None
         self.limit_columns = self._columns_of(limited)
+        self.collision = collision if stage.collision else None
         self.principal = self._tensor(np.array(camera.principal))
 
     # --- set-up ---------------------------------------------------------------------------------------------
@@ -161,6 +167,16 @@ class StageProblem:
             self.rest_inverse_sigma = 1 / self._tensor(np.array(sigmas))
             self.rest_columns = self._columns_of(tuple(joints))
 
+    def _set_regressed(self, prediction: Prediction | None) -> None:
+        """The body is drawn to what the regressor says of it, as far as it trusts itself."""
+        self.regressed_joints = (0, *BODY) if prediction is not None and self.stage.body else ()
+        if prediction is not None and self.regressed_joints:
+            joints = list(self.regressed_joints)
+            self.regressed_mean_inverse = self._tensor(prediction.rotmats[0, joints]).transpose(-1, -2)
+            inverse_sigma = self.settings.regressor / self._tensor(prediction.sigma_rad)
+            self.regressed_inverse_sigma = inverse_sigma[:, None].expand(-1, 3)
+            self.regressed_columns = self._columns_of(self.regressed_joints)
+
     def _set_diagonal(self, body: BodyModel) -> None:
         """Betas, expression and focal length: independent normal distributions, straight onto the diagonal."""
         u, s = self.unknowns, self.settings
@@ -197,10 +213,21 @@ class StageProblem:
                 state.rotmats[:, self.rest_joints], self.rest_mean_inverse, self.rest_inverse_sigma
             )
             cost = cost + _add_blocks(hessian, gradient, *blocks, self.rest_columns)
+        if self.regressed_joints:
+            blocks = rotation_offset(
+                state.rotmats[:, list(self.regressed_joints)], self.regressed_mean_inverse, self.regressed_inverse_sigma
+            )
+            cost = cost + _add_blocks(hessian, gradient, *blocks, self.regressed_columns)
         if self.limits is not None:
             r, j = self.limits.blocks(state.rotmats[:, list(self.limits.joints)])
             weight = self.settings.joint_limit
             cost = cost + _add_blocks(hessian, gradient, r * weight, j * weight, self.limit_columns)
+        overlap = self.collision.overlap(chain, self.unknowns) if self.collision is not None else None
+        if overlap is not None:
+            r, j = overlap.depth / self.settings.collision_sigma_m, overlap.jacobian / self.settings.collision_sigma_m
+            cost = cost + (r * r).sum(-1)
+            hessian = hessian + j.transpose(1, 2) @ j
+            gradient = gradient + (j.transpose(1, 2) @ r[..., None])[..., 0]
         values = self._diagonal_values(state)
         cost = cost + (self.diagonal * values * values).sum(-1)
         gradient = gradient + self.diagonal * values

@@ -20,6 +20,7 @@ class Stage:
     face: bool = False
     focal: bool = False
     body: bool = True
+    collision: bool = False
     tolerance: float = 2e-3
 
 
@@ -35,7 +36,9 @@ class FitSettings:
     stages: tuple[Stage, ...] = (
         Stage("body, wide", 8, 8.0, BODY_SETS, betas=4, tolerance=1e-2),
         Stage("body", 6, 4.0, BODY_SETS, betas=10, focal=True, tolerance=5e-3),
-        Stage("all", 12, 3.0, BODY_SETS + HAND_SETS + FACE_SETS, betas=1000, focal=True, hands=True, face=True),
+        Stage(
+            "all", 12, 3.0, BODY_SETS + HAND_SETS + FACE_SETS, 1000, hands=True, face=True, focal=True, collision=True
+        ),
     )
     # 2D points: σ as a share of the size of the person (body), the hand or the face in the picture.
     sigma_2d: dict[str, float] = field(
@@ -61,7 +64,10 @@ class FitSettings:
     )
     hint_robust_width: float = 2.5
     pose_prior: float = 0.6  # weight (1/σ scale) of the pose prior
+    regressor: float = 0.0  # weight of the regressed rotations, whose σ are their own; 0 = without the regressor
     joint_limit: float = 6.0  # 1/rad beyond a limit
+    collision_sigma_m: float = 0.005  # of the depth to which parts overlap; INF lets them
+    contact_m: float = 0.003  # overlap of the capsules that is contact, for they are not quite the surface
     unseen_sigma_rad: float = 0.12  # of a body joint from the relaxed pose when nothing of its limb was seen
     betas_sigma: float = 1.0
     expression_sigma: float = 0.45  # bounded (ARKit) components

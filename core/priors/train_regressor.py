@@ -161,7 +161,7 @@ class Trainer:
         self.mean = Network(settings.network)
         self.mean.load_state_dict(self.network.state_dict())
         self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), settings.rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
+            self.network.parameters(), settings.rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98), fused=True
         )
         self.step = 0
 
@@ -179,7 +179,7 @@ class Trainer:
         loss = loss_of(raw.float(), views, self.settings)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0, error_if_nonfinite=True)
         self.optimizer.step()
         keep = min(self.settings.average, self.step / (self.step + 10))
         with torch.no_grad():

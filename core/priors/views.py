@@ -280,6 +280,8 @@ class ViewMaker:
         trust = trust * (self._uniform(count, number) > s.hidden_point)
         few = (trust > 0).sum(1) < 6
         trust = torch.where(few[:, None], 1 - beyond.float(), trust)
+        none = (trust > 0).sum(1) < 6
+        trust = torch.where(none[:, None], torch.ones_like(trust), trust)
         return self._swap(rays, trust)
 
     def _cut(self, rays: Tensor) -> Tensor:
