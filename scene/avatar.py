@@ -18,7 +18,7 @@ from ..core.body.model import BodyModel
 from ..core.body.skeleton import JOINT_NAMES
 from ..core.capture import Capture
 from . import armature as armatures
-from . import axes, camera, clothing, correctives, materials, mesh, pose, rest, shapekeys
+from . import action, axes, camera, clothing, correctives, materials, mesh, pose, rest, shapekeys
 from .rest import Floats
 
 PROPERTY = "pantomime"
@@ -35,7 +35,8 @@ class AvatarSettings:
     """How to build an avatar."""
 
     name: str = ""  # "": from the photo's file name
-    frame: int = 0  # which frame of the capture
+    frame: int = 0  # which frame of the capture the rest pose and the camera's place are made for
+    animate: bool = True  # key all frames of a capture that has several
     camera: bpy.types.Object | None = None  # share this camera and its world; None: a new one, person on the floor
     make_camera: bool = True  # False with camera None: the person is placed, no camera is made
     background: bool = True  # the photo behind the camera's view
@@ -77,11 +78,34 @@ def build_avatar(
     shaped = rest.shaped_vertices(body, betas, expression)
     joints = rest.rest_joints(body, betas, expression)
     placement = _placement(capture, body, settings, shaped, joints, full_pose, transl)
-    ground = rest.ground_offset(joints, shaped)
 
     name = settings.name or _name(capture)
     collection = bpy.data.collections.new(name)
     scene.collection.children.link(collection)
+    try:
+        return _build(name, capture, body, settings, scene, collection, placement, betas, expression, shaped, joints)
+    except BaseException:
+        for obj in list(collection.objects):
+            bpy.data.objects.remove(obj)
+        bpy.data.collections.remove(collection)
+        raise
+
+
+def _build(
+    name: str,
+    capture: Capture,
+    body: BodyModel,
+    settings: AvatarSettings,
+    scene: bpy.types.Scene,
+    collection: bpy.types.Collection,
+    placement: camera.Placement,
+    betas: Floats,
+    expression: Floats,
+    shaped: Floats,
+    joints: Floats,
+) -> Avatar:
+    frame = settings.frame
+    ground = rest.ground_offset(joints, shaped)
     skeleton = rest.rest_skeleton(body, rest.to_object_space(joints, ground), rest.to_object_space(shaped, ground))
     rig = armatures.new_armature(name, collection, scene, skeleton)
     heads, frames = armatures.bone_frames(rig)
@@ -99,14 +123,19 @@ def build_avatar(
     shapekeys.set_values(skin.data, names, betas)
     shapekeys.set_values(skin.data, shapekeys.expression_key_names(body), expression)
 
-    pelvis_world = placement.rotation @ (joints[0] + transl) + placement.centre
+    full_pose = capture.full_pose()[frame].astype(np.float64)
+    pelvis_world = placement.rotation @ (joints[0] + capture.transl[frame]) + placement.centre
     rig.location = (pelvis_world[0], pelvis_world[1], 0.0)
     rig.matrix_world = Matrix.Translation(rig.location)
     posed = pose.bone_pose(
         full_pose, pelvis_world - np.array(rig.location), frames, heads, world_from_camera=placement.rotation
     )
     pose.set_pose(rig, posed)
-    _add_correctives(writer, body, rig, frames, settings)
+    moving = settings.animate and capture.num_frames > 1
+    _add_correctives(writer, body, rig, frames, settings, moving)
+    if moving:
+        rate = scene.render.fps / scene.render.fps_base
+        action.write_animation(rig, skin, capture, body, placement, joints, rate, first_frame=scene.frame_start)
 
     avatar = Avatar(collection, skin, rig, settings.camera)
     _add_camera(avatar, capture, settings, scene, placement, name)
@@ -175,11 +204,16 @@ def _build_mesh(name: str, body: BodyModel, ground: Floats, settings: AvatarSett
 
 
 def _add_correctives(
-    writer: shapekeys.KeyWriter, body: BodyModel, rig: bpy.types.Object, frames: Floats, settings: AvatarSettings
+    writer: shapekeys.KeyWriter,
+    body: BodyModel,
+    rig: bpy.types.Object,
+    frames: Floats,
+    settings: AvatarSettings,
+    moving: bool,
 ) -> None:
     kind, count = settings.pose_correctives, len(body.posedirs_features)
     if kind == "auto":
-        kind = "driven" if count <= MAX_DRIVEN_FEATURES else "current"
+        kind = "driven" if moving or count <= MAX_DRIVEN_FEATURES else "current"
     if count == 0 or kind == "none":
         return
     if kind == "driven":

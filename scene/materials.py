@@ -39,17 +39,17 @@ def add_materials(mesh: bpy.types.Mesh, body: BodyModel, look: Look, prefix: str
         "tongue": lambda m: wet_nodes(m, (0.42, 0.12, 0.11), 0.3, subsurface=0.2),
         "teeth": lambda m: wet_nodes(m, (0.72, 0.67, 0.56), 0.15, subsurface=0.15),
         "lashes": lash_nodes,
-        "sclera": lambda m: eye_nodes(m, look.iris),
-        "eye": lambda m: eye_nodes(m, look.iris),
         "eyes": lambda m: eye_nodes(m, look.iris),
-        "iris": lambda m: eye_nodes(m, look.iris),
-        "pupil": lambda m: eye_nodes(m, look.iris),
     }
     names = body.material_names or ("skin", "eyes")
+    made: dict[str, bpy.types.Material] = {}
     for name in names:
-        material = bpy.data.materials.new(f"{prefix} {name}")
-        makers.get(name, makers["skin"])(material)
-        mesh.materials.append(material)
+        # Sclera, iris and pupil are drawn by one material: the eye is one shell.
+        kind = "eyes" if name in ("sclera", "iris", "pupil") else name
+        if kind not in made:
+            made[kind] = bpy.data.materials.new(f"{prefix} {kind}")
+            makers.get(kind, makers["skin"])(made[kind])
+        mesh.materials.append(made[kind])
     if not body.material_names:
         eyes = (body.weights[:, [LEFT_EYE, RIGHT_EYE]].max(axis=1) > 0.5)[
             np.where(body.quads < 0, body.quads[:, :1], body.quads)

@@ -62,12 +62,14 @@ def set_values(mesh: bpy.types.Mesh, names: Sequence[str], values: NDArray[np.fl
     """Set keys by name; a value beyond a key's limits widens them, else Blender would clamp it."""
     blocks: Any = mesh.shape_keys.key_blocks
     for name, value in zip(names, np.asarray(values, np.float64).tolist(), strict=False):
-        key = blocks[name]
-        if value < key.slider_min:
-            key.slider_min = value
-        if value > key.slider_max:
-            key.slider_max = value
-        key.value = value
+        widen(blocks[name], value, value)
+        blocks[name].value = value
+
+
+def widen(key: bpy.types.ShapeKey, low: float, high: float) -> None:
+    """Let `key` reach from `low` to `high` at least; it is 10 at most that Blender allows."""
+    key.slider_min = min(key.slider_min, low)
+    key.slider_max = max(key.slider_max, high)
 
 
 def get_values(mesh: bpy.types.Mesh, names: Sequence[str]) -> NDArray[np.float32]:

@@ -151,7 +151,7 @@ def remove_avatar(avatar: Avatar) -> None:
     camera = (
         avatar.camera.data if avatar.camera is not None and avatar.camera.name in avatar.collection.objects else None
     )
-    slots = list(mesh.materials)
+    slots = list({material.name: material for material in mesh.materials}.values())
     doomed = [*avatar.collection.objects, avatar.collection, mesh, rig, *slots]
     bpy.data.batch_remove(doomed + ([camera] if camera is not None else []))
 

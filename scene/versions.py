@@ -28,16 +28,9 @@ def channel_curves(action: bpy.types.Action, target: bpy.types.ID) -> Any:
 
 def new_curve(curves: Any, data_path: str, index: int = 0, group: str = "") -> bpy.types.FCurve:
     """A new F-curve in what `channel_curves` gave, in the channel group named `group`."""
-    try:
-        return curves.new(data_path, index=index, group_name=group)
-    except TypeError:
-        return curves.new(data_path, index=index, action_group=group)
-
-
-def eevee_engine() -> str:
-    """The identifier of EEVEE: 4.2 to 4.5 call it EEVEE Next."""
-    engines = bpy.types.RenderSettings.bl_rna.properties["engine"].enum_items.keys()
-    return "BLENDER_EEVEE_NEXT" if "BLENDER_EEVEE_NEXT" in engines else "BLENDER_EEVEE"
+    known = curves.bl_rna.functions["new"].parameters.keys()
+    name = next((name for name in ("group_name", "action_group") if name in known), None)
+    return curves.new(data_path, index=index, **({name: group} if name else {}))
 
 
 def compositing_off(scene: bpy.types.Scene) -> None:

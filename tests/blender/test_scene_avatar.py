@@ -16,6 +16,7 @@ from pantomime.core.body.skeleton import JOINT_NAMES, mirror_name
 from pantomime.core.body.skinning import Body
 from pantomime.core.capture import Capture
 from pantomime.scene import axes
+from pantomime.scene.action import continuous
 from pantomime.scene.avatar import (
     PROPERTY,
     Avatar,
@@ -318,3 +319,45 @@ def test_a_capture_with_numbers_that_are_none_is_refused(free_body: BodyModel, r
     with pytest.raises(AvatarError, match="not numbers"):
         build_avatar(capture, free_body)
     assert not bpy.data.objects
+
+
+def test_a_moving_capture_is_keyed_frame_by_frame(free_body: BodyModel, random_capture: Make) -> None:
+    times = np.array([0.0, 0.5, 1.0], np.float32)
+    capture = random_capture(free_body, 18, frames=3, frame_times_s=times)
+    scene = bpy.context.scene
+    scene.render.fps = 30
+    avatar = build_avatar(capture, free_body)
+    for k, frame in enumerate((1, 16, 31)):
+        scene.frame_set(frame)
+        assert furthest(avatar, capture, free_body, k) < HALF_MILLIMETRE
+
+
+def test_expressions_that_move_joints_are_followed_through_a_clip(
+    smplx_like_body: BodyModel, random_capture: Make
+) -> None:
+    capture = random_capture(smplx_like_body, 19, frames=2, frame_times_s=np.array([0.0, 1.0], np.float32))
+    avatar = build_avatar(capture, smplx_like_body)
+    for k in range(2):
+        bpy.context.scene.frame_set(1 + k * bpy.context.scene.render.fps)
+        assert furthest(avatar, capture, smplx_like_body, k) < HALF_MILLIMETRE
+
+
+def test_turns_of_more_than_half_a_circle_are_keyed_without_a_jump() -> None:
+    angles = np.linspace(0.0, 2.5 * np.pi, 40)
+    wrapped = (angles + np.pi) % (2 * np.pi) - np.pi
+    quaternions = continuous(axes.quaternions(wrapped[:, None] * np.array([0.0, 0.0, 1.0])))
+    assert np.abs(np.diff(quaternions, axis=0)).max() < 0.2
+    assert np.allclose(np.abs(quaternions[:, 0]), np.abs(np.cos(angles / 2)))
+
+
+def test_a_build_that_fails_half_way_leaves_the_scene_as_it_was(
+    free_body: BodyModel, random_capture: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_memory(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("pantomime.scene.shapekeys.add_shape_and_expression", out_of_memory)
+    with pytest.raises(MemoryError):
+        build_avatar(random_capture(free_body, 20), free_body)
+    assert not bpy.data.objects
+    assert not bpy.data.collections

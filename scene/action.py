@@ -1,0 +1,85 @@
+"""A capture of several frames as keyframes: bones and expressions in ordinary F-curves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.body.model import BodyModel
+from ..core.body.skeleton import JOINT_NAMES
+from ..core.capture import Capture
+from . import armature as armatures
+from . import axes, camera, pose, rest, shapekeys, versions
+from .rest import Floats
+
+STILL = 1e-7  # a channel that moves less, in metres, radians or key units, gets one key
+
+
+def write_animation(
+    rig: bpy.types.Object,
+    skin: bpy.types.Object,
+    capture: Capture,
+    body: BodyModel,
+    placement: camera.Placement,
+    rest_joints: Floats,
+    frames_per_second: float,
+    first_frame: float = 1.0,
+) -> None:
+    """Key all frames of `capture` on an avatar.
+
+    `rest_joints` (55, 3): the joints that the bones rest on, body frame. A frame of the capture lies at
+    `first_frame` + its time × `frames_per_second`.
+    """
+    heads, frames = armatures.bone_frames(rig)
+    origin = np.array(rig.matrix_world.translation, np.float64)
+    poses = capture.full_pose().astype(np.float64)
+    betas = capture.betas.astype(np.float64)
+    values = np.zeros((capture.num_frames, body.num_expressions))
+    values[:, : capture.expression.shape[1]] = capture.expression
+    places, turns = [], []
+    for k in range(capture.num_frames):
+        joints = rest.rest_joints(body, np.pad(betas, (0, body.num_betas - len(betas))), values[k])
+        pelvis = placement.rotation @ (joints[0] + capture.transl[k]) + placement.centre - origin
+        shift = axes.body_to_blender(joints - rest_joints)
+        posed = pose.bone_pose(poses[k], pelvis, frames, heads, shift, placement.rotation)
+        places.append(posed.locations)
+        turns.append(posed.quaternions)
+    locations, quaternions = np.stack(places), continuous(np.stack(turns))
+    times = first_frame + np.asarray(capture.frame_times_s, np.float64) * frames_per_second
+
+    curves = versions.channel_curves(bpy.data.actions.new(f"{rig.name} pose"), rig)
+    for joint, name in enumerate(JOINT_NAMES):
+        path = f'pose.bones["{name}"]'
+        if joint == 0 or np.abs(locations[:, joint]).max() > STILL:
+            for axis in range(3):
+                _key(curves, f"{path}.location", axis, name, times, locations[:, joint, axis])
+        for axis in range(4):
+            _key(curves, f"{path}.rotation_quaternion", axis, name, times, quaternions[:, joint, axis])
+    keys = skin.data.shape_keys
+    curves = versions.channel_curves(bpy.data.actions.new(f"{rig.name} expression"), keys)
+    for k, name in enumerate(shapekeys.expression_key_names(body)):
+        if np.abs(values[:, k]).max() > STILL:
+            shapekeys.widen(keys.key_blocks[name], float(values[:, k].min()), float(values[:, k].max()))
+            _key(curves, f'key_blocks["{name}"].value', 0, "", times, values[:, k])
+
+
+def continuous(quaternions: Floats) -> Floats:
+    """The same rotations (T, …, 4) with signs such that neighbours in time are near: curves without jumps."""
+    dots = np.einsum("t...a,t...a->t...", quaternions[1:], quaternions[:-1])
+    flips = np.cumprod(np.where(dots < 0.0, -1.0, 1.0), axis=0)
+    return np.concatenate([quaternions[:1], quaternions[1:] * flips[..., None]])
+
+
+def _key(curves: Any, path: str, index: int, group: str, times: Floats, values: NDArray[np.floating]) -> None:
+    if np.ptp(values) <= STILL:
+        times, values = times[:1], values[:1]
+    curve = versions.new_curve(curves, path, index, group)
+    points = curve.keyframe_points
+    points.add(len(times))
+    points.foreach_set("co", np.stack([times, values], axis=1).astype(np.float32).ravel())
+    linear = bpy.types.Keyframe.bl_rna.properties["interpolation"].enum_items["LINEAR"].value
+    points.foreach_set("interpolation", np.full(len(times), linear, np.int32))
+    curve.update()
