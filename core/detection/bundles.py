@@ -32,7 +32,8 @@ def with_normalisation(network: bytes, mean: float, std: float) -> bytes:
     entry = schema.MetadataT()
     entry.name = "TFLITE_METADATA"
     entry.buffer = len(model.buffers) - 1
-    model.metadata = [*(model.metadata or []), entry]
+    kept = [item for item in model.metadata or [] if item.name not in (b"TFLITE_METADATA", "TFLITE_METADATA")]
+    model.metadata = [*kept, entry]
     builder = flatbuffers.Builder(len(network))
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())

@@ -108,33 +108,36 @@ def _download(folder: Path) -> str:
 
 
 def _cached_copies() -> Iterator[bytes]:
-    """Whole copies of the wheel in pip's HTTP cache.
-
-    pip keeps responses under hashed names, in older versions with a header before the body; so the wheel is known
-    by its size and its SHA-256, wherever in a file it starts.
-    """
+    """Whole copies of the wheel in pip's HTTP cache."""
     try:
         done = subprocess.run(
             [sys.executable, "-m", "pip", "cache", "dir"], capture_output=True, text=True, timeout=60.0
         )
     except (OSError, subprocess.TimeoutExpired):
         return
-    root = Path(done.stdout.strip())
-    if done.returncode != 0 or not done.stdout.strip():
-        return
+    folder = done.stdout.strip()
+    if done.returncode == 0 and folder:
+        yield from copies_in_cache(Path(folder), WHEEL_BYTES, WHEEL_SHA256)
+
+
+def copies_in_cache(root: Path, size: int, sha256: str) -> Iterator[bytes]:
+    """Copies of a ZIP file of known size and SHA-256 among the responses that pip cached.
+
+    pip keeps responses under hashed names, in older versions with a header before the body; so a file is known by
+    its content, wherever in the response it starts.
+    """
     for folder, _, names in (item for part in ("http-v2", "http") for item in os.walk(root / part)):
         for name in names:
             path = Path(folder) / name
             try:
-                size = path.stat().st_size
-                if not WHEEL_BYTES <= size <= WHEEL_BYTES + 65536:
+                if not size <= path.stat().st_size <= size + 65536:
                     continue
                 content = path.read_bytes()
             except OSError:
                 continue
             start = content.find(_ZIP_START)
-            body = content[start : start + WHEEL_BYTES] if start >= 0 else b""
-            if _sha256(body) == WHEEL_SHA256:
+            body = content[start : start + size] if start >= 0 else b""
+            if _sha256(body) == sha256:
                 yield body
 
 
