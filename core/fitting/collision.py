@@ -40,6 +40,7 @@ class Collision:
         self.skeleton, self.proxies, self.contact_m = skeleton, proxies, contact_m
         self.radius = torch.as_tensor(proxies.radius).to(like)
         self.radius_dirs = torch.as_tensor(proxies.radius_dirs).to(like)
+        self.pairs = pairs
         self.first, self.second = (torch.as_tensor(pairs[:, k], device=like.device) for k in (0, 1))
         self._tables: dict[tuple[int, ...], PointTable] = {}
 

@@ -26,7 +26,7 @@ def choose_pairs(body: BodyModel, proxies: Proxies) -> Indices:
     """Pairs (M, 2) of capsules, of parts that are not neighbours, that don't overlap at rest or in ordinary poses."""
     part = proxies.part
     first, second = np.triu_indices(proxies.count, 1)
-    apart = ~_neighbours()[part[first], part[second]]
+    apart = part_distance()[part[first], part[second]] >= 2
     first, second = first[apart], second[apart]
     counts = {True: np.zeros(len(first)), False: np.zeros(len(first))}
     cases = {True: 0, False: 0}
@@ -37,14 +37,16 @@ def choose_pairs(body: BodyModel, proxies: Proxies) -> Indices:
     return np.stack([first[allowed], second[allowed]], 1)
 
 
-def _neighbours() -> NDArray[np.bool_]:
-    """(parts, parts) True for a part and itself, and parts whose joints are parent and child."""
+def part_distance() -> Indices:
+    """(parts, parts) how many steps along the tree parts are from each other; 1: neighbours."""
     owner = part_of_joint()
-    near = np.eye(len(PLANS), dtype=bool)
+    steps = np.where(np.eye(len(PLANS), dtype=bool), 0, len(PLANS))
     for joint, parent in enumerate(PARENTS):
-        if parent >= 0:
-            near[owner[joint], owner[parent]] = near[owner[parent], owner[joint]] = True
-    return near
+        if parent >= 0 and owner[joint] != owner[parent]:
+            steps[owner[joint], owner[parent]] = steps[owner[parent], owner[joint]] = 1
+    for middle in range(len(PLANS)):
+        steps = np.minimum(steps, steps[:, middle, None] + steps[None, middle])
+    return steps
 
 
 def _sampled(

@@ -33,8 +33,8 @@ class Shell:
     weights: Array  # (V, 55)
 
 
-def outer_shell(body: BodyModel) -> Shell:
-    """The largest connected piece of the mesh, without the lining of the mouth where the body names it."""
+def connected_shell(body: BodyModel) -> NDArray[np.bool_]:
+    """(V,) True for the vertices of the largest connected piece of the mesh, which is closed."""
     faces = body.faces.astype(np.int64)
     label = np.arange(body.num_vertices)
     while True:
@@ -46,7 +46,13 @@ def outer_shell(body: BodyModel) -> Shell:
             break
         label = new
     names, counts = np.unique(label, return_counts=True)
-    inside = label == names[counts.argmax()]
+    return np.asarray(label == names[counts.argmax()])
+
+
+def outer_shell(body: BodyModel) -> Shell:
+    """The largest connected piece of the mesh, without the lining of the mouth where the body names it."""
+    inside = connected_shell(body)
+    faces = body.faces.astype(np.int64)
     faces = faces[inside[faces].all(1)]
     points = body.v_template.astype(np.float64)
     a, b, c = (points[faces[:, k]] for k in range(3))
