@@ -83,7 +83,7 @@ def export_smplx(body: BodyModel, path: str | Path) -> None:
     captures, whose hand poses include the mean. Its output's last 55 vertices are the joints.
     """
     try:
-        write_npz(Path(path), smplx_arrays(body))
+        write_npz(Path(path), smplx_arrays(body), level=1)
     except OSError as error:
         raise ExportError(f"Can't write {path}: {error.strerror or error}. Choose another place.") from error
 

@@ -58,17 +58,16 @@ def _point_set(data: np.lib.npyio.NpzFile, name: str) -> PointSet:
     return PointSet(names=tuple(str(item) for item in data[f"{name}/names"]), **values)
 
 
-def write_npz(path: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
-    """Write a compressed `.npz` with fixed time stamps, so that equal arrays give equal files."""
+def write_npz(path: Path, arrays: dict[str, NDArray[np.generic]], level: int = 9) -> None:
+    """Write a compressed `.npz` with fixed time stamps, so that equal arrays give equal files. `level`: zip's, 1…9."""
     npy: Any = np.lib.format
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
         for key, value in arrays.items():
             item = io.BytesIO()
             npy.write_array(item, np.asanyarray(value), allow_pickle=False)
-            archive.writestr(
-                zipfile.ZipInfo(f"{key}.npy", (1980, 1, 1, 0, 0, 0)), item.getvalue(), zipfile.ZIP_DEFLATED
-            )
+            entry = zipfile.ZipInfo(f"{key}.npy", (1980, 1, 1, 0, 0, 0))
+            archive.writestr(entry, item.getvalue(), zipfile.ZIP_DEFLATED, level)
     temporary = path.with_name(path.name + ".part")
     try:
         temporary.write_bytes(buffer.getvalue())

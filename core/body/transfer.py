@@ -20,6 +20,7 @@ Float = NDArray[np.float64]
 
 TRANSFER_SIGMA_M = 0.005  # what a transfer adds to a point's uncertainty
 _HEAD = tuple(JOINT_INDEX[name] for name in ("head", "jaw", "left_eye_smplhf", "right_eye_smplhf"))
+_ICP_POINTS = 600
 # The child that shows a joint's direction and length where it has several.
 _DIRECTION = {"pelvis": "spine3", "spine3": "neck", "left_wrist": "left_middle1", "right_wrist": "right_middle1"}
 
@@ -97,11 +98,11 @@ def _fit_head(source: BodyModel, target: BodyModel, maps: PartMaps) -> tuple[flo
     face = _face_vertices(source)
     if len(face) == 0:
         return scale, rotation, shift
-    points = source.v_template[face].astype(np.float64)
-    head = np.flatnonzero(target.weights[:, list(_HEAD)].sum(1) > 0.5)
+    points = source.v_template[face[:: max(1, len(face) // _ICP_POINTS)]].astype(np.float64)
+    head = Surface(target, np.flatnonzero(target.weights[:, list(_HEAD)].sum(1) > 0.5))
     for _ in range(15):
         moved = scale * points @ rotation.T + shift
-        nearest, _, _ = closest_on_surface(target, moved, head)
+        nearest, _, _ = head.closest(moved)
         distance = np.linalg.norm(nearest - moved, axis=1)
         near = distance <= np.percentile(distance, 80)  # lips, nostrils and lids are nobody's twin
         scale, rotation, shift = similarity(points[near], nearest[near])
@@ -142,7 +143,7 @@ def _transfer(
         wanted = np.einsum("nj,nja->na", weights, mapped)
         chosen = np.flatnonzero(surface)
         for part in _parts(source, target, points, weights, chosen):
-            _, corners, shares = closest_on_surface(target, wanted[part.rows], part.vertices)
+            _, corners, shares = Surface(target, part.vertices).closest(wanted[part.rows])
             vertex_ids[chosen[part.rows]] = corners
             barycentric[chosen[part.rows]] = shares
     return replace(
@@ -186,38 +187,40 @@ def _parts(
     return [part for part in parts if len(part.rows)]
 
 
-def closest_on_surface(
-    body: BodyModel, points: Float, vertices: NDArray[np.int64], candidates: int = 4
-) -> tuple[Float, NDArray[np.int32], Float]:
-    """The nearest places on the triangles between the given vertices: positions, corners and barycentric, (N, 3) each.
+class Surface:
+    """The triangles between some vertices of a body in the T-pose, ready to be searched."""
 
-    Searched among the triangles at the `candidates` nearest vertices.
-    """
-    allowed = np.zeros(body.num_vertices, bool)
-    allowed[vertices] = True
-    faces = body.faces[allowed[body.faces].all(1)]
-    order = np.argsort(faces.ravel(), kind="stable")
-    starts = np.searchsorted(faces.ravel()[order], np.arange(body.num_vertices + 1))
-    corners_of = np.unique(faces)
-    surface = body.v_template.astype(np.float64)
-    nearest = np.empty((len(points), min(candidates, len(corners_of))), np.int64)
-    for start in range(0, len(points), 100):
-        distance = ((points[start : start + 100, None] - surface[corners_of]) ** 2).sum(-1)
-        nearest[start : start + 100] = corners_of[np.argpartition(distance, nearest.shape[1] - 1, axis=1)][
-            :, : nearest.shape[1]
-        ]
-    rows, triangles = [], []
-    for i, found in enumerate(nearest):
-        around = np.unique(np.concatenate([order[starts[v] : starts[v + 1]] // 3 for v in found]))
-        rows.append(np.full(len(around), i))
-        triangles.append(around)
-    row, triangle = np.concatenate(rows), np.concatenate(triangles)
-    shares = _closest_barycentric(points[row], surface[faces[triangle]])
-    places = np.einsum("nk,nki->ni", shares, surface[faces[triangle]])
-    distance = np.linalg.norm(places - points[row], axis=1)
-    best = np.lexsort((distance, row))
-    best = best[np.unique(row[best], return_index=True)[1]]
-    return places[best], faces[triangle[best]].astype(np.int32), shares[best]
+    def __init__(self, body: BodyModel, vertices: NDArray[np.int64]) -> None:
+        allowed = np.zeros(body.num_vertices, bool)
+        allowed[vertices] = True
+        self.faces = body.faces[allowed[body.faces].all(1)]
+        self.places = body.v_template.astype(np.float64)
+        self.corners = np.unique(self.faces)
+        # the triangles about each vertex, a row each, filled up with -1
+        flat = self.faces.ravel()
+        order = np.argsort(flat, kind="stable")
+        column = np.arange(len(flat)) - np.searchsorted(flat[order], flat[order])
+        self.around = np.full((body.num_vertices, int(column.max(initial=0)) + 1), -1)
+        self.around[flat[order], column] = order // 3
+
+    def closest(self, points: Float, candidates: int = 4) -> tuple[Float, NDArray[np.int32], Float]:
+        """The nearest places on the triangles: positions, corners and barycentric coordinates, (N, 3) each.
+
+        Searched among the triangles at the `candidates` nearest vertices.
+        """
+        known = self.places[self.corners]
+        squared = (known**2).sum(1) - 2.0 * points @ known.T
+        count = min(candidates, len(self.corners))
+        nearest = self.corners[np.argpartition(squared, count - 1, axis=1)[:, :count]]
+        triangles = self.around[nearest].reshape(len(points), -1)
+        row, column = np.nonzero(triangles >= 0)
+        triangle = triangles[row, column]
+        shares = _closest_barycentric(points[row], self.places[self.faces[triangle]])
+        places = np.einsum("nk,nki->ni", shares, self.places[self.faces[triangle]])
+        distance = np.linalg.norm(places - points[row], axis=1)
+        best = np.lexsort((distance, row))
+        best = best[np.unique(row[best], return_index=True)[1]]
+        return places[best], self.faces[triangle[best]].astype(np.int32), shares[best]
 
 
 def _closest_barycentric(points: Float, triangles: Float) -> Float:

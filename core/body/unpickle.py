@@ -92,6 +92,13 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
     return codecs.encode(text, "latin1")
 
 
+def _from_buffer(buffer: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], order: str) -> NDArray[Any]:
+    """How protocol 5 builds an array."""
+    if not isinstance(dtype, np.dtype) or dtype.hasobject or order not in ("C", "F"):
+        raise UnpickleError("This file builds an array that no body model needs. Don't use it.")
+    return np.frombuffer(buffer, dtype).reshape(shape, order="F" if order == "F" else "C")
+
+
 def _reconstruct_object(cls: type, base: type, state: object) -> object:
     """Stands in for copyreg._reconstructor, for the stand-ins alone."""
     if not (isinstance(cls, type) and issubclass(cls, _StateHolder)) or base is not object:
@@ -115,6 +122,7 @@ def _allowed() -> dict[tuple[str, str], Any]:
     for package in ("numpy.core.multiarray", "numpy._core.multiarray"):
         table[(package, "_reconstruct")] = multiarray._reconstruct
         table[(package, "scalar")] = multiarray.scalar
+        table[(package.replace("multiarray", "numeric"), "_frombuffer")] = _from_buffer
     for layout, stand_in in (("csc", _Csc), ("csr", _Csr), ("coo", _Coo)):
         for module in (f"scipy.sparse.{layout}", f"scipy.sparse._{layout}"):
             for kind in ("matrix", "array"):
