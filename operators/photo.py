@@ -110,7 +110,47 @@ class PANTOMIME_OT_import_capture(bpy.types.Operator, ImportHelper):
             return {"CANCELLED"}
         for warning in avatar.warnings:
             self.report({"WARNING"}, warning)
+        _select(context, avatar.armature)
         return {"FINISHED"}
+
+
+class PANTOMIME_OT_look_through_camera(bpy.types.Operator):
+    """See the selected avatar over its photo, through the camera that took it"""
+
+    bl_idname = "pantomime.look_through_camera"
+    bl_label = "Look Through Camera"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return camera_of(context.object) is not None or _refuse(cls, "Select an avatar")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        context.scene.camera = camera_of(context.object)
+        area = context.area if context.area and context.area.type == "VIEW_3D" else None
+        if area is not None:
+            area.spaces.active.region_3d.view_perspective = "CAMERA"
+        return {"FINISHED"}
+
+
+def _select(context: bpy.types.Context, obj: bpy.types.Object) -> None:
+    """As importers do: what came in is what is selected."""
+    layer = context.view_layer
+    if obj.name not in layer.objects:
+        return
+    for other in layer.objects:
+        other.select_set(False, view_layer=layer)
+    obj.select_set(True, view_layer=layer)
+    layer.objects.active = obj
+
+
+def camera_of(obj: bpy.types.Object | None) -> bpy.types.Object | None:
+    """The camera beside an avatar's armature or mesh."""
+    rig = obj.parent if obj is not None and obj.type == "MESH" and obj.parent is not None else obj
+    if rig is None or "pantomime" not in rig:
+        return None
+    beside = (other for collection in rig.users_collection for other in collection.objects)
+    return next((other for other in beside if other.type == "CAMERA"), None)
 
 
 def _refuse(operator: type[bpy.types.Operator], why: str) -> bool:
@@ -118,4 +158,9 @@ def _refuse(operator: type[bpy.types.Operator], why: str) -> bool:
     return False
 
 
-CLASSES = (PANTOMIME_OT_photo_to_avatar, PANTOMIME_OT_cancel, PANTOMIME_OT_import_capture)
+CLASSES = (
+    PANTOMIME_OT_photo_to_avatar,
+    PANTOMIME_OT_cancel,
+    PANTOMIME_OT_import_capture,
+    PANTOMIME_OT_look_through_camera,
+)

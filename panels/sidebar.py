@@ -6,7 +6,12 @@ import os
 
 import bpy
 
-from ..operators.photo import PANTOMIME_OT_cancel, PANTOMIME_OT_photo_to_avatar
+from ..operators.photo import (
+    PANTOMIME_OT_cancel,
+    PANTOMIME_OT_look_through_camera,
+    PANTOMIME_OT_photo_to_avatar,
+    camera_of,
+)
 from ..operators.session import SESSION, wrapped
 
 # Width of a letter in the interface's font, in px at scale 1: labels do not wrap by themselves.
@@ -36,6 +41,10 @@ class PANTOMIME_PT_photo(bpy.types.Panel):
             _paragraph(layout, status.error, "ERROR", width)
         elif status.done:
             layout.label(text=status.done, icon="CHECKMARK", translate=False)
+        if camera_of(context.object) is not None:
+            layout.operator(
+                PANTOMIME_OT_look_through_camera.bl_idname, text="Look through its camera", icon="VIEW_CAMERA"
+            )
         for warning in status.warnings:
             _paragraph(layout, warning, "INFO", width)
 

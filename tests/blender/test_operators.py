@@ -78,6 +78,24 @@ def test_a_photo_becomes_an_avatar_in_the_scene(portrait: Path) -> None:
     (background,) = camera.data.background_images
     assert Path(bpy.path.abspath(background.image.filepath)).name == portrait.name
     assert before["objects"] < contents()["objects"]
+    # As after any import: it is selected, and nothing else.
+    assert [obj.name for obj in bpy.context.selected_objects] == [rig.name]
+    assert bpy.context.view_layer.objects.active == rig
+
+
+def test_one_looks_through_the_camera_of_the_selected_avatar(portrait: Path) -> None:
+    own = bpy.data.objects.new("Own camera", bpy.data.cameras.new("Own camera"))
+    bpy.context.scene.collection.objects.link(own)
+    bpy.context.scene.camera = own
+    assert not bpy.ops.pantomime.look_through_camera.poll()
+    bpy.ops.pantomime.photo_to_avatar(filepath=str(portrait))
+    assert bpy.context.scene.camera == own
+    collection = bpy.data.collections[session().status.done]
+    for kind in ("ARMATURE", "MESH"):
+        bpy.context.scene.camera = own
+        bpy.context.view_layer.objects.active = next(obj for obj in collection.objects if obj.type == kind)
+        assert bpy.ops.pantomime.look_through_camera() == {"FINISHED"}
+        assert bpy.context.scene.camera.name in collection.objects
 
 
 def test_the_avatar_is_one_undo_step(portrait: Path) -> None:
