@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..body.model import BodyModel, VirtualPoints
 from ..body.skeleton import FINGERS, JOINT_INDEX
-from .proxy_fit import Shell, add_ball, distances, first_guess, outer_shell, refine, shape_directions
+from .proxy_fit import Shell, add_ball, distances, first_guess, free_space, outer_shell, refine, shape_directions
 
 Floats = NDArray[np.float32]
 
@@ -130,7 +130,9 @@ def _fit_part(
     low, high = points.min(0) - 0.03, points.max(0) + 0.03
     close = (owner != number) & ((shell.points > low) & (shell.points < high)).all(1)
     close = _thinned(close)
-    others, other_areas = shell.points[close], shell.areas[close]
+    space, space_areas = free_space(shell.points[mine | close], shell.normals[mine | close], shell.areas[mine | close])
+    others = np.concatenate([shell.points[close], space])
+    other_areas = np.concatenate([shell.areas[close], space_areas])
     axis = body.J_template[JOINT_INDEX[plan.towards]] - body.J_template[JOINT_INDEX[plan.joints[0]]]
     axis = axis.astype(np.float64) / np.linalg.norm(axis)
     capsules = refine(first_guess(points, areas, axis, plan.slabs), points, areas, others, other_areas)
@@ -140,5 +142,7 @@ def _fit_part(
             break
         more = add_ball(capsules, points, shell.normals[mine], areas, plan.ball_m)
         capsules = refine(more, points, areas, others, other_areas)
-    dirs, near = shape_directions(capsules, points, areas, shell.dirs[mine], others, shell.dirs[close])
+    dirs, near = shape_directions(
+        capsules, points, areas, shell.dirs[mine], shell.points[close], shell.dirs[close]
+    )
     return capsules, dirs, near @ shell.weights[mine]

@@ -18,6 +18,7 @@ Ints = NDArray[np.int64]
 
 ROUND = 1.25  # a slab less oblong than this gets a capsule along the bone, else one across it
 STEPS = 24
+FREE_M = (0.012, 0.03, 0.08)
 HUBER_M = 0.012
 
 
@@ -115,6 +116,18 @@ def first_guess(points: Array, areas: Array, axis: Array, slabs: int) -> Array:
             reach, radius = vectors[:, 2] * (wide - narrow), narrow
         capsules.append(np.concatenate([middle - reach, middle + reach, [radius, radius]]))
     return np.array(capsules).reshape(-1, 8)
+
+
+def free_space(points: Array, normals: Array, areas: Array) -> tuple[Array, Array]:
+    """Points well outside of a surface, where no capsule may be, with areas: (S, 3), (S,)."""
+    found, owners = [], []
+    for lift in FREE_M:
+        lifted = points + lift * normals
+        squared = (lifted**2).sum(1)[:, None] - 2 * lifted @ points.T + (points**2).sum(1)
+        clear = squared.min(1) > (0.8 * lift) ** 2
+        found.append(lifted[clear])
+        owners.append(areas[clear])
+    return np.concatenate(found), np.concatenate(owners)
 
 
 def _rows(points: Array, capsules: Array) -> tuple[Array, Array, Array]:
