@@ -6,6 +6,7 @@ those that agree with it. Averaging all of them helps nothing, for the network's
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -98,13 +99,13 @@ def _torso_distance(a: Candidate, b: Candidate) -> float:
     return float((weight * gaps).sum() / weight.sum() / max(a.size_px(), b.size_px(), 1.0))
 
 
-def choose(candidates: list[Candidate], agree: float) -> Candidate:
-    """The consensus around the most visible candidate.
+def choose(candidates: list[Candidate], agree: float, rank: Callable[[Candidate], float]) -> Candidate:
+    """The consensus around the candidate of highest `rank`, as its limb visibility.
 
     Points and hints are the median of those within `agree` of the best; visibility is their mean, so that a limb
     that only one crop sees is believed less. The mask stays the best one's.
     """
-    best = max(candidates, key=lambda item: item.limb_visibility)
+    best = max(candidates, key=rank)
     agreeing = [item for item in candidates if item is best or distance(best, item) <= agree]
     if len(agreeing) < 3:
         return best

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..media.frame import Frame
 from .candidates import Candidate, box_of, inside
 from .crops import cut, pixel_index
-from .face import FaceSettings, detect_face, face_square, metric_mesh
+from .face import FaceSettings, detect_face, face_square, metric_mesh, metric_scale
 from .hands import HandSettings, detect_hands
 from .landmarkers import FaceNetwork, FaceTask, HandNetwork, LandmarkerError, PoseNetwork
 from .models import ModelPaths
@@ -75,7 +75,13 @@ class Detector:
         size = (width, height)
         if min(size) < 16:
             return []
-        people = find_people(rgb, self._pose.detect, self.settings.who, self.settings.people)
+        people = find_people(
+            rgb,
+            self._pose.detect,
+            self.settings.who,
+            self.settings.people,
+            lambda person: self._head_scale(rgb, person),
+        )
         return [
             self._observe(rgb, person, size, rank < self.settings.detailed_people) for rank, person in enumerate(people)
         ]
@@ -102,6 +108,13 @@ class Detector:
             source="mediapipe",
             face_scores=scores,
         )
+
+    def _head_scale(self, rgb: Image, person: Candidate) -> float | None:
+        """Pixels a metre at the head, where the face is seen well."""
+        face = detect_face(rgb, person, self._face.detect, self.settings.mesh) if self._face is not None else None
+        if face is None or face.confidence.max() < 0.9:
+            return None
+        return metric_scale(face)
 
     def _mesh(self, rgb: Image, person: Candidate) -> tuple[Points | None, dict[str, float] | None]:
         assert self._face is not None

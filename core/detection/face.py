@@ -99,6 +99,13 @@ def metric_mesh(points: Array, angle_rad: float) -> Array:
     return result
 
 
+def metric_scale(face: Points) -> float:
+    """Pixels a metre at a detected face: what maps the metric mesh on the image points, in the least squares."""
+    assert face.world_m is not None
+    image, world = face.image_px - face.image_px.mean(axis=0), face.world_m[:, :2] - face.world_m[:, :2].mean(axis=0)
+    return float((image * world).sum() / (world * world).sum())
+
+
 def _square_of_mesh(image: Array, crop_scale: float) -> Square:
     across = image[MESH_LEFT_EYE] - image[MESH_RIGHT_EYE]
     angle = float(np.arctan2(across[1], across[0]))

@@ -13,46 +13,69 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .candidates import LIMBS, Candidate, box_of, choose, distance, distinct_people, from_crop, inside
+from .candidates import LIMBS, Candidate, box_of, choose, distance, distinct_people, from_crop, inside, pixels_per_metre
 from .crops import Square, cut, fit_within
 
 Array = NDArray[np.float32]
 Image = NDArray[np.uint8]
 Network = Callable[[Image], list[Candidate]]
+HeadScale = Callable[[Candidate], float | None]
 
 
 @dataclass(frozen=True)
 class PeopleSettings:
     longest_px: int = 1024  # the whole picture is reduced to this for the pose; crops come from full resolution
     crop_px: int = 448  # a person's crop for the pose network, at most
-    crop_scale: float = 1.25  # side of that crop over the longer side of the person's box
+    crop_scale: float = 1.25  # side of the mirrored crop over the longer side of the person's box
     agree: float = 0.12  # of a person's size: how far two detections of one pose may differ
     same_person: float = 0.25  # of a person's size: nearer ones are one person
     sure: float = 0.8  # mean visibility of limbs in the picture; below it more crops are tried
-    turns_rad: tuple[float, ...] = (0.0, -0.35, 0.35, -0.8, 0.8)  # of these crops
-    far_turns_rad: tuple[float, ...] = (1.57, -1.57, 3.14)  # tried after them, where nothing agrees yet
+    # Turn and scale of these crops, and of those tried after them where nothing agrees yet.
+    looks: tuple[tuple[float, float], ...] = ((0.0, 1.6), (-0.35, 1.25), (0.35, 1.6), (-0.8, 1.4), (0.8, 1.4))
+    far_looks: tuple[tuple[float, float], ...] = ((0.0, 1.25), (1.57, 1.25), (-1.57, 1.25), (3.14, 1.25))
+    enough_looks: int = 2  # where all that was seen agrees, and only little of the person is in the picture
+    scale_slack: float = 0.1  # log of body scale over head scale that costs nothing
+    scale_weight: float = 1.5  # what a further unit costs, in units of limb visibility
     least_visibility: float = 0.25  # mean over the limbs in the picture; below it there is no person
     tiles: tuple[float, ...] = (0.75, 0.45)  # sides of tiles over the picture's longer side, where it is crowded
     tile_overlap: float = 0.5
     most_proposals: int = 24
 
 
-def find_people(rgb: Image, network: Network, settings: PeopleSettings, most: int) -> list[Candidate]:
+@dataclass(frozen=True)
+class _Search:
+    rgb: Image
+    network: Network
+    settings: PeopleSettings
+    head_scale: HeadScale
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.rgb.shape[1], self.rgb.shape[0]
+
+
+def find_people(
+    rgb: Image, network: Network, settings: PeopleSettings, most: int, head_scale: HeadScale = lambda person: None
+) -> list[Candidate]:
     """The people in a picture, largest first, at most `most`. `network` detects people in a picture or crop.
+
+    `head_scale`: pixels a metre at a person's head, from the face, where one is seen; it tells apart detections that
+    squeeze a body whose lower half is outside of the picture into what is inside.
 
     One steady person who fills a good part of the picture is taken at once. Otherwise, with several people, with none,
     or where a proposal turns out to be made up, the picture is searched in tiles as well.
     """
-    size = (rgb.shape[1], rgb.shape[0])
+    search = _Search(rgb, network, settings, head_scale)
+    size = search.size
     small, back = fit_within(rgb, settings.longest_px)
     proposals = [from_crop(item, back, 0.0, False) for item in network(small)]
-    people, rest = _verify(rgb, proposals, [], network, settings)
+    people, rest = _verify(search, proposals, [])
     if len(people) != 1 or rest or not _fills(people[0], size):
         seen = list(rest)
         for tile in _tiles(size, settings):
             out_px = int(min(settings.crop_px, max(128.0, tile.side_px)))
             seen += [from_crop(item, tile.matrix(out_px), 0.0, False) for item in network(cut(rgb, tile, out_px))]
-        people, _ = _verify(rgb, seen, people, network, settings)
+        people, _ = _verify(search, seen, people)
     if not people and proposals:
         # Nothing is steady, as in a blurred or extreme picture: the best guess is better than none, and says so.
         best = max(proposals, key=lambda item: item.limb_visibility)
@@ -75,17 +98,16 @@ def area(box: Array) -> float:
 
 
 def _verify(
-    rgb: Image, proposals: list[Candidate], people: list[Candidate], network: Network, settings: PeopleSettings
+    search: _Search, proposals: list[Candidate], people: list[Candidate]
 ) -> tuple[list[Candidate], list[Candidate]]:
     """`people` with the steady ones of `proposals` added, and what crops showed besides: further proposals."""
-    size = (rgb.shape[1], rgb.shape[0])
+    settings, size = search.settings, search.size
     people, others = list(people), []
     unsteady = False
     for group in distinct_people(proposals, settings.same_person)[: settings.most_proposals]:
-        proposal = group[0]
-        if _is_known(proposal, people, settings) or believable(proposal, size) < settings.least_visibility:
+        if _is_known(group[0], people, settings) or believable(group[0], size) < settings.least_visibility:
             continue
-        person, neighbours = _look_again(rgb, proposal, network, settings)
+        person, neighbours = _look_again(search, group)
         others += neighbours
         if person is None:
             unsteady = True
@@ -99,38 +121,49 @@ def _is_known(candidate: Candidate, people: list[Candidate], settings: PeopleSet
     return any(len(distinct_people([candidate, person], settings.same_person)) == 1 for person in people)
 
 
-def _look_again(
-    rgb: Image, proposal: Candidate, network: Network, settings: PeopleSettings
-) -> tuple[Candidate | None, list[Candidate]]:
+def _look_again(search: _Search, group: list[Candidate]) -> tuple[Candidate | None, list[Candidate]]:
     """The person seen in a mirrored crop, and in turned ones if that disagrees or little is seen; None if unsteady.
 
-    Also what else the crops showed.
+    `group`: what is known of the person, best first. Also returns what else the crops showed.
     """
-    size = (rgb.shape[1], rgb.shape[0])
-    candidates, neighbours = [proposal], []
+    settings = search.settings
+    proposal = group[0]
+    candidates, neighbours = list(group), []
 
-    def look(turn_rad: float, mirrored: bool) -> None:
-        found = _in_crop(rgb, box_of(proposal, size), network, settings, turn_rad, mirrored)
+    def look(turn_rad: float, scale: float, mirrored: bool) -> Candidate | None:
+        found = _in_crop(search, box_of(proposal, search.size), turn_rad, scale, mirrored)
         found.sort(key=lambda item: distance(proposal, item))
-        if found and distance(proposal, found[0]) <= 2.0 * settings.same_person:
-            candidates.append(found.pop(0))
+        own = found.pop(0) if found and distance(proposal, found[0]) <= 2.0 * settings.same_person else None
+        candidates.extend([own] if own is not None else [])
         neighbours.extend(found)
+        return own
 
-    look(0.0, True)
-    mirror_agrees = len(candidates) == 2 and distance(*candidates) <= settings.agree
-    if not mirror_agrees or believable(proposal, size) < settings.sure:
-        for turn in settings.turns_rad:
-            look(turn, False)
+    mirrored = look(0.0, settings.crop_scale, True)
+    sure = mirrored is not None and distance(proposal, mirrored) <= settings.agree
+    head = None
+    if not sure or believable(proposal, search.size) < settings.sure:
+        for count, (turn, scale) in enumerate(settings.looks):
+            if sure and count >= settings.enough_looks and len(_agreeing(candidates, settings)) == len(candidates):
+                break
+            look(turn, scale, False)
         if not _agreeing(candidates, settings):
-            for turn in settings.far_turns_rad:
-                look(turn, False)
+            for turn, scale in settings.far_looks:
+                look(turn, scale, False)
+        head = search.head_scale(proposal)
     agreeing = _agreeing(candidates, settings)
     if not agreeing:
         return None, neighbours
-    chosen = choose(agreeing, settings.agree)
-    return _doubted(chosen, 1.0, agreeing), [
-        item for item in neighbours if distance(chosen, item) > settings.same_person
-    ]
+    chosen = choose(agreeing, settings.agree, lambda item: _rank(item, head, settings))
+    neighbours = [item for item in neighbours if distance(chosen, item) > settings.same_person]
+    return _doubted(chosen, 1.0, agreeing), neighbours
+
+
+def _rank(candidate: Candidate, head_scale: float | None, settings: PeopleSettings) -> float:
+    """Mean limb visibility, less what a body of another scale than its head costs."""
+    if head_scale is None:
+        return candidate.limb_visibility
+    apart = abs(float(np.log(pixels_per_metre(candidate) / head_scale)))
+    return candidate.limb_visibility - settings.scale_weight * max(0.0, apart - settings.scale_slack)
 
 
 def _agreeing(candidates: list[Candidate], settings: PeopleSettings) -> list[Candidate]:
@@ -153,16 +186,15 @@ def _doubted(person: Candidate, factor: float, views: list[Candidate] | None = N
     return Candidate(person.image_px, visibility.astype(np.float32), person.world_m, person.mask, person.mask_matrix)
 
 
-def _in_crop(
-    rgb: Image, box: Array, network: Network, settings: PeopleSettings, turn_rad: float, mirrored: bool
-) -> list[Candidate]:
+def _in_crop(search: _Search, box: Array, turn_rad: float, scale: float, mirrored: bool) -> list[Candidate]:
     """Everybody in the square around a box, in the picture's pixels."""
     x0, y0, x1, y1 = (float(value) for value in box)
-    side = max(x1 - x0, y1 - y0, 16.0) * settings.crop_scale
+    side = max(x1 - x0, y1 - y0, 16.0) * scale
     square = Square(((x0 + x1) / 2.0, (y0 + y1) / 2.0), side, turn_rad, mirrored)
-    out_px = int(min(settings.crop_px, max(128.0, side)))
+    out_px = int(min(search.settings.crop_px, max(128.0, side)))
     matrix = square.matrix(out_px)
-    return [from_crop(item, matrix, turn_rad, mirrored) for item in network(cut(rgb, square, out_px))]
+    found = search.network(cut(search.rgb, square, out_px))
+    return [from_crop(item, matrix, turn_rad, mirrored) for item in found]
 
 
 def _fills(person: Candidate, size: tuple[int, int]) -> bool:
