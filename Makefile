@@ -7,7 +7,9 @@ PHOTO ?=
 TORCH ?= torch==2.13.0
 # More arguments for pip, e.g. an index with CPU builds of torch.
 PIP_ARGS ?=
-EXTRAS := blender,smplx,bake,demo,dev
+# What a photo needs, and what the tests need beside it.
+EXTRAS := blender,smplx,demo
+TEST_EXTRAS := $(EXTRAS),bake,dev
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -31,7 +33,7 @@ help:
 	@echo "make bench              speed, against smplx"
 	@echo "make clean              remove the virtual environments, caches and out/"
 
-demo: $(VENV)/.installed
+demo: $(VENV)/.usable
 	@$(PY) -m pantomime demo -o out $(if $(PHOTO),"$(PHOTO)")
 
 test: lint types test-core test-blender test-blender-4.2
@@ -59,10 +61,10 @@ test-blender-4.2: $(VENV42)/.installed models
 bench: $(VENV)/.installed models
 	$(PY) -m pantomime bench speed
 
-models: $(VENV)/.installed
+models: $(VENV)/.usable
 	@$(PY) -m pantomime models
 
-$(VENV)/.installed: pyproject.toml
+$(VENV)/.usable: pyproject.toml
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
 	  echo "Python 3.11 with its venv module is needed, and '$(PYTHON)' is not that. Install it:"; \
 	  echo "  Debian, Ubuntu: apt install python3.11 python3.11-venv    Fedora: dnf install python3.11"; \
@@ -71,18 +73,23 @@ $(VENV)/.installed: pyproject.toml
 	@test -x $(PY) || { echo "Making a virtual environment in $(VENV) …"; $(PYTHON) -m venv $(VENV); }
 	@echo "Installing torch (about 200 MB for a CPU build) …"
 	@$(PY) $(PIP) "$(TORCH)"
-	@echo "Installing Blender as a module (about 370 MB), MediaPipe and the tools …"
+	@echo "Installing Blender as a module (about 370 MB), MediaPipe and what else a photo needs …"
 	@$(PY) $(PIP) -e ".[$(EXTRAS)]" "$(TORCH)"
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.usable
+	@echo "Installing the tools for tests, and for building the body …"
+	@$(PY) $(PIP) -e ".[$(TEST_EXTRAS)]" "$(TORCH)"
 	@mkdir -p $(TYPES) && ln -sfn ../.. $(TYPES)/pantomime
 	@touch $@
 
 # Only bpy differs from the main environment: both are Python 3.11, so everything else is read from there.
 $(VENV42)/.installed: $(VENV)/.installed
 	@test -x $(PY42) || { echo "Making a virtual environment for Blender 4.2 in $(VENV42) …"; $(PYTHON) -m venv --without-pip $(VENV42); }
-	@echo "Installing Blender 4.2 as a module (about 340 MB) …"
 	@site=$$($(PY42) -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
-	  $(PY) $(PIP) --upgrade --no-deps --target "$$site" "bpy==4.2.*" && \
 	  main=$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+	  { test -d "$$site/bpy/4.2" || { echo "Installing Blender 4.2 as a module (about 340 MB) …"; \
+	    $(PY) $(PIP) --upgrade --no-deps --target "$$site" "bpy==4.2.*"; }; } && \
 	  echo "import site; site.addsitedir('$$main')" > "$$site/main_environment.pth"
 	@touch $@
 
