@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -218,6 +219,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `pantomime mocap`."""
     parser.add_argument("--root", type=Path, required=True, help="folder with MANIFEST.csv and the capture files")
     parser.add_argument("--write-bench-poses", action="store_true", help="write core/body/data/bench_poses.npz")
+    parser.add_argument("--write-hands", action="store_true", help="write core/priors/data/hands.npz")
     parser.add_argument("--write-gaussian", action="store_true", help="write core/priors/data/gaussian_pose.npz")
 
 
@@ -226,7 +228,7 @@ def main(arguments: argparse.Namespace) -> int:
     try:
         poses = load_poses(arguments.root)
     except MocapError as error:
-        print(error)
+        print(error, file=sys.stderr)
         return 1
     for name in ("train", "validation", "test"):
         part = poses.part(poses.split == name)
@@ -236,6 +238,10 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.write_bench_poses:
         write_bench_poses(poses, BENCH_POSES)
         print(f"wrote {BENCH_POSES.name}, {BENCH_POSES.stat().st_size} bytes")
+    if arguments.write_hands:
+        from .hands import fit_hands
+
+        print(f"wrote {fit_hands(arguments.root).name}")
     if arguments.write_gaussian:
         from .gaussian import fit_gaussian
 

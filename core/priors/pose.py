@@ -35,13 +35,13 @@ class PosePrior(Protocol):
 
 @dataclass(frozen=True)
 class GaussianParameters:
-    """A Gaussian mixture over the axis-angle of the 21 body joints. M components.
+    """A Gaussian mixture over the axis-angle of K joints (21 of the body). M components.
 
     `whitening` W has Wᵀ W = Σ⁻¹; `offsets` are −log(weight · det W), less their least.
     """
 
-    means: np.ndarray[tuple[int, ...], np.dtype[np.float32]]  # (M, 63) radians
-    whitening: np.ndarray[tuple[int, ...], np.dtype[np.float32]]  # (M, 63, 63)
+    means: np.ndarray[tuple[int, ...], np.dtype[np.float32]]  # (M, 3K) radians
+    whitening: np.ndarray[tuple[int, ...], np.dtype[np.float32]]  # (M, 3K, 3K)
     offsets: np.ndarray[tuple[int, ...], np.dtype[np.float32]]  # (M,)
 
 
@@ -61,40 +61,41 @@ def read_gaussian(name: str = "gaussian", path: Path = GAUSSIAN_FILE) -> Gaussia
 
 
 class GaussianPosePrior:
-    """Gaussian, or the likeliest of several Gaussians, over the axis-angle of the body's 21 joints.
+    """Gaussian, or the likeliest of several Gaussians, over the axis-angle of K joints: the body's 21, or a hand's 15.
 
     With several components the energy is the least over components of ½ |r|² + offset, as in SMPLify (Bogo et al., ECCV
     2016, eq. 6); the offset is one more residual, √(2 offset), so that energies of two components compare.
     """
-
-    joints = BODY_JOINTS
 
     def __init__(
         self,
         parameters: GaussianParameters,
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
+        joints: tuple[int, ...] = BODY_JOINTS,
     ) -> None:
+        self.joints = joints
+        self.size = 3 * len(joints)
         self.means = torch.as_tensor(parameters.means).to(device, dtype)
         self.whitening = torch.as_tensor(parameters.whitening).to(device, dtype)
-        # One joint's columns at a time: (M, 21, 63, 3).
-        self.by_joint = self.whitening.reshape(len(self.means), 63, 21, 3).transpose(1, 2).contiguous()
+        # One joint's columns at a time: (M, K, 3K, 3).
+        self.by_joint = self.whitening.reshape(len(self.means), self.size, len(joints), 3).transpose(1, 2).contiguous()
         self.extra = torch.as_tensor(np.sqrt(2 * parameters.offsets)).to(device, dtype)
 
     def residual(self, rotmats: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 21, 3, 3) → (B, R), (B, R, 63); R is 63, and 64 with several components."""
-        batch = rotmats.shape[0]
+        """(B, K, 3, 3) → (B, R), (B, R, 3K); R is 3K, and one more with several components."""
+        batch, size = rotmats.shape[0], self.size
         vector, inner = log_with_jacobian(rotmats)
-        pose = vector.reshape(batch, 63)
+        pose = vector.reshape(batch, size)
         if len(self.means) == 1:
             residual = (pose - self.means) @ self.whitening[0].T
-            return residual, (self.by_joint @ inner).transpose(1, 2).reshape(batch, 63, 63)
+            return residual, (self.by_joint @ inner).transpose(1, 2).reshape(batch, size, size)
         candidates = ((pose[None] - self.means[:, None]) @ self.whitening.transpose(1, 2)).transpose(0, 1)
         energies = (candidates * candidates).sum(-1) + self.extra**2
         best = energies.argmin(-1)
         rows = torch.arange(batch, device=best.device)
-        jacobian = pose.new_zeros(batch, 64, 63)
-        jacobian[:, :63] = (self.by_joint[best] @ inner).transpose(1, 2).reshape(batch, 63, 63)
+        jacobian = pose.new_zeros(batch, size + 1, size)
+        jacobian[:, :size] = (self.by_joint[best] @ inner).transpose(1, 2).reshape(batch, size, size)
         return torch.cat([candidates[rows, best], self.extra[best][:, None]], -1), jacobian
 
 
