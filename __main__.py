@@ -202,7 +202,7 @@ def _save_blend(bpy: Any, target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _silent_blender():
-            bpy.ops.wm.save_as_mainfile(filepath=str(target.resolve()), check_existing=False)
+            bpy.ops.wm.save_as_mainfile(filepath=str(target.resolve()), check_existing=False, compress=True)
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).replace("Error:", "").split())
         raise CommandError(f"Can't write {target}: {reason}. Free some space or choose another folder.") from error

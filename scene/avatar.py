@@ -23,7 +23,6 @@ from .rest import Floats
 
 PROPERTY = "pantomime"
 LAYOUT_VERSION = 1
-MAX_DRIVEN_FEATURES = 200
 
 
 class AvatarError(Exception):
@@ -44,7 +43,7 @@ class AvatarSettings:
     set_render_size: bool = False  # True: the scene renders at the photo's size
     activate_camera: bool = False  # True: it becomes the scene's camera, even if there is one
     gravity_camera: tuple[float, float, float] | None = None  # down, in the camera's frame; None: from the capture
-    pose_correctives: str = "auto"  # "driven", "current" (one key, for the built pose), "none"; auto: by their number
+    pose_correctives: str = "driven"  # they follow the bones; "current": one key, for the built pose; "none"
     look: materials.Look = field(default_factory=materials.Look)
 
 
@@ -69,21 +68,13 @@ def build_avatar(
     settings = settings or AvatarSettings()
     scene = scene or bpy.context.scene
     _check(capture, body, settings)
-    frame = settings.frame
-    betas = _fit_length(capture.betas, body.num_betas)
-    expression = _fit_length(capture.expression[frame], body.num_expressions)
-    full_pose = capture.full_pose()[frame].astype(np.float64)
-    transl = capture.transl[frame].astype(np.float64)
-
-    shaped = rest.shaped_vertices(body, betas, expression)
-    joints = rest.rest_joints(body, betas, expression)
-    placement = _placement(capture, body, settings, shaped, joints, full_pose, transl)
-
+    person = _person(capture, body, settings.frame)
+    placement = _placement(capture, body, settings, person)
     name = settings.name or _name(capture)
     collection = bpy.data.collections.new(name)
     scene.collection.children.link(collection)
     try:
-        return _build(name, capture, body, settings, scene, collection, placement, betas, expression, shaped, joints)
+        return _build(capture, body, settings, scene, collection, placement, person)
     except BaseException:
         for obj in list(collection.objects):
             bpy.data.objects.remove(obj)
@@ -91,20 +82,41 @@ def build_avatar(
         raise
 
 
+@dataclass(frozen=True)
+class _Person:
+    """One frame of a capture, brought to the body's number of components."""
+
+    betas: Floats  # (B,)
+    expression: Floats  # (E,)
+    full_pose: Floats  # (165,)
+    transl: Floats  # (3,)
+    shaped: Floats  # (V, 3) at rest, body frame
+    joints: Floats  # (55, 3) at rest, body frame
+
+
+def _person(capture: Capture, body: BodyModel, frame: int) -> _Person:
+    betas = _fit_length(capture.betas, body.num_betas)
+    expression = _fit_length(capture.expression[frame], body.num_expressions)
+    return _Person(
+        betas=betas,
+        expression=expression,
+        full_pose=capture.full_pose()[frame].astype(np.float64),
+        transl=capture.transl[frame].astype(np.float64),
+        shaped=rest.shaped_vertices(body, betas, expression),
+        joints=rest.rest_joints(body, betas, expression),
+    )
+
+
 def _build(
-    name: str,
     capture: Capture,
     body: BodyModel,
     settings: AvatarSettings,
     scene: bpy.types.Scene,
     collection: bpy.types.Collection,
     placement: camera.Placement,
-    betas: Floats,
-    expression: Floats,
-    shaped: Floats,
-    joints: Floats,
+    person: _Person,
 ) -> Avatar:
-    frame = settings.frame
+    name, shaped, joints = collection.name, person.shaped, person.joints
     ground = rest.ground_offset(joints, shaped)
     skeleton = rest.rest_skeleton(body, rest.to_object_space(joints, ground), rest.to_object_space(shaped, ground))
     rig = armatures.new_armature(name, collection, scene, skeleton)
@@ -120,15 +132,14 @@ def _build(
     writer = shapekeys.KeyWriter(skin)
     shapekeys.add_shape_and_expression(writer, body)
     names = [shapekeys.shape_name(k) for k in range(body.num_betas)]
-    shapekeys.set_values(skin.data, names, betas)
-    shapekeys.set_values(skin.data, shapekeys.expression_key_names(body), expression)
+    shapekeys.set_values(skin.data, names, person.betas)
+    shapekeys.set_values(skin.data, shapekeys.expression_key_names(body), person.expression)
 
-    full_pose = capture.full_pose()[frame].astype(np.float64)
-    pelvis_world = placement.rotation @ (joints[0] + capture.transl[frame]) + placement.centre
+    pelvis_world = placement.rotation @ (joints[0] + person.transl) + placement.centre
     rig.location = (pelvis_world[0], pelvis_world[1], 0.0)
     rig.matrix_world = Matrix.Translation(rig.location)
     posed = pose.bone_pose(
-        full_pose, pelvis_world - np.array(rig.location), frames, heads, world_from_camera=placement.rotation
+        person.full_pose, pelvis_world - np.array(rig.location), frames, heads, world_from_camera=placement.rotation
     )
     pose.set_pose(rig, posed)
     moving = settings.animate and capture.num_frames > 1
@@ -173,21 +184,13 @@ def _name(capture: Capture) -> str:
     return stem if capture.person_id == 0 else f"{stem} {capture.person_id + 1}"
 
 
-def _placement(
-    capture: Capture,
-    body: BodyModel,
-    settings: AvatarSettings,
-    shaped: Floats,
-    joints: Floats,
-    full_pose: Floats,
-    transl: Floats,
-) -> camera.Placement:
+def _placement(capture: Capture, body: BodyModel, settings: AvatarSettings, person: _Person) -> camera.Placement:
     if settings.camera is not None:
         return camera.placement_of(settings.camera)
     gravity = settings.gravity_camera if settings.gravity_camera is not None else -capture.up_camera
     rotation = axes.level_camera_rotation(np.array(gravity, np.float64))
-    vertices = pose.posed_vertices(body, shaped, joints, full_pose, transl)
-    return camera.place_on_floor(vertices, joints[0] + transl, rotation)
+    vertices = pose.posed_vertices(body, person.shaped, person.joints, person.full_pose, person.transl)
+    return camera.place_on_floor(vertices, person.joints[0] + person.transl, rotation)
 
 
 def _build_mesh(name: str, body: BodyModel, ground: Floats, settings: AvatarSettings) -> bpy.types.Object:
@@ -211,12 +214,10 @@ def _add_correctives(
     settings: AvatarSettings,
     moving: bool,
 ) -> None:
-    kind, count = settings.pose_correctives, len(body.posedirs_features)
-    if kind == "auto":
-        kind = "driven" if moving or count <= MAX_DRIVEN_FEATURES else "current"
-    if count == 0 or kind == "none":
+    kind = settings.pose_correctives
+    if len(body.posedirs_features) == 0 or kind == "none":
         return
-    if kind == "driven":
+    if kind == "driven" or moving:
         correctives.add_driven(writer, body, rig, frames)
     else:
         correctives.add_current(writer, body, pose.read_rotations(rig, frames))
