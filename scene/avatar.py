@@ -17,8 +17,8 @@ from mathutils import Matrix
 from ..core.body.model import BodyModel
 from ..core.body.skeleton import JOINT_NAMES
 from ..core.capture import Capture
-from . import armature as armatures
 from . import action, axes, camera, clothing, correctives, materials, mesh, pose, rest, shapekeys
+from . import armature as armatures
 from .rest import Floats
 
 PROPERTY = "pantomime"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,12 +73,12 @@ class _Nodes:
         self.tree.nodes.clear()
         self._x = 0.0
 
-    def node(self, kind: str, inputs: dict[str | int, Any] | None = None, **settings: Any) -> Any:
+    def node(self, kind: str, inputs: Mapping[Any, Any] | None = None, **settings: Any) -> Any:
         node = self.tree.nodes.new(kind)
         node.location = (self._x, 0.0)
         self._x += 180.0
-        for name, value in settings.items():
-            setattr(node, name, value)
+        for setting, value in settings.items():
+            setattr(node, setting, value)
         for name, value in (inputs or {}).items():
             if isinstance(value, bpy.types.NodeSocket):
                 self.tree.links.new(value, node.inputs[name])
@@ -105,7 +106,7 @@ class _Nodes:
                 socket.default_value = (*value, 1.0) if isinstance(value, tuple) and len(value) == 3 else value
         return node.outputs[2]
 
-    def finish(self, inputs: dict[str | int, Any]) -> Any:
+    def finish(self, inputs: Mapping[Any, Any]) -> Any:
         shader = self.node("ShaderNodeBsdfPrincipled", inputs)
         self.node("ShaderNodeOutputMaterial", {"Surface": shader.outputs["BSDF"]})
         return shader
@@ -130,7 +131,7 @@ def wet_nodes(material: bpy.types.Material, colour: Colour, roughness: float, su
     material.diffuse_color = (*colour, 1.0)
 
 
-def _subsurface(weight: float, scale_m: float) -> dict[str | int, Any]:
+def _subsurface(weight: float, scale_m: float) -> dict[str, Any]:
     return {"Subsurface Weight": weight, "Subsurface Scale": scale_m, "Subsurface Radius": (1.0, 0.35, 0.2)}
 
 

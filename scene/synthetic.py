@@ -137,6 +137,7 @@ def render_person(
         own = AvatarSettings(name="Person", background=False, look=settings.look)
         avatar = build_avatar(capture, body, own, studio.scene)
         try:
+            assert avatar.camera is not None
             match_lens(avatar.camera.data, capture.focal_px, capture.principal_px, capture.image_size)
             _dress(studio, avatar, body, settings)
             _room(studio)
