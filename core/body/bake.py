@@ -50,13 +50,18 @@ class BakeSettings:
     correctives: CorrectiveSettings = field(default_factory=CorrectiveSettings)
 
 
-def learn_shape(source: AnnySource, weights: Float, settings: BakeSettings) -> ShapeSpace:
-    """The shape space of the settings' people."""
+def learning_people(source: AnnySource, settings: BakeSettings) -> Float:
+    """Blend shape coefficients of the people of all ages, then of the adults."""
     people = source.sample_people(settings.num_people, settings.seed)
     adults = source.sample_people(settings.num_adults, settings.seed + 1, settings.adult_age, settings.oldest_age)
-    both = np.concatenate([people, adults])
-    vertices, joints, _ = people_in_t_pose(source, both, weights, settings.pose)
-    return learn_shape_space(vertices, joints, settings.num_betas, vertices[len(people) :])
+    return np.concatenate([people, adults])
+
+
+def learn_shape(source: AnnySource, weights: Float, settings: BakeSettings) -> ShapeSpace:
+    """The shape space of the settings' people."""
+    people = learning_people(source, settings)
+    vertices, joints, _ = people_in_t_pose(source, people, weights, settings.pose)
+    return learn_shape_space(vertices, joints, settings.num_betas, vertices[settings.num_people :])
 
 
 def bone_tips(source: AnnySource, settings: BakeSettings) -> dict[str, Float]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .bake_poses import rotations_of
 from .bake_reference import pose_reference, reference_people, world_rotations
 from .bake_rig import TPose, inverse_skinning
 from .bake_source import AnnySource
@@ -40,6 +41,7 @@ class CorrectiveSettings:
     min_size_m: float = 0.0002  # directions that never move a vertex this far are dropped
     min_error_m: float = 0.0010  # vertices whose error never grows beyond are left alone
     mixed_poses: int = 300  # poses put together from parts of several, for variety
+    wrist_poses: int = 200  # further ones whose forearms turn all the way: captured wrists hardly do
     min_age: float = 16.0
     seed: int = 5
 
@@ -60,7 +62,7 @@ def mirror_poses(rotmats: Float) -> Float:
 
 
 def training_poses(poses: Float, settings: CorrectiveSettings) -> Float:
-    """The poses, their mirror images, and mixtures of their limbs."""
+    """The poses, their mirror images, mixtures of their limbs, and mixtures with wrists turned at random."""
     generator = np.random.default_rng(settings.seed)
     both = np.concatenate([poses, mirror_poses(poses)])
     limbs: list[list[int]] = []
@@ -68,9 +70,14 @@ def training_poses(poses: Float, settings: CorrectiveSettings) -> Float:
         limb = [JOINT_INDEX[root]]
         limb += [j for j in range(NUM_JOINTS) if _descends(j, limb[0])]
         limbs.append(limb)
-    mixed = both[generator.integers(len(both), size=settings.mixed_poses)].copy()
+    count = settings.mixed_poses + settings.wrist_poses
+    mixed = both[generator.integers(len(both), size=count)].copy()
     for limb in limbs:
-        mixed[:, limb] = both[generator.integers(len(both), size=settings.mixed_poses)][:, limb]
+        mixed[:, limb] = both[generator.integers(len(both), size=count)][:, limb]
+    for wrist in ("left_wrist", "right_wrist"):
+        turn = generator.normal(scale=0.35, size=(settings.wrist_poses, 3))
+        turn[:, 0] = generator.uniform(-1.75, 1.75, size=settings.wrist_poses)
+        mixed[settings.mixed_poses :, JOINT_INDEX[wrist]] = rotations_of(turn)
     result: Float = np.concatenate([both, mixed])
     result[:, 0] = np.eye(3)  # where the body faces plays no part
     return result

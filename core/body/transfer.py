@@ -20,7 +20,7 @@ Float = NDArray[np.float64]
 
 TRANSFER_SIGMA_M = 0.005  # what a transfer adds to a point's uncertainty
 _HEAD = tuple(JOINT_INDEX[name] for name in ("head", "jaw", "left_eye_smplhf", "right_eye_smplhf"))
-_ICP_POINTS = 600
+_ICP_POINTS = 300
 # The child that shows a joint's direction and length where it has several.
 _DIRECTION = {"pelvis": "spine3", "spine3": "neck", "left_wrist": "left_middle1", "right_wrist": "right_middle1"}
 
@@ -100,7 +100,7 @@ def _fit_head(source: BodyModel, target: BodyModel, maps: PartMaps) -> tuple[flo
         return scale, rotation, shift
     points = source.v_template[face[:: max(1, len(face) // _ICP_POINTS)]].astype(np.float64)
     head = Surface(target, np.flatnonzero(target.weights[:, list(_HEAD)].sum(1) > 0.5))
-    for _ in range(15):
+    for _ in range(12):
         moved = scale * points @ rotation.T + shift
         nearest, _, _ = head.closest(moved)
         distance = np.linalg.norm(nearest - moved, axis=1)

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from pantomime.core.body.bake_poses import rotations_of
 from pantomime.core.body.export import smplx_arrays
+from pantomime.core.body.licensed import LicensedError, find_smplx, read_smplx
 from pantomime.core.body.load import BodyError, load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skeleton import JOINT_INDEX, NUM_JOINTS
@@ -107,7 +109,7 @@ def test_both_versions_and_both_kinds_of_file_are_read(
 ) -> None:
     arrays = version_1_0(written.arrays) if version == "1.0" else written.arrays
     path = (write_npz if suffix == ".npz" else write_pkl)(tmp_path / f"SMPLX_FEMALE{suffix}", arrays)
-    body = load_body(path)
+    body = read_smplx(path)
     assert (body.num_betas, body.num_expressions) == ((10, 10) if version == "1.0" else (300, 100))
     assert (body.num_vertices, body.body_id, body.gender) == (NUM_VERTICES, "smplx-female", "female")
     assert not body.bounded_expression
@@ -125,28 +127,33 @@ def test_the_reference_package_poses_the_same_file_alike(tmp_path: Path, written
     generator = np.random.default_rng(1)
     betas = torch.as_tensor(generator.normal(size=20), dtype=torch.float32)
     pose = torch.as_tensor(generator.normal(scale=0.3, size=(1, 63)), dtype=torch.float32)
-    from pantomime.core.body.bake_poses import rotations_of
-
     rotvecs = np.zeros((NUM_JOINTS, 3))
     rotvecs[1:22] = pose.numpy().reshape(21, 3)
     with torch.no_grad():
         theirs = layer(betas=betas[None], body_pose=pose).vertices[0]
-    ours = Body(load_body(path)).vertices(betas, None, torch.as_tensor(rotations_of(rotvecs)).float())
+    ours = Body(read_smplx(path)).vertices(betas, None, torch.as_tensor(rotations_of(rotvecs)).float())
     assert float((ours - theirs).norm(dim=-1).max()) < 1e-5
 
 
 @pytest.mark.parametrize("place", ["", "smplx", "models/smplx"])
-@pytest.mark.parametrize("gender", ["neutral", "male"])
+@pytest.mark.parametrize("gender", ["neutral", "male", "female"])
+@pytest.mark.parametrize("suffix", [".npz", ".pkl"])
 def test_a_file_is_found_in_the_folder_that_the_user_names(
-    tmp_path: Path, written: Written, place: str, gender: str
+    tmp_path: Path, place: str, gender: str, suffix: str
 ) -> None:
-    folder = tmp_path / "licensed models ✓"
-    write_npz(folder / place / f"SMPLX_{gender.upper()}.npz", version_1_0(written.arrays))
-    body = load_body(folder, gender=gender)
-    assert body.body_id == f"smplx-{gender}"
+    path = tmp_path / place / f"SMPLX_{gender.upper()}{suffix}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    assert find_smplx(tmp_path, gender) == path
     other = "male" if gender == "neutral" else "neutral"
-    with pytest.raises(BodyError, match=f"no SMPLX_{other.upper()}"):
-        load_body(folder, gender=other)
+    with pytest.raises(LicensedError, match=f"no SMPLX_{other.upper()}"):
+        find_smplx(tmp_path, other)
+
+
+def test_a_folder_with_a_file_gives_that_body(tmp_path: Path, written: Written) -> None:
+    folder = tmp_path / "licensed models ✓"
+    write_npz(folder / "models" / "smplx" / "SMPLX_MALE.npz", version_1_0(written.arrays))
+    assert load_body(folder, gender="male").body_id == "smplx-male"
 
 
 def test_an_object_array_in_an_npz_goes_through_the_restricted_reader(tmp_path: Path, written: Written) -> None:
@@ -154,7 +161,7 @@ def test_an_object_array_in_an_npz_goes_through_the_restricted_reader(tmp_path: 
     regressor = np.empty((), object)
     regressor[()] = sparse.csc_matrix(written.arrays["J_regressor"])
     arrays = {**version_1_0(written.arrays), "part2num": np.array({"head": 1}, object), "J_regressor": regressor}
-    same_surface(load_body(write_npz(tmp_path / "SMPLX_NEUTRAL.npz", arrays)), version_1_0(written.arrays))
+    same_surface(read_smplx(write_npz(tmp_path / "SMPLX_NEUTRAL.npz", arrays)), version_1_0(written.arrays))
 
 
 class Trap:
