@@ -33,6 +33,7 @@ class PeopleSettings:
     # Turn and scale of these crops, and of those tried after them where nothing agrees yet.
     looks: tuple[tuple[float, float], ...] = ((0.0, 1.6), (-0.35, 1.25), (0.35, 1.6), (-0.8, 1.4), (0.8, 1.4))
     far_looks: tuple[tuple[float, float], ...] = ((0.0, 1.25), (1.57, 1.25), (-1.57, 1.25), (3.14, 1.25))
+    plenty: float = 0.5  # share of views that agree with another one; below it that may be chance
     enough_looks: int = 2  # where all that was seen agrees, and only little of the person is in the picture
     scale_slack: float = 0.1  # log of body scale over head scale that costs nothing
     scale_weight: float = 1.5  # what a further unit costs, in units of limb visibility
@@ -154,8 +155,18 @@ def _look_again(search: _Search, group: list[Candidate]) -> tuple[Candidate | No
     if not agreeing:
         return None, neighbours
     chosen = choose(agreeing, settings.agree, lambda item: _rank(item, head, settings))
+    if len(agreeing) < settings.plenty * len(candidates) and not _confirmed(search, chosen):
+        return None, neighbours
     neighbours = [item for item in neighbours if distance(chosen, item) > settings.same_person]
     return _doubted(chosen, 1.0, agreeing), neighbours
+
+
+def _confirmed(search: _Search, person: Candidate) -> bool:
+    """Whether the person is found once more, mirrored, in a crop of their own that has their torso upright."""
+    up = person.image_px[[11, 12]].mean(axis=0) - person.image_px[[23, 24]].mean(axis=0)
+    turn = float(np.arctan2(up[0], -up[1]))
+    found = _in_crop(search, box_of(person, search.size), turn, search.settings.crop_scale, True)
+    return any(distance(person, item) <= search.settings.agree for item in found)
 
 
 def _rank(candidate: Candidate, head_scale: float | None, settings: PeopleSettings) -> float:
