@@ -29,7 +29,7 @@ ALLOWED_IN_CORE = {
     "media": set[str](),
     "detection": {"core.media"},
     "body": {"core.detection", "core.media", "core.rotation", "core.capture", "core.priors"},
-    "priors": {"core.body", "core.rotation"},
+    "priors": {"core.body", "core.rotation", "core.detection.observation", "core.detection.vocabulary"},
     "fitting": {"core.body", "core.priors", "core.detection", "core.media", "core.rotation", "core.capture"},
 }
 
