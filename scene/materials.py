@@ -145,7 +145,7 @@ def skin_nodes(material: bpy.types.Material, look: Look, size_m: tuple[float, fl
     generated = nodes.node("ShaderNodeTexCoord").outputs["Generated"]
     where = nodes.node("ShaderNodeMapping", {"Vector": generated, "Scale": size_m}).outputs["Vector"]
     blood = nodes.node("ShaderNodeTexNoise", {"Vector": where, "Scale": 16.0, "Detail": 3.0}).outputs[0]
-    redder = _mix(colour, (colour[0] * 0.95, colour[1] * 0.62, colour[2] * 0.55), 0.55)
+    redder = _mix(colour, (colour[0] * 0.95, colour[1] * 0.62, colour[2] * 0.55), 0.3)
     surface = nodes.mix(nodes.smooth_step(blood, 0.35, 0.8), colour, redder)
     roughness: Any = 0.5
     if look.brows is not None:
