@@ -179,9 +179,8 @@ class HandNetwork:
         ):
             image = np.array([(p.x * width, p.y * height) for p in points], np.float32)
             hints = np.array([(p.x, p.y, p.z) for p in world], np.float32)
-            # MediaPipe names hands as in a mirror: its "Left" is the right hand of a person in a photo.
             score = float(sides[0].score)
-            found.append(RawHand(image, hints, 1.0 - score if sides[0].category_name == "Left" else score))
+            found.append(RawHand(image, hints, score if sides[0].category_name == "Left" else 1.0 - score))
         return found
 
     def close(self) -> None:
