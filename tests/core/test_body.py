@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -235,7 +237,9 @@ def test_an_elbow_bends_forwards_about_its_hinge(model: BodyModel, side: str) ->
 
 
 @pytest.mark.parametrize("degrees", [60, -60])
-def test_correctives_vanish_at_rest_and_win_back_half_of_what_a_twisted_wrist_loses(model: BodyModel, degrees: float) -> None:
+def test_correctives_vanish_at_rest_and_win_back_half_of_what_a_twisted_wrist_loses(
+    model: BodyModel, degrees: float
+) -> None:
     body = Body(model)
     rotvecs = np.zeros((NUM_JOINTS, 3))
     rotvecs[JOINT_INDEX["left_wrist"], 0] = np.deg2rad(degrees)
@@ -311,12 +315,24 @@ def test_a_missing_free_body_gives_one_sentence(tmp_path: Path) -> None:
 
 
 def test_reading_a_body_imports_numpy_only() -> None:
-    import subprocess
-    import sys
-
     code = (
         "import sys\nfor name in ('torch', 'scipy', 'cv2', 'mediapipe', 'smplx', 'anny'): sys.modules[name] = None\n"
         "from pantomime.core.body.load import load_body\nprint(load_body('free').num_vertices)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(result.stdout) == load.load_body().num_vertices
+
+
+@pytest.mark.parametrize("command", [["bake-body"], ["bench", "body"]])
+def test_without_anny_the_commands_say_what_to_install(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from pantomime.__main__ import main
+
+    monkeypatch.setitem(sys.modules, "anny", None)
+    extra = ["-o", str(tmp_path / "body.npz")] if command == ["bake-body"] else []
+    assert main([*command, *extra]) == 1
+    error = capsys.readouterr().err
+    assert "pip install 'pantomime[bake]'" in error
+    assert "Traceback" not in error
+    assert not any(tmp_path.iterdir())
