@@ -47,6 +47,9 @@ class Studio:
         cycles.samples = quality.samples
         cycles.use_adaptive_sampling = True
         cycles.use_denoising = quality.denoise
+        # A third of the time of the defaults, and no difference to be seen at these sizes.
+        cycles.denoising_prefilter = "NONE"
+        cycles.denoising_quality = "FAST"
         cycles.max_bounces = 4
         cycles.seed = 0
         if quality.threads:
