@@ -1,26 +1,55 @@
 """Rotations for the solver (torch). Matrices inside, axis-angle in files.
 
-Conversions are `roma`'s; what it lacks, the tangent-space Jacobian, is here. Tangent convention everywhere in the
-solver: a step ω turns R into R · Exp(ω) (right perturbation, in the joint's own frame).
+Tangent convention everywhere in the solver: a step ω turns R into R · Exp(ω) (right perturbation, in the joint's own
+frame). Own code instead of a package: the usual one takes longer to import than all of torch.
 """
 
 from __future__ import annotations
 
-import roma
 import torch
 from torch import Tensor
 
 
 def exp_so3(rotvec: Tensor) -> Tensor:
-    """Axis-angle (…, 3) in radians → rotation matrices (…, 3, 3). Rodrigues' formula."""
-    rotmat: Tensor = roma.rotvec_to_rotmat(rotvec)
-    return rotmat
+    """Axis-angle (…, 3) in radians → rotation matrices (…, 3, 3). Rodrigues' formula; differentiable everywhere."""
+    angle_sq = (rotvec * rotvec).sum(-1)[..., None, None]
+    small = angle_sq < 1e-8
+    angle = torch.where(small, torch.ones_like(angle_sq), angle_sq).sqrt()
+    sine = torch.where(small, 1 - angle_sq / 6, torch.sin(angle) / angle)
+    # (1 - cos) / angle², written with the half angle: no cancellation at small angles.
+    half = torch.sin(0.5 * angle) / angle
+    cosine = torch.where(small, 0.5 - angle_sq / 24, 2 * half * half)
+    skew = hat(rotvec)
+    return torch.eye(3, dtype=rotvec.dtype, device=rotvec.device) + sine * skew + cosine * (skew @ skew)
 
 
 def log_so3(rotmat: Tensor) -> Tensor:
-    """Rotation matrices (…, 3, 3) → axis-angle (…, 3) in radians, |angle| ≤ π."""
-    rotvec: Tensor = roma.rotmat_to_rotvec(rotmat)
-    return rotvec
+    """Rotation matrices (…, 3, 3) → axis-angle (…, 3) in radians, |angle| ≤ π.
+
+    By way of the unit quaternion, from the largest of its four components (Shepperd, "Quaternion from rotation
+    matrix", 1978), which is exact at half a turn, too.
+    """
+    m = rotmat
+    x, y, z = m.diagonal(dim1=-2, dim2=-1).unbind(-1)
+    trace = x + y + z
+    # Row k holds 4 q_k (w, x, y, z).
+    a, b, c = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
+    d, e, f = m[..., 1, 0] + m[..., 0, 1], m[..., 0, 2] + m[..., 2, 0], m[..., 2, 1] + m[..., 1, 2]
+    squares = [1 + trace, 1 + 2 * x - trace, 1 + 2 * y - trace, 1 + 2 * z - trace]
+    rows = [
+        torch.stack([squares[0], a, b, c], -1),
+        torch.stack([a, squares[1], d, e], -1),
+        torch.stack([b, d, squares[2], f], -1),
+        torch.stack([c, e, f, squares[3]], -1),
+    ]
+    largest = torch.stack(squares, -1).argmax(-1)[..., None, None].expand(*m.shape[:-2], 1, 4)
+    quaternion = torch.nn.functional.normalize(torch.stack(rows, -2).gather(-2, largest).squeeze(-2), dim=-1)
+    quaternion = torch.where(quaternion[..., :1] < 0, -quaternion, quaternion)
+    real, imaginary = quaternion[..., :1], quaternion[..., 1:]
+    sine_sq = (imaginary * imaginary).sum(-1, keepdim=True)
+    small = sine_sq < 1e-12
+    sine = torch.where(small, torch.ones_like(sine_sq), sine_sq).sqrt()
+    return imaginary * torch.where(small, 2.0, 2 * torch.atan2(sine, real) / sine)
 
 
 def hat(vector: Tensor) -> Tensor:
