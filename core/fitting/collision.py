@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ..body.model import BodyModel
 from ..priors.clearance import clearance
-from ..priors.pairs import choose_pairs
-from ..priors.proxies import Proxies, fit_proxies
+from ..priors.proxies import Proxies
+from ..priors.proxies_file import proxies_of
 from .kinematics import Chain, PointTable, Skeleton
 from .state import Unknowns
 
@@ -32,23 +32,29 @@ class Overlap:
 class Collision:
     """The capsules of one body. M pairs of P capsules are kept apart.
 
-    contact_m: overlap that counts as contact.
+    pairs (M, 2); contact_m (M,): overlap that counts as contact.
     """
 
-    def __init__(self, skeleton: Skeleton, proxies: Proxies, pairs: NDArray[np.int64], contact_m: float) -> None:
+    def __init__(
+        self, skeleton: Skeleton, proxies: Proxies, pairs: NDArray[np.int64], contact_m: NDArray[np.float32]
+    ) -> None:
         like = skeleton.J_template
-        self.skeleton, self.proxies, self.contact_m = skeleton, proxies, contact_m
+        self.skeleton, self.proxies = skeleton, proxies
+        self.contact_m = torch.as_tensor(contact_m).to(like)
         self.radius = torch.as_tensor(proxies.radius).to(like)
         self.radius_dirs = torch.as_tensor(proxies.radius_dirs).to(like)
-        self.pairs = pairs
         self.first, self.second = (torch.as_tensor(pairs[:, k], device=like.device) for k in (0, 1))
         self._tables: dict[tuple[int, ...], PointTable] = {}
 
     @classmethod
-    def of(cls, body: BodyModel, skeleton: Skeleton, contact_m: float) -> Collision:
-        """Capsules and pairs of a body, fitted here and now, which takes some seconds."""
-        proxies = fit_proxies(body)
-        return cls(skeleton, proxies, choose_pairs(body, proxies), contact_m)
+    def of(cls, body: BodyModel, skeleton: Skeleton) -> Collision:
+        """With the capsules and pairs of a body: those that ship with the free one, else fitted, which takes seconds."""
+        return cls(skeleton, *proxies_of(body))
+
+    def to(self, skeleton: Skeleton) -> Collision:
+        """The same for a skeleton of another type or device."""
+        pairs = torch.stack([self.first, self.second], 1).cpu().numpy()
+        return Collision(skeleton, self.proxies, pairs, self.contact_m.float().cpu().numpy())
 
     def table(self, joints: tuple[int, ...]) -> PointTable:
         """The capsules' ends for these unknowns; made once."""
@@ -72,7 +78,7 @@ class Collision:
             radius[:, :, first].transpose(1, 2),
             radius[:, :, second].transpose(1, 2),
         )
-        depth = -distance - self.contact_m
+        depth = -distance - self.contact_m[near]
         touching = torch.nonzero((depth > 0).any(0)).flatten()
         if len(touching) == 0:
             return None

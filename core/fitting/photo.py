@@ -155,7 +155,7 @@ class Fitter:
         if not stage.collision or self.settings.collision_sigma_m == INF:
             return None
         if self._keep_apart is None:
-            self._keep_apart = Collision.of(self.body, self.skeleton, self.settings.contact_m)
+            self._keep_apart = Collision.of(self.body, self.skeleton)
         return self._keep_apart
 
     def _joint_limits(self, joints: tuple[int, ...]) -> JointLimits:

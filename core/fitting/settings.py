@@ -67,7 +67,6 @@ class FitSettings:
     regressor: float = 0.0  # weight of the regressed rotations, whose σ are their own; 0 = without the regressor
     joint_limit: float = 6.0  # 1/rad beyond a limit
     collision_sigma_m: float = 0.005  # of the depth to which parts overlap; INF lets them
-    contact_m: float = 0.003  # overlap of the capsules that is contact, for they are not quite the surface
     unseen_sigma_rad: float = 0.12  # of a body joint from the relaxed pose when nothing of its limb was seen
     betas_sigma: float = 1.0
     expression_sigma: float = 0.45  # bounded (ARKit) components

@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 # Parts two steps apart whose skin was this close at rest fold onto each other; of fingers, the web between two.
-FOLD_M, WEB_M = 0.08, 0.02
+FOLD_M, WEB_M = 0.12, 0.02
 CELL_M = 0.004
 
 

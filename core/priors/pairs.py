@@ -15,26 +15,30 @@ from ..body.skinning import Body
 from .clearance import clearance
 from .proxies import PLANS, Proxies, part_of_joint
 
-TOUCH_M = 0.004  # overlap of capsules that is still contact
-OFTEN = 0.08  # share of captured poses in which a pair may overlap before it is left out
-OFTEN_AT_REST = 0.2  # the same in the T-pose, over random shapes
+TOUCH_M = 0.003  # overlap of capsules that is still contact, for they are not quite the surface
+ORDINARY = 0.92  # of captured poses: what they overlap is not judged, for soft parts do (an arm hanging at the ribs)
+MOST_M = 0.02  # a pair that ordinarily overlaps more is left out
+OFTEN_AT_REST = 0.2  # of random shapes: a pair that overlaps in so many of them in the T-pose is left out
 SHAPES = 20
 Indices = NDArray[np.int64]
 
 
-def choose_pairs(body: BodyModel, proxies: Proxies) -> Indices:
-    """Pairs (M, 2) of capsules, of parts that are not neighbours, that don't overlap at rest or in ordinary poses."""
+def choose_pairs(body: BodyModel, proxies: Proxies) -> tuple[Indices, NDArray[np.float32]]:
+    """Pairs (M, 2) of capsules to keep apart, and the overlap (M,) of each, in metres, that counts as contact.
+
+    They are of parts that are not neighbours and don't overlap at rest.
+    """
     part = proxies.part
     first, second = np.triu_indices(proxies.count, 1)
     apart = part_distance()[part[first], part[second]] >= 2
     first, second = first[apart], second[apart]
-    counts = {True: np.zeros(len(first)), False: np.zeros(len(first))}
-    cases = {True: 0, False: 0}
-    for at_rest, depths in _sampled(body, proxies, first, second):
-        counts[at_rest] += depths > TOUCH_M
-        cases[at_rest] += 1
-    allowed = (counts[True] < OFTEN_AT_REST * cases[True]) & (counts[False] < OFTEN * cases[False])
-    return np.stack([first[allowed], second[allowed]], 1)
+    depths: dict[bool, list[NDArray[np.float32]]] = {True: [], False: []}
+    for at_rest, depth in _sampled(body, proxies, first, second):
+        depths[at_rest].append(depth)
+    resting = (np.stack(depths[True]) > TOUCH_M).mean(0)
+    contact = np.maximum(np.quantile(np.stack(depths[False]), ORDINARY, axis=0), TOUCH_M)
+    allowed = (resting < OFTEN_AT_REST) & (contact < MOST_M)
+    return np.stack([first[allowed], second[allowed]], 1), contact[allowed].astype(np.float32)
 
 
 def part_distance() -> Indices:
@@ -51,7 +55,7 @@ def part_distance() -> Indices:
 
 def _sampled(
     body: BodyModel, proxies: Proxies, first: Indices, second: Indices
-) -> Iterator[tuple[bool, NDArray[np.float64]]]:
+) -> Iterator[tuple[bool, NDArray[np.float32]]]:
     """Overlap of pairs, metres, at rest in random shapes and in captured poses; True for those at rest."""
     posed = Body(body)
     ends = posed.point_tensors(proxies.ends)
@@ -66,4 +70,4 @@ def _sampled(
         radius = torch.as_tensor(proxies.radius + proxies.radius_dirs[:, : body.num_betas] @ shape).float()
         radius = radius.unflatten(0, (2, -1)).T
         distance = clearance(points[first], points[second], radius[first], radius[second])[0]
-        yield at_rest, -distance.double().numpy()
+        yield at_rest, -distance.numpy()

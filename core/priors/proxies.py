@@ -142,7 +142,5 @@ def _fit_part(
             break
         more = add_ball(capsules, points, shell.normals[mine], areas, plan.ball_m)
         capsules = refine(more, points, areas, others, other_areas)
-    dirs, near = shape_directions(
-        capsules, points, areas, shell.dirs[mine], shell.points[close], shell.dirs[close]
-    )
+    dirs, near = shape_directions(capsules, points, areas, shell.dirs[mine], shell.points[close], shell.dirs[close])
     return capsules, dirs, near @ shell.weights[mine]

@@ -25,7 +25,7 @@ def body() -> BodyModel:
 @pytest.fixture(scope="module")
 def collision(body: BodyModel) -> Collision:
     torch.set_num_threads(1)
-    return Collision.of(body, Skeleton.of(body, torch.float64, "cpu"), 0.003)
+    return Collision.of(body, Skeleton.of(body, torch.float64, "cpu"))
 
 
 def crossed_arms(body: BodyModel, count: int = 2) -> BodyState:

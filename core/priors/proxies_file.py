@@ -1,0 +1,74 @@
+"""Capsules and pairs of the free body, kept in a file; of other bodies, fitted once in a process. numpy and torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..body.model import BodyModel, VirtualPoints
+from .pairs import Indices, choose_pairs
+from .proxies import Proxies, fit_proxies
+
+PROXIES_PATH = Path(__file__).parent / "data" / "free_proxies.npz"
+Kept = tuple[Proxies, Indices, NDArray[np.float32]]
+_MOST = 4  # bodies whose capsules are remembered
+_remembered: OrderedDict[str, Kept] = OrderedDict()
+
+
+def fingerprint(body: BodyModel) -> str:
+    """Of all that capsules and pairs hang on, in hexadecimal."""
+    digest = hashlib.sha256()
+    for array in (body.v_template, body.faces, body.shapedirs, body.exprdirs, body.weights, body.J_template):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def proxies_of(body: BodyModel, path: Path = PROXIES_PATH) -> Kept:
+    """Capsules, pairs and the overlap that is contact: from the file if it is this body's, else fitted (seconds)."""
+    key = fingerprint(body)
+    if key not in _remembered:
+        _remembered[key] = _read(path, key) or make(body)
+        while len(_remembered) > _MOST:
+            _remembered.popitem(last=False)
+    return _remembered[key]
+
+
+def make(body: BodyModel) -> Kept:
+    """Fit them now."""
+    proxies = fit_proxies(body)
+    return proxies, *choose_pairs(body, proxies)
+
+
+def write(body: BodyModel, path: Path = PROXIES_PATH) -> None:
+    """Keep a body's capsules and pairs in a file."""
+    proxies, pairs, contact_m = make(body)
+    np.savez_compressed(
+        path,
+        fingerprint=np.array(fingerprint(body)),
+        template=proxies.ends.template,
+        shapedirs=proxies.ends.shapedirs,
+        exprdirs=proxies.ends.exprdirs,
+        weights=proxies.ends.weights,
+        radius=proxies.radius,
+        radius_dirs=proxies.radius_dirs,
+        part=proxies.part,
+        pairs=pairs.astype(np.int16),
+        contact_m=contact_m,
+    )
+
+
+def _read(path: Path, key: str) -> Kept | None:
+    """What the file holds, if it can be read and is of this body."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            if str(data["fingerprint"]) != key:
+                return None
+            ends = VirtualPoints(data["template"], data["shapedirs"], data["exprdirs"], data["weights"])
+            proxies = Proxies(ends, data["radius"], data["radius_dirs"], data["part"])
+            return proxies, data["pairs"].astype(np.int64), data["contact_m"]
+    except (OSError, ValueError, KeyError):
+        return None
