@@ -24,7 +24,7 @@ from .rest import Floats
 from .studio import Quality, Studio, look_at
 
 SENSOR_MM = 36.0
-DEFAULT_QUALITY = Quality(samples=4, denoise=True, threads=1)
+DEFAULT_QUALITY = Quality(samples=3, denoise=True, threads=1)
 _LOOK_STREAM = 7  # the label's own draws use other streams
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..priors.hands import ANGLES, HANDS_FILE, angle_axes, relaxed_angles
 from .bake import BakeSettings
 from .bake_face import bake_expressions, shorten_lashes
 from .bake_poses import BENCH_POSES_PATH, rotations_of
@@ -35,6 +36,8 @@ GESTURES: dict[str, tuple[float, float, float, float, float, float]] = {
 }
 _FLEXION_DEG = np.array([80.0, 95.0, 60.0])  # of the three joints of a finger at full flexion
 _THUMB_DEG = np.array([25.0, 40.0, 60.0])
+# Of knuckle flexion, spread, middle and end joint: recordings spread further than joints go.
+_LEAST_DEG, _MOST_DEG = np.array([-10.0, -12.0, 0.0, 0.0]), np.array([88.0, 12.0, 100.0, 70.0])
 _SPREAD_DEG = {"index": 12.0, "middle": 1.0, "ring": -7.0, "pinky": -14.0}
 
 # Faces with names of components; both sides where there are two.
@@ -97,6 +100,10 @@ class People:
         self._weights = fold_weights(self.source)
         self._expressions = bake_expressions(self.source, body.vertex_groups).transpose(2, 0, 1)  # (52, V, 3)
         self._hands = [_finger_axes(mean) for mean in body.hands_mean]
+        sides = (LEFT_HAND, RIGHT_HAND)
+        self._hand_axes = [angle_axes(tuple(range(side.start, side.stop)), body.J_template) for side in sides]
+        with np.load(HANDS_FILE, allow_pickle=False) as data:
+            self._hand_spread = np.linalg.cholesky(data["covariance"].astype(np.float64) + 1e-8 * np.eye(5 * ANGLES))
 
     def draw(self, rng: np.random.Generator, rotations: Float) -> PosedPerson:
         """A random person with random hands and face in the given body pose (55, 3, 3)."""
@@ -139,13 +146,14 @@ class People:
         return values
 
     def _draw_hand(self, rng: np.random.Generator, side: int) -> Float:
-        """Local rotations (15, 3, 3): half of the hands hang loosely, the others make a gesture."""
+        """Local rotations (15, 3, 3): half of the hands do what recorded hands do, the others make a gesture."""
         if rng.random() < 0.5:
-            curl = np.clip(rng.normal(0.3, 0.12) + rng.normal(0, 0.05, 5), 0.0, 0.8)
-            gesture = np.array([0.6 * curl[0], *np.sort(curl[1:]), rng.normal(0.1, 0.2)])
-        else:
-            gesture = np.array(GESTURES[str(rng.choice(list(GESTURES)))])
-            gesture[:5] += rng.normal(0, 0.05, 5)
+            angles = relaxed_angles() + (self._hand_spread @ rng.normal(size=5 * ANGLES)).reshape(5, ANGLES)
+            angles = np.clip(angles, np.deg2rad(_LEAST_DEG), np.deg2rad(_MOST_DEG))
+            vectors = self._hand_axes[side] @ angles.reshape(-1)
+            return np.asarray(rotations_of(vectors.reshape(15, 3)))
+        gesture = np.array(GESTURES[str(rng.choice(list(GESTURES)))])
+        gesture[:5] += rng.normal(0, 0.05, 5)
         return hand_rotations(self._hands[side], gesture, 1.0 if side == 0 else -1.0)
 
 

@@ -65,7 +65,9 @@ def draw_view(rng: np.random.Generator, person: PosedPerson) -> tuple[View, str]
     focal_mm = float(np.exp(rng.uniform(np.log(24.0), np.log(135.0))))
     focal_px = focal_mm / 36.0 * max(size)
     framing = str(rng.choice(list(FRAMINGS), p=list(FRAMINGS.values())))
-    turn = rng.uniform(-np.pi, np.pi) if rng.random() < 0.1 else np.clip(rng.normal(0, 0.6), -1.25, 1.25)
+    if min(person.joint_rotations[JOINT_INDEX[name]][1, 1] for name in ("pelvis", "spine3")) < 0.5:
+        framing = "full"  # nobody frames a cartwheel by its knees
+    turn = rng.uniform(-np.pi, np.pi) if rng.random() < 0.08 else np.clip(rng.normal(0, 0.5), -1.2, 1.2)
     front = facing(person)
     cos, sin = np.cos(turn), np.sin(turn)
     direction = np.array([cos * front[0] + sin * front[2], 0.0, -sin * front[0] + cos * front[2]])
