@@ -28,11 +28,35 @@ REFERENCE = "smplx, full mesh, forward + backward"
 REGISTER = """
 import sys, time
 import bpy
-start = time.perf_counter()
+clock = getattr(time, sys.argv[1])
+start = clock()
 import pantomime
 pantomime.register()
-print("seconds", time.perf_counter() - start)
+print("seconds", clock() - start)
 """
+
+
+class _Clock:
+    """Which clock counts: one for the whole run, and for other processes."""
+
+    name = "perf_counter"
+
+    @classmethod
+    def now(cls) -> float:
+        now: float = getattr(time, cls.name)()
+        return now
+
+    @classmethod
+    def of(cls, pid: int | None) -> float:
+        """For what another process does; its processor time is rounded to 10 ms by the system."""
+        if cls.name == "perf_counter":
+            return time.perf_counter()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @classmethod
+    def words(cls) -> str:
+        return "wall clock" if cls.name == "perf_counter" else "processor time"
 
 
 @dataclass(frozen=True)
@@ -66,6 +90,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `pantomime bench speed`."""
     parser.add_argument("photos", nargs="*", metavar="PHOTO", help="photos to measure with (default: the demo's two)")
     parser.add_argument("--runs", type=int, default=15, metavar="N", help="how often to measure (default: 15)")
+    parser.add_argument(
+        "--cpu",
+        action="store_true",
+        help="count processor time instead of the clock on the wall: for a machine that is busy with other things",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the values there, too")
 
 
@@ -74,7 +103,10 @@ def main(arguments: argparse.Namespace) -> int:
     cores = _one_core()
     limit_threads(1)
     runs = max(3, arguments.runs)
-    print(f"One core of {cores}, one thread; median, smallest … largest of {runs} runs (fewer for what takes seconds)")
+    if arguments.cpu:
+        _Clock.name = "process_time"
+    print(f"One core of {cores}, one thread, {_Clock.words()}.")
+    print(f"Median, smallest … largest of {runs} runs (fewer for what takes seconds)")
     print(f"{'':44} {'':34} {'× smplx':>10} {'at most':>9}")
     photos = [Path(photo) for photo in arguments.photos] or _demo_photos()
     measured = [_reference(runs)]
@@ -122,7 +154,10 @@ def _solver(photo: Path, runs: int) -> Iterator[tuple[Measurement, Any]]:
     fitter = Fitter(load_body())
     capture = fitter.fit(observations[0])
     name = photo.stem[:20]
-    yield Measurement(f"detection, hands and face: {name}", seconds, budget=0.25), capture
+    # The demo's own picture: one person, all of them, nothing hidden.
+    easy = photo.name == "figure.png"
+    kind = f"detection, hands and face: {name}{' (easy)' if easy else ''}"
+    yield Measurement(kind, seconds, budget=0.15 if easy else 0.25), capture
     seconds = _times(lambda: fitter.fit(observations[0]), runs)
     yield Measurement(f"fit: {name}", seconds, budget=0.1), capture
 
@@ -137,10 +172,10 @@ def _avatar(capture: Any, runs: int) -> Measurement:
     values = []
     for _ in range(runs + 1):
         bpy.ops.wm.read_factory_settings(use_empty=True)
-        start = time.perf_counter()
+        start = _Clock.now()
         build_avatar(capture, body)
         bpy.context.view_layer.update()
-        values.append(time.perf_counter() - start)
+        values.append(_Clock.now() - start)
     # The first one also imports and warms up, as in a Blender that was just started: it is a run like the others for
     # a user, but not for a median.
     return Measurement("avatar in Blender, evaluated", tuple(values[1:]), budget=0.5)
@@ -149,17 +184,18 @@ def _avatar(capture: Any, runs: int) -> Measurement:
 def _worker(photo: Path, runs: int) -> Iterator[Measurement]:
     ready, first, warm, memory = [], [], [], []
     for _ in range(runs):
-        start = time.perf_counter()
+        start = 0.0 if _Clock.name == "process_time" else _Clock.now()
         with tempfile.TemporaryDirectory() as folder, Client() as client:
             _wait(client, Ready)
-            ready.append(time.perf_counter() - start)
+            ready.append(_Clock.of(client.pid) - start)
             client.submit(FitPhoto(new_job_id(), str(photo.resolve()), folder))
             _wait(client, Result)
-            first.append(time.perf_counter() - start)
-            start = time.perf_counter()
-            client.submit(FitPhoto(new_job_id(), str(photo.resolve()), folder))
-            _wait(client, Result)
-            warm.append(time.perf_counter() - start)
+            first.append(_Clock.of(client.pid) - start)
+            for _again in range(3):
+                start = _Clock.of(client.pid)
+                client.submit(FitPhoto(new_job_id(), str(photo.resolve()), folder))
+                _wait(client, Result)
+                warm.append(_Clock.of(client.pid) - start)
             memory.append(_peak_mb(client.pid))
     yield Measurement("worker, start to ready", tuple(ready))
     yield Measurement("worker, cold start to the first capture", tuple(first), budget=6.0)
@@ -171,7 +207,7 @@ def _worker(photo: Path, runs: int) -> Iterator[Measurement]:
 def _register(runs: int) -> Measurement:
     values = []
     for _ in range(runs):
-        done = subprocess.run([sys.executable, "-c", REGISTER], capture_output=True, text=True, check=True)
+        done = subprocess.run([sys.executable, "-c", REGISTER, _Clock.name], capture_output=True, text=True, check=True)
         values.append(float(done.stdout.split("seconds")[1].split()[0]))
     return Measurement("registering the extension", tuple(values), budget=0.05)
 
@@ -207,9 +243,9 @@ def _reference(runs: int) -> Measurement:
 def _times(action: Callable[[], object], runs: int) -> tuple[float, ...]:
     values = []
     for _ in range(runs):
-        start = time.perf_counter()
+        start = _Clock.now()
         action()
-        values.append(time.perf_counter() - start)
+        values.append(_Clock.now() - start)
     return tuple(values)
 
 
