@@ -122,18 +122,24 @@ class Shell:
 
 
 def shell(
-    faces: NDArray[np.integer], points: NDArray[np.floating], field: Floats, lift_m: float, smoothing: int = 0
+    faces: NDArray[np.integer],
+    points: NDArray[np.floating],
+    field: Floats,
+    lift_m: float,
+    smoothing: int = 0,
+    edge: float = 0.25,
 ) -> Shell:
     """The garment of `field` (V,) on a posed body with `points` (V, 3).
 
     `faces` (Q, 4): −1 in the last column of a triangle. Faces that the edge crosses are kept whole; a shader cuts them
-    at zero. `lift_m`: how far from the skin, 3 cm inside the edge. `smoothing`: passes that even out what cloth spans.
+    at zero. `lift_m`: how far from the skin, 3 cm inside the edge; on the edge it is `edge` times that. `smoothing`:
+    passes that even out what cloth spans.
     """
     kept = faces[(np.where(faces >= 0, field[faces], field[faces[:, :1]]) > 0.0).any(axis=1)]
     ids, inverse = np.unique(kept[kept >= 0], return_inverse=True)
     quads = np.full(kept.shape, -1, np.int64)
     quads[kept >= 0] = inverse
-    lift = lift_m * (0.25 + 0.75 * np.clip(field[ids] / 0.03, 0.0, 1.0))
+    lift = lift_m * (edge + (1.0 - edge) * np.clip(field[ids] / 0.03, 0.0, 1.0))
     skin, normals = np.asarray(points, np.float64)[ids], vertex_normals(faces, points)[ids]
     lifted = skin + lift[:, None] * normals
     for _ in range(smoothing):

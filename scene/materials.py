@@ -206,13 +206,16 @@ def cloth_nodes(material: bpy.types.Material, colour: Colour, field: str, hair: 
     folds = nodes.node("ShaderNodeTexNoise", {"Vector": where, "Scale": 90.0 if hair else 9.0, "Detail": 4.0}).outputs[
         0
     ]
-    varied = nodes.mix(folds, _mix(colour, (0.0, 0.0, 0.0), 0.35), _mix(colour, (1.0, 1.0, 1.0), 0.08))
+    varied = nodes.mix(
+        folds, _mix(colour, (0.0, 0.0, 0.0), 0.35), _mix(colour, (1.0, 1.0, 1.0), 0.02 if hair else 0.08)
+    )
     bump = {"Strength": 0.5 if hair else 0.35, "Distance": 0.01 if hair else 0.05, "Height": folds}
     normal = nodes.node("ShaderNodeBump", bump).outputs[0]
     inside = nodes.node("ShaderNodeAttribute", attribute_name=field).outputs["Fac"]
     edge = nodes.math("MULTIPLY_ADD", folds, 0.012, inside) if hair else inside
     alpha = nodes.math("GREATER_THAN", edge, 0.006 if hair else 0.0)
-    nodes.finish({"Base Color": varied, "Roughness": 0.6 if hair else 0.85, "Normal": normal, "Alpha": alpha})
+    inputs = {"Base Color": varied, "Roughness": 0.6 if hair else 0.85, "Specular IOR Level": 0.2}
+    nodes.finish({**inputs, "Normal": normal, "Alpha": alpha})
     material.diffuse_color = (*colour, 1.0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
@@ -163,13 +164,12 @@ def _dress(studio: Studio, avatar: Avatar, body: BodyModel, settings: SyntheticP
     skin = body.quads[
         np.isin(body.material_ids, [k for k, n in enumerate(body.material_names) if n in ("skin", "nails")])
     ]
-    for name, covered, lift, smoothing, colour in (
-        ("Shoes", regions.shoes(), 0.014, 12, settings.shoes),
-        ("Trousers", regions.trousers(), 0.012, 3, settings.trousers),
-        ("Shirt", regions.shirt(), 0.016, 4, settings.shirt),
-        ("Hair", regions.hair(), 0.016, 1, settings.hair),
+    for name, covered, lift, smoothing, edge, colour in (
+        ("Trousers", regions.trousers(), 0.012, 3, 0.25, settings.trousers),
+        ("Shirt", regions.shirt(), 0.016, 4, 0.25, settings.shirt),
+        ("Hair", regions.hair(), 0.016, 1, 0.05, settings.hair),
     ):
-        shell = clothing.shell(skin, points, covered, lift, smoothing)
+        shell = clothing.shell(skin, points, covered, lift, smoothing, edge)
         mesh = bpy.data.meshes.new(name)
         mesh.from_pydata(shell.points.tolist(), [], [[c for c in quad if c >= 0] for quad in shell.quads.tolist()])
         mesh.polygons.foreach_set("use_smooth", np.ones(len(mesh.polygons), np.bool_))
@@ -178,6 +178,32 @@ def _dress(studio: Studio, avatar: Avatar, body: BodyModel, settings: SyntheticP
         materials.cloth_nodes(material, colour, FIELD_ATTRIBUTE, hair=name == "Hair")
         mesh.materials.append(material)
         studio.add(name, mesh)
+    normals = clothing.vertex_normals(skin, points)
+    leather = studio.matt("Shoes", settings.shoes, 0.45)
+    for side in (-1.0, 1.0):
+        inside = (regions.shoes() > 0.0) & (side * body.v_template[:, 0] > 0.0)
+        _shoe(studio, (points + 0.008 * normals)[inside], leather)
+
+
+def _shoe(studio: Studio, points: NDArray[np.float64], material: bpy.types.Material) -> None:
+    """A plain shoe around `points` (N, 3): their hull, rounded. Toes would show through a shell."""
+    import bmesh  # which exists only once bpy is loaded
+
+    form = bmesh.new()
+    for point in points:
+        form.verts.new(point)
+    hull = bmesh.ops.convex_hull(form, input=form.verts)
+    unused = {v for key in ("geom_interior", "geom_unused") for v in hull[key] if isinstance(v, bmesh.types.BMVert)}
+    bmesh.ops.delete(form, geom=list(unused), context="VERTS")
+    mesh = bpy.data.meshes.new("Shoe")
+    form.to_mesh(mesh)
+    form.free()
+    mesh.materials.append(material)
+    shoe = studio.add("Shoe", mesh)
+    even: Any = shoe.modifiers.new("Even", "REMESH")
+    even.mode, even.voxel_size, even.use_smooth_shade = "VOXEL", 0.006, True
+    rounded: Any = shoe.modifiers.new("Rounded", "SMOOTH")
+    rounded.factor, rounded.iterations = 0.5, 10
 
 
 def _room(studio: Studio) -> None:
