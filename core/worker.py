@@ -175,10 +175,10 @@ def main() -> int:
     requests = os.fdopen(os.dup(0), "rb")
     channel = Channel(events)
     inbox = Inbox(requests, channel)
-    inbox.start()
     from .. import __version__
 
     channel.send(Ready(__version__, os.getpid()))
+    inbox.start()
     pipeline = Pipeline()
     while (request := inbox.next_job()) is not None:
         run_job(request, pipeline, channel, inbox)
