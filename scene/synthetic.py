@@ -121,11 +121,15 @@ def casual_capture(body: BodyModel, settings: SyntheticPhoto | None = None) -> C
 def render_synthetic_photo(
     body: BodyModel, path: str | Path, settings: SyntheticPhoto | None = None, quality: Quality | None = None
 ) -> Capture:
-    """Render the picture to `path` (PNG) and give back its truth. The user's scene is left as it was."""
+    """Render the picture to `path` (PNG) and give back its truth, which is saved beside it as `NAME.truth.npz`.
+
+    The user's scene is left as it was. Raises CaptureError where the truth can't be written.
+    """
     settings = settings or SyntheticPhoto()
     capture = casual_capture(body, settings)
     save_picture(render_person(body, capture, settings, quality), path)
     capture.source = str(path)
+    capture.save(Path(path).with_suffix(".truth.npz"))
     return capture
 
 
@@ -134,7 +138,7 @@ def render_person(
 ) -> NDArray[np.float32]:
     """The dressed person of `capture` in a room, through the capture's camera; (H, W, 4) display values."""
     settings = settings or SyntheticPhoto()
-    with Studio(quality or Quality(samples=12)) as studio:
+    with Studio(quality or Quality(samples=8)) as studio:
         own = AvatarSettings(name="Person", background=False, look=settings.look)
         avatar = build_avatar(capture, body, own, studio.scene)
         try:

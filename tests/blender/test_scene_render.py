@@ -90,6 +90,9 @@ def test_the_pictures_own_photo_is_made_whole_and_cleans_up(free_body: BodyModel
     assert picture.shape == (180, 120, 4)
     assert truth.source == str(path)
     assert truth.image_size == SMALL.size
+    saved = Capture.load(tmp_path / "figure.truth.npz")
+    assert np.array_equal(saved.full_pose(), truth.full_pose())
+    assert np.array_equal(saved.joints, truth.joints)
     # The person is whole in the frame.
     pixels = projected(truth)
     assert (pixels > 3).all()
