@@ -179,10 +179,10 @@ def train(poses: PoseSet, settings: TrainSettings, report_every: int = 1000) -> 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `pantomime train-prior`."""
     parser.add_argument("--root", type=Path, required=True, help="folder with MANIFEST.csv and the capture files")
-    parser.add_argument("--kind", choices=("flow", "vae"), default="flow")
-    parser.add_argument("--steps", type=int, default=TrainSettings.steps)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("-o", "--output", type=Path, default=LEARNED_FILE)
+    parser.add_argument("--kind", choices=("flow", "vae"), default="flow", help="kind of network (default flow)")
+    parser.add_argument("--steps", type=int, default=TrainSettings.steps, help="how many batches to train on")
+    parser.add_argument("--seed", type=int, default=0, help="of the start and the batches (default 0)")
+    parser.add_argument("-o", "--output", type=Path, default=LEARNED_FILE, help="file to write")
 
 
 def main(arguments: argparse.Namespace) -> int:
