@@ -164,7 +164,9 @@ def summary(results: Sequence[Result]) -> dict[str, float]:
     for name in fitted[0] if fitted else ():
         values = np.array([scores[name] for scores in fitted])
         row[name] = float((np.nanmedian if name == "iou" else np.nanmean)(values)) if len(values) else float("nan")
-    peers = [peer_score(r.sample.detected, r.sample.label) for r in results if r.scores and r.sample.detected is not None]
+    peers = [
+        peer_score(r.sample.detected, r.sample.label) for r in results if r.scores and r.sample.detected is not None
+    ]
     row["mediapipe_pa_mpjpe_limbs"] = float(np.nanmean(peers)) if peers else float("nan")
     row["seconds"] = float(np.median([result.seconds for result in results if result.scores] or [float("nan")]))
     return row
@@ -203,14 +205,32 @@ def table(rows: dict[str, dict[str, float]]) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `pantomime bench accuracy`."""
-    parser.add_argument("--photos", type=Path, required=True, metavar="DIR", help="pictures and labels of `pantomime render-people`")
+    parser.add_argument(
+        "--photos", type=Path, required=True, metavar="DIR", help="pictures and labels of `pantomime render-people`"
+    )
     parser.add_argument("-n", "--count", type=int, help="how many pictures (default: all)")
-    parser.add_argument("--points", nargs="+", choices=POINTS, default=["detected"], help="what the fit gets (default: detected)")
-    parser.add_argument("--without", nargs="+", default=[], choices=("hints", "hands", "face", "mask", "prior"), help="evidence to take away")
+    parser.add_argument(
+        "--points", nargs="+", choices=POINTS, default=["detected"], help="what the fit gets (default: detected)"
+    )
+    parser.add_argument(
+        "--without",
+        nargs="+",
+        default=[],
+        choices=("hints", "hands", "face", "mask", "prior"),
+        help="evidence to take away",
+    )
     parser.add_argument("--ablations", action="store_true", help="also one row for each part that is taken away")
-    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="other settings of the fit, e.g. pose_prior=0.3 sigma_2d.pose33=0.02")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="other settings of the fit, e.g. pose_prior=0.3 sigma_2d.pose33=0.02",
+    )
     parser.add_argument("--known-focal", action="store_true", help="tell the fit the true focal length")
-    parser.add_argument("--keep-detections", action="store_true", help="use the kept detections though the detector has changed")
+    parser.add_argument(
+        "--keep-detections", action="store_true", help="use the kept detections though the detector has changed"
+    )
     parser.add_argument("--quick", action="store_true", help="leave out the silhouettes")
     parser.add_argument("--by-picture", action="store_true", help="print a line for each picture")
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..body.model import BodyModel, PointSet, VirtualPoints
-from ..body.skeleton import JOINT_INDEX, NUM_JOINTS
+from ..body.skeleton import JOINT_INDEX, NUM_JOINTS, PARENTS
 from ..detection.observation import Observation
 from ..detection.vocabulary import HAND21, POINT_SETS, POSE33
 from .settings import FitSettings
@@ -127,6 +127,22 @@ _TURNS = {
     "elbow": ("wrist",),
     "wrist": ("index", "pinky", "middle1"),
 }
+
+
+def unseen_share(trust: Array, settings: FitSettings) -> tuple[Array, Array]:
+    """How strongly each joint is drawn to the relaxed pose (55,) 0…1, and whether only its far end is missing (55,).
+
+    A shin below a seen thigh, or a forearm below a seen upper arm, may well be bent: it is drawn less.
+    """
+    share = np.clip(1 - trust / settings.relaxed_below, 0, 1)
+    far_end = np.zeros(NUM_JOINTS, np.bool_)
+    for joint in range(NUM_JOINTS):
+        parent = PARENTS[joint]
+        far_end[joint] = share[joint] > 0 and parent > 0 and share[parent] < 0.5 and joint in _HINGES
+    return share, far_end
+
+
+_HINGES = {JOINT_INDEX[f"{side}_{name}"] for side in ("left", "right") for name in ("knee", "elbow")}
 
 
 def joint_trust(observation: Observation, settings: FitSettings) -> Array:

@@ -176,16 +176,22 @@ class Fitter:
         points = observation.points.get("pose33")
         if "pose33" in self.body.points and has_hints(points):
             assert points is not None
-            rotmats = self._tensor(start_from_hints(self.body, points))
+            hands = {
+                side: observation.points[f"{side}_hand"]
+                for side in ("left", "right")
+                if self._knows_hand(observation, f"{side}_hand")
+            }
+            rotmats = self._tensor(start_from_hints(self.body, points, hands))
         else:
             orientations = self._tensor(start_orientations(_lean(observation), self.settings))
             rotmats = exp_so3(self._tensor(relaxed_pose())).repeat(len(orientations), 1, 1, 1)
             rotmats[:, 0] = orientations
+            rotmats[:, LEFT_HAND.start : RIGHT_HAND.stop] = exp_so3(self._tensor(self.body.hands_mean).reshape(-1, 3))
         if prediction is not None:
-            rotmats = torch.cat([rotmats, prediction.rotmats])
+            predicted = prediction.rotmats.clone()
+            predicted[:, LEFT_HAND.start : RIGHT_HAND.stop] = rotmats[:1, LEFT_HAND.start : RIGHT_HAND.stop]
+            rotmats = torch.cat([rotmats, predicted])
         count = len(rotmats)
-        hands = exp_so3(self._tensor(self.body.hands_mean).reshape(-1, 3))
-        rotmats[:, LEFT_HAND.start : RIGHT_HAND.stop] = hands
         state = BodyState(
             rotmats,
             rotmats.new_zeros(count, 3),
@@ -200,6 +206,12 @@ class Fitter:
         positions = table.points.positions(pose_chain(self.skeleton, state))
         transl = place(positions, state.log_focal, table.principal, table.observed, table.inverse_sigma)
         return BodyState(rotmats, transl, state.log_focal, state.betas, state.expression)
+
+    def _knows_hand(self, observation: Observation, name: str) -> bool:
+        points = observation.points.get(name)
+        if points is None or points.world_m is None or name not in self.body.points:
+            return False
+        return bool(np.isfinite(points.world_m).all() and points.confidence.mean() > self.settings.min_confidence)
 
     def _capture(
         self,

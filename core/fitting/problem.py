@@ -16,9 +16,9 @@ from ..priors.limits import JointLimits
 from ..priors.regressor import Prediction
 from ..rotation import exp_so3
 from .collision import Collision
-from .evidence import Evidence
+from .evidence import Evidence, unseen_share
 from .kinematics import Chain, PointTable, Skeleton, pose_chain
-from .residuals import bone_direction, reprojection, robust_weight, rotation_offset
+from .residuals import bone_direction, reprojection, robust_weight, rotation_offset, upright
 from .settings import FACE_SETS, HAND_SETS, INF, FitSettings, Stage
 from .solver import Linearisation
 from .start import relaxed_pose
@@ -146,12 +146,13 @@ class StageProblem:
         means: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = []
         sigmas: list[tuple[float, float, float]] = []
         if self.stage.body:
-            unseen = [joint for joint in BODY if evidence.joint_trust[joint] < 1]
+            share, far_end = unseen_share(evidence.joint_trust, s)
+            unseen = [joint for joint in BODY if share[joint] > 0]
             joints += unseen
             means += [*relaxed_pose()[unseen].float().numpy()]
-            sigmas += [
-                (s.unseen_sigma_rad / max(1 - float(evidence.joint_trust[joint]), 1e-3),) * 3 for joint in unseen
-            ]
+            for joint in unseen:
+                sigma = s.unseen_hinge_sigma_rad if far_end[joint] else s.unseen_sigma_rad
+                sigmas.append((sigma / float(share[joint]),) * 3)
         if has_hands:
             joints += HANDS
             means += [*body.hands_mean.reshape(-1, 3)]
@@ -213,6 +214,7 @@ class StageProblem:
                 state.rotmats[:, self.rest_joints], self.rest_mean_inverse, self.rest_inverse_sigma
             )
             cost = cost + _add_blocks(hessian, gradient, *blocks, self.rest_columns)
+        cost = cost + self._upright(state, hessian, gradient)
         if self.regressed_joints:
             blocks = rotation_offset(
                 state.rotmats[:, list(self.regressed_joints)], self.regressed_mean_inverse, self.regressed_inverse_sigma
@@ -233,6 +235,15 @@ class StageProblem:
         gradient = gradient + self.diagonal * values
         torch.diagonal(hessian, dim1=-2, dim2=-1).add_(self.diagonal)
         return Linearisation(cost, hessian, gradient)
+
+    def _upright(self, state: BodyState, hessian: Tensor, gradient: Tensor) -> Tensor:
+        """The trunk stands up in the picture, unless it clearly does not: robust, so that who lies is let lie."""
+        residual, jacobian = upright(state.rotmats[:, 0], self.settings.upright_sigma)
+        value, weight = robust_weight((residual * residual).sum(-1), self.settings.upright_robust_width)
+        root = weight.sqrt()[:, None]
+        columns = torch.arange(3, device=self.like.device)[None]
+        _add_blocks(hessian, gradient, (residual * root)[:, None], (jacobian * root[..., None])[:, None], columns)
+        return value
 
     def _diagonal_values(self, state: BodyState) -> Tensor:
         u = self.unknowns

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..rotation import inverse_right_jacobian, log_so3
+from ..rotation import hat, inverse_right_jacobian, log_so3
 
 NEAREST_M = 0.05  # points closer to the camera than this project as if they were this far
 
@@ -56,6 +56,17 @@ def rotation_offset(rotmats: Tensor, mean_inverse: Tensor, inverse_sigma: Tensor
     """
     rotvec = log_so3(mean_inverse @ rotmats)
     return rotvec * inverse_sigma, inverse_right_jacobian(rotvec) * inverse_sigma[..., None]
+
+
+def upright(root: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+    """Direction of the body's own up axis (y) less the picture's up, camera frame.
+
+    root (N, 3, 3) global orientation; sigma: of a unit vector → residual (N, 3) and its derivative by the right tangent of
+    root (N, 3, 3).
+    """
+    up = root.new_tensor([0.0, -1.0, 0.0])
+    axis = root.new_tensor([0.0, 1.0, 0.0])
+    return (root[..., 1] - up) / sigma, -(root @ hat(axis)) / sigma
 
 
 def robust_weight(squared: Tensor, width: float) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,7 @@ class Stage:
 BODY_SETS = ("pose33", "body25", "coco17", "feet6")
 HAND_SETS = ("left_hand", "right_hand")
 FACE_SETS = ("face468", "face68")
+ALL_SETS = BODY_SETS + HAND_SETS + FACE_SETS
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,8 @@ class FitSettings:
     stages: tuple[Stage, ...] = (
         Stage("body, wide", 8, 8.0, BODY_SETS, betas=4, tolerance=1e-2),
         Stage("body", 6, 4.0, BODY_SETS, betas=10, focal=True, tolerance=5e-3),
-        Stage(
-            "all", 12, 3.0, BODY_SETS + HAND_SETS + FACE_SETS, 1000, hands=True, face=True, focal=True, collision=True
-        ),
+        Stage("all, wide", 5, 8.0, ALL_SETS, betas=10, hands=True, face=True, focal=True),
+        Stage("all", 10, 3.0, ALL_SETS, betas=1000, hands=True, face=True, focal=True, collision=True),
     )
     # 2D points: σ as a share of the size of the person (body), the hand or the face in the picture.
     sigma_2d: dict[str, float] = field(
@@ -68,6 +68,10 @@ class FitSettings:
     joint_limit: float = 6.0  # 1/rad beyond a limit
     collision_sigma_m: float = 0.005  # of the depth to which parts overlap; INF lets them
     unseen_sigma_rad: float = 0.12  # of a body joint from the relaxed pose when nothing of its limb was seen
+    unseen_hinge_sigma_rad: float = 0.6  # the same of a knee or elbow whose upper bone was seen
+    relaxed_below: float = 0.25  # trust in a limb from which on nothing draws it to the relaxed pose
+    upright_sigma: float = 0.4  # of the trunk's direction (unit vector) from upright in the picture
+    upright_robust_width: float = 1.5
     betas_sigma: float = 1.0
     expression_sigma: float = 0.45  # bounded (ARKit) components
     free_expression_sigma: float = 1.0  # SMPL-X components

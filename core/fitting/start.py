@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from ..body.model import BodyModel
-from ..body.skeleton import JOINT_INDEX, NUM_JOINTS, PARENTS
+from ..body.skeleton import JOINT_INDEX, LEFT_HAND, NUM_JOINTS, PARENTS, RIGHT_HAND
 from ..detection.observation import Points
-from ..detection.vocabulary import POSE33
+from ..detection.vocabulary import HAND21, POSE33
 from ..rotation import exp_so3, log_so3, rotation_between
 from .settings import FitSettings
 
 MIN_BEND = math.sin(math.radians(15))  # a straighter elbow or knee does not tell where its hinge points
-MAX_WRIST_TURN = math.radians(95)  # more is a wrong hand point, not a wrist
+MAX_WRIST_TURN = math.radians(120)  # more is a wrong hand point, not a wrist
 SPINE_SHARE = ("spine1", "spine2", "spine3")
 
 
@@ -41,8 +41,11 @@ def has_hints(points: Points | None) -> bool:
     return bool(np.isfinite(points.world_m[torso]).all() and (points.confidence[torso] > 0.05).all())
 
 
-def start_from_hints(body: BodyModel, points: Points) -> Tensor:
-    """Local rotations (1, 55, 3, 3), float64, whose limbs point where the hints say. Unseen joints stay at rest."""
+def start_from_hints(body: BodyModel, points: Points, hands: dict[str, Points] | None = None) -> Tensor:
+    """Local rotations (1, 55, 3, 3), float64, whose limbs point where the hints say. Unseen joints stay at rest.
+
+    hands: by side ("left", "right"), where they were seen with their own metric points.
+    """
     world = torch.as_tensor(np.asarray(points.world_m), dtype=torch.float64)
     rest = torch.as_tensor(body.virtual_points(body.points["pose33"]).template, dtype=torch.float64)
     joints = torch.as_tensor(body.J_template, dtype=torch.float64)
@@ -72,7 +75,9 @@ def start_from_hints(body: BodyModel, points: Points) -> Tensor:
         leg = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
         _limb(globals_, seen, joints, side, ("shoulder", "elbow", "wrist"), chest, arm)
         _limb(globals_, seen, joints, side, ("hip", "knee", "ankle"), globals_["pelvis"], leg)
-        _wrist(globals_, seen, side)
+        hand = (hands or {}).get(side)
+        if hand is None or not _hand(globals_, body, hand, side):
+            _wrist(globals_, seen, side)
         shin = globals_[f"{side}_knee"]
         foot_rest = at_rest(f"{side}_foot_index") - at_rest(f"{side}_heel")
         foot = to(f"{side}_foot_index") - to(f"{side}_heel")
@@ -85,7 +90,12 @@ def start_from_hints(body: BodyModel, points: Points) -> Tensor:
     if float(turn.norm()) < math.radians(110):
         globals_["neck"] = chest @ exp_so3(0.5 * turn)
         globals_["head"] = head
-    return _locals(globals_)[None]
+    local = _locals(globals_)
+    mean = exp_so3(torch.as_tensor(body.hands_mean, dtype=torch.float64).reshape(2, 15, 3))
+    for which, (side, part) in enumerate((("left", LEFT_HAND), ("right", RIGHT_HAND))):
+        if f"{side}_index1" not in globals_:
+            local[part] = mean[which]
+    return local[None]
 
 
 def start_orientations(observed_up: float, settings: FitSettings) -> Tensor:
@@ -154,17 +164,45 @@ def _limb(
 
 def _wrist(globals_: dict[str, Tensor], seen: dict[str, tuple[Tensor, Tensor, float]], side: str) -> None:
     """The hand's turn from index and pinky knuckle, half of its twist given to the forearm."""
-    elbow = globals_[f"{side}_elbow"]
     wrist, index, pinky = (seen[f"{side}_{name}"] for name in ("wrist", "index", "pinky"))
     hand = _frame(0.5 * (index[0] + pinky[0]) - wrist[0], index[0] - pinky[0])
     hand = hand @ _frame(0.5 * (index[1] + pinky[1]) - wrist[1], index[1] - pinky[1]).T
+    _turn_wrist(globals_, hand, wrist[1] - seen[f"{side}_elbow"][1], side)
+
+
+def _hand(globals_: dict[str, Tensor], body: BodyModel, points: Points, side: str) -> bool:
+    """Palm and fingers from a hand's own metric points; False where its palm can't be that arm's."""
+    world = torch.as_tensor(np.asarray(points.world_m), dtype=torch.float64)
+    rest = torch.as_tensor(body.virtual_points(body.points[f"{side}_hand"]).template, dtype=torch.float64)
+    place = {name: i for i, name in enumerate(HAND21)}
+    palms = []
+    for where in (world, rest):
+        across = where[place["index1"]] - where[place["pinky1"]]
+        ahead = 0.5 * (where[place["index1"]] + where[place["pinky1"]]) - where[place["wrist"]]
+        palms.append(_frame(ahead, across))
+    palm = palms[0] @ palms[1].T
+    if not _turn_wrist(globals_, palm, rest[place["middle1"]] - rest[place["wrist"]], side):
+        return False
+    for finger in ("thumb", "index", "middle", "ring", "pinky"):
+        above = palm
+        for k in (1, 2, 3):
+            bone = world[place[f"{finger}{k + 1}"]] - world[place[f"{finger}{k}"]]
+            bone_rest = rest[place[f"{finger}{k + 1}"]] - rest[place[f"{finger}{k}"]]
+            above = rotation_between(above @ bone_rest, bone) @ above
+            globals_[f"{side}_{finger}{k}"] = above
+    return True
+
+
+def _turn_wrist(globals_: dict[str, Tensor], hand: Tensor, along: Tensor, side: str) -> bool:
+    """Turn the hand to `hand`, half of the twist along the arm given to the forearm; False if no wrist turns so far."""
+    elbow = globals_[f"{side}_elbow"]
     turn = log_so3(elbow.T @ hand)
     if float(turn.norm()) > MAX_WRIST_TURN:
-        return
-    along = torch.nn.functional.normalize(wrist[1] - seen[f"{side}_elbow"][1], dim=0)
-    twist = torch.dot(turn, along) * along
-    globals_[f"{side}_elbow"] = elbow @ exp_so3(0.5 * twist)
+        return False
+    axis = torch.nn.functional.normalize(along, dim=0)
+    globals_[f"{side}_elbow"] = elbow @ exp_so3(0.5 * torch.dot(turn, axis) * axis)
     globals_[f"{side}_wrist"] = hand
+    return True
 
 
 def _locals(globals_: dict[str, Tensor]) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from pantomime.core.body.model import VirtualPoints
 from pantomime.core.body.skeleton import NUM_JOINTS, PARENTS
 from pantomime.core.fitting.kinematics import PointTable, Skeleton, pose_chain
-from pantomime.core.fitting.residuals import bone_direction, reprojection, robust_weight, rotation_offset
+from pantomime.core.fitting.residuals import bone_direction, reprojection, robust_weight, rotation_offset, upright
 from pantomime.core.fitting.state import BodyState, Unknowns, retract
 from pantomime.core.rotation import exp_so3, inverse_right_jacobian, log_so3, rotation_between
 
@@ -135,6 +135,12 @@ def test_rotation_offset_jacobian_matches_finite_differences(angle: float) -> No
         return rotation_offset(rotmats @ exp_so3(d[:, None]), mean.transpose(-1, -2), inverse_sigma)[0]
 
     torch.testing.assert_close(jacobian, numeric(at, 3), atol=1e-6, rtol=1e-5)
+
+
+def test_upright_jacobian_matches_finite_differences() -> None:
+    root = exp_so3(torch.as_tensor(np.random.default_rng(5).normal(0, 1, (NUM_BODIES, 3))))
+    _, jacobian = upright(root, 0.4)
+    torch.testing.assert_close(jacobian, numeric(lambda d: upright(root @ exp_so3(d), 0.4)[0], 3), atol=1e-7, rtol=1e-6)
 
 
 def test_inverse_right_jacobian_is_its_definition() -> None:
