@@ -7,6 +7,7 @@ segment). Its distance is Quilez's "round cone": min over s of |x − c(s)| − 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ Ints = NDArray[np.int64]
 
 ROUND = 1.25  # a slab less oblong than this gets a capsule along the bone, else one across it
 STEPS = 24
+STEEPEST = 0.5  # change of radius along the axis
 FREE_M = (0.012, 0.03, 0.08)
 HUBER_M = 0.012
 
@@ -100,7 +102,7 @@ def first_guess(points: Array, areas: Array, axis: Array, slabs: int) -> Array:
     along = points @ axis
     edges = np.linspace(*np.quantile(along, [0.01, 0.99]), slabs + 1)
     capsules = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         inside = (along >= low) & (along <= high)
         if inside.sum() < 6:
             continue
@@ -168,7 +170,10 @@ def refine(
         hessian[np.diag_indices(len(hessian))] += damping * (np.diag(hessian) + 1e-3 * np.trace(hessian) / len(hessian))
         step = -np.linalg.solve(hessian, jacobian.T @ residual).reshape(capsules.shape)
         trial = capsules + np.clip(step, -0.03, 0.03)
-        trial[:, 6:] = np.maximum(trial[:, 6:], 0.002)
+        # A ball that nearly swallows the other makes the place of the least distance hard to find.
+        most = STEEPEST * np.linalg.norm(trial[:, 3:6] - trial[:, :3], axis=1) / 2
+        mean, half = (trial[:, 6] + trial[:, 7]) / 2, np.clip((trial[:, 7] - trial[:, 6]) / 2, -most, most)
+        trial[:, 6:] = np.maximum(np.stack([mean - half, mean + half], 1), 0.002)
         there = evaluate(trial)
         if there[0] < cost:
             settled = there[0] > 0.998 * cost
