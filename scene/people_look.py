@@ -114,7 +114,7 @@ def dress(mesh: bpy.types.Mesh, body: BodyModel, look: PersonLook, prefix: str) 
     _grow_hair(mesh, fields["hair"], look.hair_m)
     # Nails below shoes and lips below nothing: what a garment covers is cloth.
     covered = fields["shoes"] > 0
-    corners, starts, used = polygons(body)
+    corners, starts, _ = polygons(body)
     first = corners[starts]
     index = np.where(covered[first], 0, body.material_ids).astype(np.int32)
     mesh.polygons.foreach_set("material_index", index)

@@ -19,7 +19,7 @@ from ..core.body.model import BodyModel
 from . import axes
 from .materials import Colour, _Nodes
 from .mesh import new_mesh
-from .people_look import dress, draw_look, patterned
+from .people_look import draw_look, dress, patterned
 from .rest import Floats
 from .studio import Quality, Studio, look_at
 

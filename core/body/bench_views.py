@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bench_labels import BEHIND_BODY, BEHIND_OBJECT, OUTSIDE, VISIBLE, PersonLabel
-from .bench_people import PosedPerson, bench_poses, facing, mirrored, People
+from .bench_people import People, PosedPerson, bench_poses, facing, mirrored
 from .model import BodyModel
 from .raster import rasterise
 from .skeleton import JOINT_INDEX, NUM_JOINTS
@@ -196,9 +196,7 @@ def seat_for(person: PosedPerson) -> Things:
     return Things.none()
 
 
-def draw_obstacle(
-    rng: np.random.Generator, person: PosedPerson, view: View, things: Things, faces: Int
-) -> Things:
+def draw_obstacle(rng: np.random.Generator, person: PosedPerson, view: View, things: Things, faces: Int) -> Things:
     """One more thing that hides a limb; the same things where none fits."""
     before = hidden_share(person.vertices, things, view, faces)
     for _ in range(12):
@@ -239,7 +237,9 @@ def hidden_share(vertices: Float, things: Things, view: View, faces: Int, shrink
         return 0.0
     size = (view.size[0] // shrink, view.size[1] // shrink)
     body = rasterise(view.to_camera(vertices).astype(np.float32), faces, view.focal_px / shrink, size).depth
-    front = rasterise(view.to_camera(things.vertices).astype(np.float32), things.triangles, view.focal_px / shrink, size)
+    front = rasterise(
+        view.to_camera(things.vertices).astype(np.float32), things.triangles, view.focal_px / shrink, size
+    )
     seen = np.isfinite(body)
     return float((front.depth[seen] < body[seen]).mean()) if seen.any() else 1.0
 

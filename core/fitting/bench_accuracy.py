@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..body.bench_labels import LabelError, PersonLabel, load_label
+from ..body.bench_labels import LabelError, load_label
 from ..body.load import load_body
 from ..body.model import BodyModel
-from ..capture import Capture
 from ..detection.observation import Observation
-from ..media.photo import read_photo
+from ..media.photo import MediaError, read_photo
+from ..priors.pose import load_gaussian_prior
 from .bench_evidence import (
     detection_digest,
     load_observations,
@@ -26,49 +25,23 @@ from .bench_evidence import (
     true_observation,
     without,
 )
-from .bench_scores import Scorer, Scores, peer_score
+from .bench_report import summary, table, write_report, write_worst
+from .bench_scores import Scorer
+from .bench_types import PARTS, POINTS, BenchError, Result, Sample, Variant
 from .photo import FitError, Fitter, PhotoCamera
-from .settings import FitSettings
+from .settings import BODY_SETS, INF, FitSettings, Stage
 
-
-class BenchError(Exception):
-    """The bench can't run; the message says what to do next."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One rendered picture with its label and what the detector saw of the labelled person (None: missed)."""
-
-    photo: Path
-    label: PersonLabel
-    detected: Observation | None
-
-
-@dataclass(frozen=True)
-class Result:
-    """One fit. `scores` is empty where nothing could be fitted."""
-
-    sample: Sample
-    scores: Scores
-    capture: Capture | None
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One row of the table: which points the fit gets, what is taken away, which settings differ."""
-
-    name: str
-    points: str = "detected"  # "detected", "true", "true+hints", "occluded", "occluded+hints"
-    without: tuple[str, ...] = ()  # "hints", "hands", "face", "mask", "prior"
-    settings: tuple[tuple[str, Any], ...] = ()
-    known_focal: bool = False
-
-
-POINTS = ("detected", "true", "true+hints", "occluded", "occluded+hints")
+TEST_SET = Path("out") / "people" / "test"
+TEST_COUNT = 100
+# The regressor's pose as it is; place, turn and shape have to come from the points.
+_REGRESSED = Stage("regressed pose", 8, 8.0, BODY_SETS, betas=10, body=False)
 ABLATIONS = (
     Variant("no 3D hints", without=("hints",)),
-    Variant("no pose prior", without=("prior",)),
+    Variant("Gaussian pose prior", priors="gaussian"),
+    Variant("no pose prior", priors="none"),
+    Variant("no collision", settings=(("collision_sigma_m", INF),)),
+    Variant("no regressor", settings=(("regressor", 0.0),)),
+    Variant("regressor alone", without=("hints",), settings=(("stages", (_REGRESSED,)),)),
     Variant("no hands", without=("hands",)),
     Variant("no face", without=("face",)),
     Variant("no mask", without=("mask",)),
@@ -123,12 +96,22 @@ def observation_for(body: BodyModel, sample: Sample, variant: Variant) -> Observ
 def changed(settings: FitSettings, changes: Sequence[tuple[str, Any]]) -> FitSettings:
     """Settings with other values; `name.key` changes one entry of a mapping. Raises BenchError."""
     known = {item.name for item in fields(settings)}
-    for name, value in changes:
-        name, _, key = name.partition(".")
-        if name not in known:
-            raise BenchError(f"The fit has no setting {name}. It has: {', '.join(sorted(known))}.")
+    for whole, value in changes:
+        name, _, key = whole.partition(".")
+        if name not in known or (key and key not in getattr(settings, name)):
+            raise BenchError(f"The fit has no setting {whole}. It has: {', '.join(sorted(known))}.")
         settings = replace(settings, **{name: {**getattr(settings, name), key: value} if key else value})
     return settings
+
+
+def fitter_for(body: BodyModel, variant: Variant, settings: FitSettings | None = None) -> Fitter:
+    """The fitter that a variant describes. Raises BenchError for a setting that there is not."""
+    base = changed(settings or FitSettings(), variant.settings)
+    if variant.priors == "none":
+        return Fitter(body, base, priors=())
+    if variant.priors == "gaussian":
+        return Fitter(body, base, priors=((load_gaussian_prior("gaussian"), base.pose_prior),))
+    return Fitter(body, base)
 
 
 def run_variant(
@@ -140,86 +123,52 @@ def run_variant(
     silhouettes: bool = True,
 ) -> list[Result]:
     """Fit every sample and score it."""
-    base = changed(settings or FitSettings(), variant.settings)
-    fitter = Fitter(body, base, priors=() if "prior" in variant.without else None)
+    fitter = fitter_for(body, variant, settings)
     results = []
     for sample in samples:
         observation = observation_for(body, sample, variant)
         camera = PhotoCamera(sample.label.focal_px, "given") if variant.known_focal else None
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             capture = fitter.fit(observation, camera) if observation is not None else None
         except FitError:
             capture = None
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         scores = {} if capture is None else scorer.score(capture, sample.label, silhouettes)
         results.append(Result(sample, scores, capture, seconds))
     return results
 
 
-def summary(results: Sequence[Result]) -> dict[str, float]:
-    """Means over the fits (the median for the silhouette and the time), the share fitted, and the peer's error."""
-    fitted = [result.scores for result in results if result.scores]
-    row = {"fitted": len(fitted) / max(len(results), 1)}
-    for name in fitted[0] if fitted else ():
-        values = np.array([scores[name] for scores in fitted])
-        row[name] = float((np.nanmedian if name == "iou" else np.nanmean)(values)) if len(values) else float("nan")
-    peers = [
-        peer_score(r.sample.detected, r.sample.label) for r in results if r.scores and r.sample.detected is not None
-    ]
-    row["mediapipe_pa_mpjpe_limbs"] = float(np.nanmean(peers)) if peers else float("nan")
-    row["seconds"] = float(np.median([result.seconds for result in results if result.scores] or [float("nan")]))
-    return row
-
-
-COLUMNS = (
-    ("fitted", "fitted", "{:.0%}"),
-    ("pve", "PVE", "{:.1f}"),
-    ("pa_pve", "PA-PVE", "{:.1f}"),
-    ("pve_hands", "PVE hands", "{:.1f}"),
-    ("pa_pve_hands", "PA-PVE hands", "{:.1f}"),
-    ("pa_pve_seen_hands", "PA-PVE seen hands", "{:.1f}"),
-    ("pve_face", "PVE face", "{:.1f}"),
-    ("pa_pve_face", "PA-PVE face", "{:.1f}"),
-    ("mpjpe", "MPJPE", "{:.1f}"),
-    ("pa_mpjpe", "PA-MPJPE", "{:.1f}"),
-    ("mpjpe_hands", "MPJPE hands", "{:.1f}"),
-    ("pa_mpjpe_hands", "PA-MPJPE hands", "{:.1f}"),
-    ("pa_mpjpe_limbs", "PA-MPJPE limbs", "{:.1f}"),
-    ("mediapipe_pa_mpjpe_limbs", "MediaPipe limbs", "{:.1f}"),
-    ("pck", "PCK@0.05", "{:.1%}"),
-    ("iou", "median IoU", "{:.3f}"),
-    ("seconds", "s a fit", "{:.2f}"),
-)
-
-
-def table(rows: dict[str, dict[str, float]]) -> str:
-    """A markdown table, a row a variant."""
-    used = [column for column in COLUMNS if any(column[0] in row for row in rows.values())]
-    lines = ["| | " + " | ".join(title for _, title, _ in used) + " |", "|---|" + "---:|" * len(used)]
-    for name, row in rows.items():
-        cells = [form.format(row[key]) if np.isfinite(row.get(key, np.nan)) else "–" for key, _, form in used]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def render_test_set(folder: Path, count: int) -> None:
+    """Make the test pictures that are not there yet, in a process of their own: it needs Blender. Raises BenchError."""
+    package = (__package__ or "pantomime").partition(".")[0]
+    command = [sys.executable, "-m", package, "render-people", "-n", str(count), "-o", str(folder)]
+    if subprocess.run(command, stdout=sys.stderr).returncode != 0:
+        raise BenchError("The pictures could not be made. Name a folder that has them with --photos.")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `pantomime bench accuracy`."""
     parser.add_argument(
-        "--photos", type=Path, required=True, metavar="DIR", help="pictures and labels of `pantomime render-people`"
+        "--photos",
+        type=Path,
+        metavar="DIR",
+        help=f"pictures and labels of `pantomime render-people` (default: the test set, made in {TEST_SET})",
     )
     parser.add_argument("-n", "--count", type=int, help="how many pictures (default: all)")
     parser.add_argument(
-        "--points", nargs="+", choices=POINTS, default=["detected"], help="what the fit gets (default: detected)"
+        "-o", "--output", type=Path, metavar="DIR", help="folder for accuracy.md, .json and the worst fits"
     )
     parser.add_argument(
-        "--without",
+        "--points",
         nargs="+",
-        default=[],
-        choices=("hints", "hands", "face", "mask", "prior"),
-        help="evidence to take away",
+        choices=(*POINTS, "all"),
+        default=["detected"],
+        help="what the fit gets; +hints: with the detector's 3D hints (default: detected)",
     )
-    parser.add_argument("--ablations", action="store_true", help="also one row for each part that is taken away")
+    parser.add_argument("--without", nargs="+", default=[], choices=PARTS, help="evidence to take away")
+    parser.add_argument("--prior", choices=("default", "gaussian", "none"), default="default", help="which pose prior")
+    parser.add_argument("--ablations", action="store_true", help="also a row for each part that is taken away")
     parser.add_argument(
         "--set",
         nargs="+",
@@ -232,7 +181,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep-detections", action="store_true", help="use the kept detections though the detector has changed"
     )
     parser.add_argument("--quick", action="store_true", help="leave out the silhouettes")
-    parser.add_argument("--by-picture", action="store_true", help="print a line for each picture")
+    parser.add_argument("--by-picture", action="store_true", help="print a line for each picture, worst first")
 
 
 def parse_setting(text: str) -> tuple[str, float]:
@@ -241,7 +190,17 @@ def parse_setting(text: str) -> tuple[str, float]:
     try:
         return name, float(value)
     except ValueError as error:
-        raise BenchError(f"{text} is not NAME=VALUE with a number.") from error
+        raise BenchError(f"{text} is not a setting. Write NAME=VALUE with a number.") from error
+
+
+def variants_of(args: argparse.Namespace) -> list[Variant]:
+    """The rows that the options ask for. Raises BenchError."""
+    points = POINTS if "all" in args.points else args.points
+    settings = tuple(parse_setting(text) for text in args.set)
+    rows = [Variant(name, name, tuple(args.without), settings, args.known_focal, args.prior) for name in points]
+    if args.ablations:
+        rows += [replace(row, settings=settings + row.settings) for row in ABLATIONS]
+    return rows
 
 
 def main(args: argparse.Namespace) -> int:
@@ -249,23 +208,42 @@ def main(args: argparse.Namespace) -> int:
     import torch
 
     torch.set_num_threads(1)
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
     try:
+        variants = variants_of(args)
+        folder = args.photos
+        if folder is None:
+            folder = TEST_SET
+            render_test_set(folder, args.count or TEST_COUNT)
         body = load_body()
-        samples = load_samples(args.photos, args.count, args.keep_detections, lambda text: print(text, file=sys.stderr))
+        samples = load_samples(folder, args.count, args.keep_detections, say)
         scorer = Scorer(body)
-        settings = tuple(parse_setting(text) for text in args.set)
-        variants = [Variant(points, points, tuple(args.without), settings, args.known_focal) for points in args.points]
-        if args.ablations:
-            variants += [replace(item, settings=settings) for item in ABLATIONS]
-        rows = {}
+        by_variant: dict[str, list[Result]] = {}
         for variant in variants:
-            results = run_variant(body, samples, variant, scorer, silhouettes=not args.quick)
-            rows[variant.name] = summary(results)
-            if args.by_picture:
-                for result in results:
-                    print(result.sample.photo.name, {key: round(value, 1) for key, value in result.scores.items()})
-        print(table(rows))
-    except (BenchError, LabelError) as error:
+            by_variant[variant.name] = run_variant(body, samples, variant, scorer, silhouettes=not args.quick)
+            say(table({variant.name: summary(by_variant[variant.name])}).splitlines()[-1])
+        if args.by_picture:
+            _print_pictures(by_variant)
+        if args.output is None:
+            print(table({name: summary(results) for name, results in by_variant.items()}))
+        else:
+            print(write_report(args.output, folder.name, by_variant))
+            for path in write_worst(args.output, by_variant[variants[0].name], scorer):
+                say(str(path))
+    except (BenchError, LabelError, MediaError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _print_pictures(by_variant: dict[str, list[Result]]) -> None:
+    names = ("pa_pve", "pve", "pa_mpjpe", "pa_pve_hands", "pa_pve_face", "pck")
+    for variant, results in by_variant.items():
+        print(f"{variant}: picture, action, framing, {', '.join(names)}")
+        for result in sorted(results, key=lambda item: -item.scores.get("pa_pve", float("inf"))):
+            label = result.sample.label
+            figures = " ".join(f"{result.scores[name]:7.2f}" for name in names) if result.scores else "not fitted"
+            print(f"{result.sample.photo.stem} {label.action:<10} {label.framing:<6} {figures}")

@@ -52,7 +52,7 @@ def summary(results: Sequence[Result]) -> Scores:
         values = np.array([result.scores[name] for result in scored])
         if np.isfinite(values).any():
             row[name] = float((np.nanmedian if name in _MEDIAN else np.nanmean)(values))
-    peers = [peer_score(r.sample.detected, r.sample.label) for r in scored if r.sample.detected is not None]
+    peers = [peer_score(result.sample.detected, result.sample.label) for result in scored]
     if np.isfinite(peers).any():
         row["mediapipe_pa_mpjpe_limbs"] = float(np.nanmean(peers))
     if scored:
@@ -114,10 +114,10 @@ def write_report(folder: Path, photos: str, by_variant: Mapping[str, Sequence[Re
     lines = [
         "# Accuracy on rendered people",
         "",
-        f"{count} pictures ({photos}). Errors in mm: PVE and MPJPE after moving the pelvis (hands: the wrist, face: the",
-        "neck) onto the true one; PA after the best similarity transform. PVE: outer skin. Seen hands: half of",
-        "the joints visible. PCK: the 22 body joints in the picture, within 5 % of the person's longer side. MediaPipe:",
-        "its own 3D points, over the same twelve limb joints as the column before.",
+        f"{count} pictures ({photos}). Errors in mm: PVE and MPJPE after moving the pelvis (hands: the wrist, face:",
+        "the neck) onto the true one; PA after the best similarity transform. PVE: outer skin. Seen hands: half of",
+        "the joints visible. PCK: the 22 body joints in the picture, within 5 % of the person's longer side.",
+        "MediaPipe: its own 3D points, over the same twelve limb joints as the column before.",
         "",
         table(rows),
         "",
@@ -155,7 +155,9 @@ def _number(value: float) -> float | None:
 # ----------------------------------------------------------------------------------------------------------- pictures
 
 
-def write_worst(folder: Path, results: Sequence[Result], scorer: Scorer, count: int = 10, key: str = "pa_pve") -> list[Path]:
+def write_worst(
+    folder: Path, results: Sequence[Result], scorer: Scorer, count: int = 10, key: str = "pa_pve"
+) -> list[Path]:
     """The worst fits as photo | fit over it | both from the side (fit orange, truth grey). Their files, worst first."""
     ranked = sorted((r for r in results if r.capture is not None), key=lambda r: -r.scores[key])[:count]
     paths = []
@@ -198,7 +200,9 @@ def _from_the_right(points: Float | NDArray[np.float32]) -> Float:
     return np.stack([points[:, 2], points[:, 1], -points[:, 0]], axis=1).astype(np.float64)
 
 
-def _over(under: Picture, vertices: Float, faces: NDArray[np.int32], hits: Hits, colour: Float, opacity: float) -> Picture:
+def _over(
+    under: Picture, vertices: Float, faces: NDArray[np.int32], hits: Hits, colour: Float, opacity: float
+) -> Picture:
     """A lit surface over a picture."""
     seen = hits.triangles >= 0
     corners = vertices[faces[hits.triangles[seen]]]

@@ -131,9 +131,9 @@ class Scorer:
         return scores
 
 
-def peer_score(observation: Observation, label: PersonLabel) -> float:
+def peer_score(observation: Observation | None, label: PersonLabel) -> float:
     """PA-MPJPE in millimetres of the detector's own 3D points over the twelve limb joints; nan without them."""
-    points = observation.points.get("pose33")
+    points = None if observation is None else observation.points.get("pose33")
     if points is None or points.world_m is None:
         return float("nan")
     theirs = points.world_m[[POSE33.index(name) for name in _LIMBS]].astype(np.float64)

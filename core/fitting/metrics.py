@@ -1,6 +1,7 @@
 """Distances between a fitted and a true person, as the field reports them. numpy only; metres in, metres out.
 
-PVE, MPJPE: mean Euclidean distance of vertices or joints after moving the root (or the wrist, or the neck) of one onto the other's.
+PVE, MPJPE: mean Euclidean distance of vertices or joints after moving the root (or the wrist, or the neck) of one
+onto the other's.
 PA-…: after the best similarity transform (Gower, "Generalized Procrustes analysis", Psychometrika 40(1), 1975;
 closed form by Umeyama, PAMI 13(4), 1991).
 """
