@@ -239,7 +239,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         try:
             _demo_photo(photo, stem, out, pipeline, settings_from(arguments), arguments.body)
         except (PipelineError, CommandError) as error:
-            print(f"{photo}: {error}", file=sys.stderr)
+            print(error if str(photo) in str(error) else f"{photo}: {error}", file=sys.stderr)
             failed += 1
     return 1 if failed else 0
 

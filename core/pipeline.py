@@ -29,6 +29,19 @@ if TYPE_CHECKING:
 FILM_DIAGONAL_MM = 43.2666
 
 
+# Point sets as people call them, for summaries.
+PART_NAMES = {
+    "pose33": "body",
+    "body25": "body",
+    "coco17": "body",
+    "feet6": "feet",
+    "face468": "face",
+    "face68": "face",
+    "left_hand": "left hand",
+    "right_hand": "right hand",
+}
+
+
 class PipelineError(Exception):
     """A photo that can't be fitted; the message is one sentence with a next step."""
 
@@ -189,7 +202,8 @@ def summary_line(capture: Capture) -> str:
     ]
     residuals = capture.diagnostics.get("residual_px")
     if isinstance(residuals, dict):
-        parts.append("mean error " + ", ".join(f"{part} {value:.1f} px" for part, value in residuals.items()))
+        named = (f"{PART_NAMES.get(part, part)} {value:.1f} px" for part, value in residuals.items())
+        parts.append("mean error " + ", ".join(named))
     if capture.confidence.size:
         parts.append(f"confidence {float(capture.confidence[0]):.2f}")
     return "; ".join(parts)

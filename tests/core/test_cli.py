@@ -125,7 +125,7 @@ def test_a_real_photo_is_fitted_and_one_that_fails_does_not_stop_the_others(port
     done = run("fit", bad, good, "-o", out)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert f"{bad}: " in done.stderr and "1 of 2 photos failed" in done.stderr
+    assert str(bad) in done.stderr and "1 of 2 photos failed" in done.stderr
     (summary,) = done.stdout.splitlines()
     assert summary.startswith(f"{out / 'ein Porträt.npz'}: 512×512 px")
     assert sorted(path.name for path in out.iterdir()) == ["ein Porträt.npz"]
@@ -185,7 +185,7 @@ def test_pictures_that_can_not_be_used_are_named_in_one_sentence_each(
     assert total.startswith("8 of 8 photos failed")
     assert len(lines) == len(names), done.stderr
     for name, line in zip(names, lines, strict=True):
-        assert line.startswith(f"{tmp_path / name}: ") and line.endswith("."), line
+        assert line.count(name) == 1 and line.endswith("."), line
         # Named, and then a next step: at least two sentences' worth of words.
         assert line.count(". ") >= 1, line
     assert not (tmp_path / "out").exists()
