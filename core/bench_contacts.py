@@ -87,7 +87,14 @@ SITTING = (
 )
 RECIPES: tuple[Recipe, ...] = (
     Recipe("hands on hips", _both(Touch("left_palm", PALM, "pelvis", (1.0, 0.5, 0.2)))),
-    Recipe("crossed arms", _both(Touch("left_palm", PALM, "right_upper_arm", (0.0, 0.0, 1.0), -0.3)), BENT_ARMS),
+    Recipe(
+        "crossed arms",
+        (
+            Touch("left_palm", PALM, "right_upper_arm", (0.0, 0.0, 1.0), -0.4),
+            Touch("right_palm", PALM, "left_forearm", (0.0, -1.0, 0.0), -0.6),
+        ),
+        BENT_ARMS,
+    ),
     Recipe("crossed forearms", (Touch("left_forearm", PALM, "right_forearm", (0.0, 1.0, 0.0)),), BENT_ARMS),
     Recipe("crossed ankles", (Touch("left_shin", (0.0, 0.0, -1.0), "right_shin", (0.0, 0.0, 1.0), -0.6),)),
     Recipe("knee over knee", (Touch("left_thigh", (0.0, 0.0, -1.0), "right_thigh", (0.0, 0.0, 1.0), -0.7),), SITTING),

@@ -48,7 +48,7 @@ class Collision:
 
     @classmethod
     def of(cls, body: BodyModel, skeleton: Skeleton) -> Collision:
-        """With the capsules and pairs of a body: those that ship with the free one, else fitted, which takes seconds."""
+        """With the capsules and pairs of a body: those of the free body ship, others are fitted in seconds."""
         return cls(skeleton, *proxies_of(body))
 
     def to(self, skeleton: Skeleton) -> Collision:
@@ -62,9 +62,36 @@ class Collision:
             self._tables[joints] = PointTable.of(self.skeleton, self.proxies.ends, joints)
         return self._tables[joints]
 
+    def overlaps(self, chain: Chain) -> bool:
+        """Whether anything overlaps in any body."""
+        return self._meetings(chain, self.table((0,))) is not None
+
     def overlap(self, chain: Chain, unknowns: Unknowns) -> Overlap | None:
         """What overlaps in the posed chain; None when nothing does."""
         table = self.table(unknowns.joints)
+        count = self.proxies.count
+        met = self._meetings(chain, table)
+        if met is None:
+            return None
+        first, second, depth, s, t, normal = met
+        # ends of both capsules of all pairs, with their shares: (N, 4, M)
+        index = torch.cat([first, first + count, second, second + count])
+        share = torch.stack([1 - s, s, 1 - t, t], 1)
+        push = torch.stack([-normal, -normal, normal, normal], 1) * share[..., None]
+        moving = table.take(index).differentiate(chain, unknowns)
+        rows = moving.rows(push.flatten(1, 2)[:, :, None], unknowns)[:, :, 0].unflatten(1, (4, -1)).sum(1)
+        if unknowns.num_betas + unknowns.num_expressions:
+            columns = list(range(unknowns.num_betas))
+            columns += [self.skeleton.num_betas + i for i in range(unknowns.num_expressions)]
+            swelling = self.radius_dirs[index][:, columns].unflatten(0, (4, -1))
+            rows[..., unknowns.betas_at :] += torch.einsum("nkm,kmc->nmc", share, swelling)
+        active = (depth > 0).to(depth.dtype)
+        return Overlap(depth * active, rows * active[..., None])
+
+    def _meetings(
+        self, chain: Chain, table: PointTable
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor] | None:
+        """Pairs that overlap in any body: their capsules (M,), depth, places on both axes and direction (N, M, …)."""
         count = self.proxies.count
         ends = table.positions(chain).unflatten(1, (2, count))  # (N, 2, P, 3)
         radius = (self.radius + chain.coefficients @ self.radius_dirs.T).unflatten(1, (2, count))
@@ -83,20 +110,7 @@ class Collision:
         if len(touching) == 0:
             return None
         first, second, depth = first[touching], second[touching], depth[:, touching]
-        s, t, normal = s[:, touching], t[:, touching], normal[:, touching]
-        # ends of both capsules of all pairs, with their shares: (N, 4, M)
-        index = torch.cat([first, first + count, second, second + count])
-        share = torch.stack([1 - s, s, 1 - t, t], 1)
-        push = torch.stack([-normal, -normal, normal, normal], 1) * share[..., None]
-        moving = table.take(index).differentiate(chain, unknowns)
-        rows = moving.rows(push.flatten(1, 2)[:, :, None], unknowns)[:, :, 0].unflatten(1, (4, -1)).sum(1)
-        if unknowns.num_betas + unknowns.num_expressions:
-            columns = list(range(unknowns.num_betas))
-            columns += [self.skeleton.num_betas + i for i in range(unknowns.num_expressions)]
-            swelling = self.radius_dirs[index][:, columns].unflatten(0, (4, -1))
-            rows[..., unknowns.betas_at :] += torch.einsum("nkm,kmc->nmc", share, swelling)
-        active = (depth > 0).to(depth.dtype)
-        return Overlap(depth * active, rows * active[..., None])
+        return first, second, depth, s[:, touching], t[:, touching], normal[:, touching]
 
     def _within_reach(self, ends: Tensor, radius: Tensor) -> Tensor:
         """Pairs whose bounding balls overlap in any body of the batch."""

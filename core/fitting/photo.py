@@ -101,25 +101,30 @@ class Fitter:
         stages = self.settings.stages
         problem = self._problem(evidence, guess, stages[0], prediction)
         state = self._start(observation, evidence, guess, problem, prediction)
-        steps, stops, solution = 0, [], None
+        steps, stops, fitted = 0, [], None
         for number, stage in enumerate(stages):
             if on_stage is not None:
                 on_stage(stage.name, number / len(stages))
             if number:
                 problem = self._problem(evidence, guess, stage, prediction)
+            if stage.collision and not problem.overlaps(state):
+                continue
             solution = solve(
                 problem, state, SolverSettings(max_steps=stage.max_steps, tolerance=stage.tolerance), is_cancelled
             )
             best = int(torch.nan_to_num(solution.linearisation.cost, nan=math.inf).argmin())
             state = solution.state.select(torch.tensor([best], device=self.device))
+            if stage.betas or fitted is None:
+                fitted = problem, solution, best  # tells the uncertainty, of the shape too
             steps += solution.steps
             stops.append(solution.stops[best])
             if stops[-1] is Stop.NON_FINITE:
                 raise FitError("The points of this person make no sense as a body. Try another picture.")
             if stops[-1] is Stop.CANCELLED:
                 break
-        assert solution is not None
-        return self._capture(observation, camera, evidence, problem, state, solution, best, steps, stops, person_id)
+        if fitted is None:
+            raise FitError("These settings have no stage that fits. Use the default ones.")
+        return self._capture(observation, camera, evidence, state, fitted, steps, stops, person_id)
 
     # --- parts ----------------------------------------------------------------------------------------------
 
@@ -218,14 +223,13 @@ class Fitter:
         observation: Observation,
         camera: PhotoCamera,
         evidence: Evidence,
-        problem: StageProblem,
         state: BodyState,
-        solution: Solution,
-        best: int,
+        fitted: tuple[StageProblem, Solution, int],
         steps: int,
         stops: list[Stop],
         person_id: int,
     ) -> Capture:
+        problem, solution, best = fitted
         chain = pose_chain(self.skeleton, state)
         position_sigma, rotation_sigma = joint_uncertainty(
             self.skeleton, chain, problem.unknowns, solution.linearisation.hessian[best], self.settings

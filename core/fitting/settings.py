@@ -20,7 +20,7 @@ class Stage:
     face: bool = False
     focal: bool = False
     body: bool = True
-    collision: bool = False
+    collision: bool = False  # keep parts out of each other; skipped where none overlap
     tolerance: float = 2e-3
 
 
@@ -38,7 +38,9 @@ class FitSettings:
         Stage("body, wide", 8, 8.0, BODY_SETS, betas=4, tolerance=1e-2),
         Stage("body", 6, 4.0, BODY_SETS, betas=10, focal=True, tolerance=5e-3),
         Stage("all, wide", 5, 8.0, ALL_SETS, betas=10, hands=True, face=True, focal=True),
-        Stage("all", 10, 3.0, ALL_SETS, betas=1000, hands=True, face=True, focal=True, collision=True),
+        Stage("all", 10, 3.0, ALL_SETS, betas=1000, hands=True, face=True, focal=True),
+        # Shape stays: a body must not grow thin to keep out of itself.
+        Stage("apart", 8, 3.0, ALL_SETS, betas=0, hands=True, collision=True),
     )
     # 2D points: σ as a share of the size of the person (body), the hand or the face in the picture.
     sigma_2d: dict[str, float] = field(
