@@ -95,7 +95,8 @@ def framed_vertices(person: PosedPerson, framing: str) -> Float:
     name = _LOWEST[framing]
     names = [name] if name in JOINT_INDEX else [f"left_{name}", f"right_{name}"]
     level = np.mean([person.t_joints[JOINT_INDEX[joint]][1] for joint in names])
-    return person.vertices[person.t_vertices[:, 1] > level]
+    shown: Float = person.vertices[person.t_vertices[:, 1] > level]
+    return shown
 
 
 def _aimed(
@@ -138,6 +139,12 @@ def _filled(view: View, shown: Float) -> float:
 # ------------------------------------------------------------------------------------------------------------- things
 
 
+def triangles_of_quads(quads: Int) -> Int:
+    """(Q, 4) → (2 Q, 3)."""
+    triangles: Int = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32)
+    return triangles
+
+
 @dataclass(frozen=True)
 class Things:
     """Boxes in the world: M vertices, Q quads, each with the number of its thing."""
@@ -167,7 +174,7 @@ class Things:
 
     @property
     def triangles(self) -> Int:
-        return np.concatenate([self.quads[:, [0, 1, 2]], self.quads[:, [0, 2, 3]]]).astype(np.int32)
+        return triangles_of_quads(self.quads)
 
 
 def seat_for(person: PosedPerson) -> Things:

@@ -100,7 +100,8 @@ def changed(settings: FitSettings, changes: Sequence[tuple[str, Any]]) -> FitSet
         name, _, key = whole.partition(".")
         if name not in known or (key and key not in getattr(settings, name)):
             raise BenchError(f"The fit has no setting {whole}. It has: {', '.join(sorted(known))}.")
-        settings = replace(settings, **{name: {**getattr(settings, name), key: value} if key else value})
+        change: dict[str, Any] = {name: {**getattr(settings, name), key: value} if key else value}
+        settings = replace(settings, **change)
     return settings
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..body.bench_labels import BEHIND_OBJECT, OUTSIDE, VISIBLE, PersonLabel
-from ..body.bench_views import point_visibility
+from ..body.bench_views import point_visibility, triangles_of_quads
 from ..body.model import BodyModel
 from ..body.points_file import write_npz
 from ..detection.observation import Observation, Points
@@ -100,7 +100,7 @@ def true_box(label: PersonLabel) -> Float:
     return np.concatenate([low, high])
 
 
-def to_pixels(points: Float, focal_px: float, principal_px: NDArray[np.floating]) -> Float:
+def to_pixels(points: Float, focal_px: float, principal_px: NDArray[np.float32]) -> Float:
     """Camera frame (…, 3) → px (…, 2)."""
     return np.asarray(focal_px * points[..., :2] / np.maximum(points[..., 2:], 0.05) + principal_px)
 
@@ -131,10 +131,10 @@ def true_points(body: BodyModel, label: PersonLabel) -> dict[str, tuple[Float, N
         seen = point_visibility(
             places,
             depth,
-            label.vertices,
+            label.vertices.astype(np.float64),
             body.faces,
-            label.object_vertices,
-            np.concatenate([label.object_quads[:, [0, 1, 2]], label.object_quads[:, [0, 2, 3]]]),
+            label.object_vertices.astype(np.float64),
+            triangles_of_quads(label.object_quads),
             label.focal_px,
             label.image_size,
         )

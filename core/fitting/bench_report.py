@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from ..body.bench_labels import PersonLabel
 from ..body.raster import Hits, rasterise
 from .bench_scores import Scorer, Scores, peer_score
 from .bench_types import Result
@@ -70,6 +71,28 @@ def table(rows: Mapping[str, Scores]) -> str:
     return "\n".join(lines)
 
 
+def condition(label: PersonLabel) -> str:
+    """What makes a picture hard, the first that holds."""
+    if label.framing != "full":
+        return "cropped"
+    if float(label.joint_rotations[0][2, 2]) > 0.3:
+        return "from behind"
+    return "objects in the way" if label.hidden_share > 0.02 else "in full view"
+
+
+CONDITIONS = ("in full view", "objects in the way", "cropped", "from behind")
+
+
+def by_condition(results: Sequence[Result]) -> dict[str, Scores]:
+    """Summaries of the pictures of each condition, with their number in the key."""
+    rows = {}
+    for name in CONDITIONS:
+        part = [result for result in results if condition(result.sample.label) == name]
+        if part:
+            rows[f"{name} ({len(part)})"] = summary(part)
+    return rows
+
+
 def provenance() -> dict[str, str]:
     """The commit and the machine that figures come from."""
     import torch
@@ -121,6 +144,10 @@ def write_report(folder: Path, photos: str, by_variant: Mapping[str, Sequence[Re
         "",
         table(rows),
         "",
+        f"By what makes a picture hard, for {next(iter(by_variant))}:",
+        "",
+        table(by_condition(next(iter(by_variant.values())))),
+        "",
         *(f"* {name}: {value}" for name, value in origin.items()),
         "",
     ]
@@ -132,7 +159,7 @@ def write_report(folder: Path, photos: str, by_variant: Mapping[str, Sequence[Re
             {
                 "photo": result.sample.photo.name,
                 "action": result.sample.label.action,
-                "framing": result.sample.label.framing,
+                "condition": condition(result.sample.label),
                 "hidden_share": round(result.sample.label.hidden_share, 3),
                 "seconds": round(result.seconds, 4),
                 "mediapipe_pa_mpjpe_limbs": _number(peer_score(result.sample.detected, result.sample.label)),
@@ -183,8 +210,8 @@ def picture_of(result: Result, scorer: Scorer) -> Image.Image:
     pelvis, true_pelvis = capture.joints[0, 0], label.joints[0]
     true = _from_the_right(label.vertices - true_pelvis)
     ours = _from_the_right(fitted - pelvis)
-    reach = 1.1 * float(max(np.abs(both[:, :2]).max() for both in (true, ours)))
-    focal = 0.5 * min(size) / reach * 10.0
+    reach = 1.15 * np.abs(np.concatenate([true, ours])[:, :2]).max(0)
+    focal = float((0.5 * np.array(size) / reach).min()) * 10.0
     for vertices, colour in ((true, _TRUE_COLOUR), (ours, _FIT_COLOUR)):
         moved = vertices + np.array([0.0, 0.0, 10.0])
         side = _over(side, moved, faces, rasterise(moved.astype(np.float32), faces, focal, size), colour, 0.65)

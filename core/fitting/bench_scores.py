@@ -48,7 +48,11 @@ class Regions:
         outside = np.unique(np.concatenate([groups[name] for name in ("skin", "lips", "nails")]))
         moved = np.flatnonzero(np.linalg.norm(body.exprdirs, axis=1).max(axis=1) > 0.001)
         head = np.intersect1d(groups["head"], outside)
-        return cls(outside, (groups["left_hand"], groups["right_hand"]), np.intersect1d(moved, head))
+        return cls(
+            outside,
+            (groups["left_hand"].astype(np.int64), groups["right_hand"].astype(np.int64)),
+            np.intersect1d(moved, head),
+        )
 
 
 class Scorer:
@@ -82,7 +86,9 @@ class Scorer:
         """The label's silhouette, made once."""
         key = (label.seed, label.index)
         if key not in self._silhouettes:
-            self._silhouettes[key] = self.silhouette(label.vertices, label.focal_px, label.image_size)
+            self._silhouettes[key] = self.silhouette(
+                label.vertices.astype(np.float64), label.focal_px, label.image_size
+            )
         return self._silhouettes[key]
 
     def score(self, capture: Capture, label: PersonLabel, silhouettes: bool = True) -> Scores:
@@ -107,11 +113,11 @@ class Scorer:
         limbs = [JOINT_INDEX[name] for name in _LIMBS]
         scores["pa_mpjpe_limbs"] = 1000 * pa_error(joints[limbs], true_joints[limbs])
         seen = []
-        for side, part in zip(sides, (LEFT_HAND, RIGHT_HAND), strict=True):
+        for side, fingers in zip(sides, (LEFT_HAND, RIGHT_HAND), strict=True):
             wrist = JOINT_INDEX[f"{side}_wrist"]
-            rows = [wrist, *range(part.start, part.stop)]
+            rows = [wrist, *range(fingers.start, fingers.stop)]
             scores[f"mpjpe_{side}_hand"] = 1000 * root_error(
-                joints[part], true_joints[part], joints[wrist], true_joints[wrist]
+                joints[fingers], true_joints[fingers], joints[wrist], true_joints[wrist]
             )
             scores[f"pa_mpjpe_{side}_hand"] = 1000 * pa_error(joints[rows], true_joints[rows])
             if float((label.joint_visibility[rows] == VISIBLE).mean()) >= _SEEN_SHARE:
