@@ -25,6 +25,8 @@ Image = NDArray[np.uint8]
 
 # People that the pose network looks for in one picture or crop.
 _AT_ONCE = 6
+# What is left of a face point's confidence under a hand.
+_COVERED = 0.25
 
 
 class DetectionError(Exception):
@@ -54,30 +56,38 @@ class Detector:
         self.settings = settings or DetectionSettings()
         # OpenCV counts its threads for the whole process; the fit runs beside it, on the same cores.
         cv2.setNumThreads(1)
+        self._pose: PoseNetwork | None = None
+        self._hands: HandNetwork | None = None
+        self._face: FaceNetwork | None = None
+        self._face_task: FaceTask | None = None
+        chosen = self.settings
         try:
-            self._pose = PoseNetwork(models.pose, _AT_ONCE, self.settings.threshold)
-            self._hands = HandNetwork(models.hand, 2, self.settings.threshold) if self.settings.hands else None
-            self._face = FaceNetwork(models.face_mesh) if self.settings.face else None
-            named = models.face_task if self.settings.face else None
-            self._face_task = FaceTask(named, self.settings.threshold) if named else None
+            self._pose = PoseNetwork(models.pose, _AT_ONCE, chosen.threshold)
+            self._hands = HandNetwork(models.hand, 2, chosen.threshold) if chosen.hands else None
+            self._face = FaceNetwork(models.face_mesh) if chosen.face else None
+            named = models.face_task if chosen.face else None
+            self._face_task = FaceTask(named, chosen.threshold) if named else None
         except LandmarkerError as error:
+            self.close()
             raise DetectionError(str(error)) from error
 
     def detect(self, frame: Frame) -> list[Observation]:
         """Everybody in the picture, largest first; empty where nobody is seen. Raises DetectionError."""
+        if self._pose is None:
+            raise DetectionError("The detector is closed already. Make a new one.")
         try:
-            return self._detect(frame.rgb)
+            return self._detect(frame.rgb, self._pose)
         except LandmarkerError as error:
             raise DetectionError(str(error)) from error
 
-    def _detect(self, rgb: Image) -> list[Observation]:
+    def _detect(self, rgb: Image, pose: PoseNetwork) -> list[Observation]:
         height, width = rgb.shape[:2]
         size = (width, height)
         if min(size) < 16:
             return []
         people = find_people(
             rgb,
-            self._pose.detect,
+            pose.detect,
             self.settings.who,
             self.settings.people,
             lambda person: self._head_scale(rgb, person),
@@ -96,6 +106,8 @@ class Detector:
                 points["face468"] = mesh
         if detailed and self._hands is not None:
             points.update(detect_hands(rgb, person, self._hands.detect, self.settings.hand))
+            if "face468" in points:
+                points["face468"] = _behind_hands(points)
         box = _box_with_mask(person, size)
         mask, mask_box = _mask(person, box, size, self.settings.who.longest_px) if self.settings.masks else (None, None)
         return Observation(
@@ -136,6 +148,7 @@ class Detector:
         for part in (self._pose, self._hands, self._face, self._face_task):
             if part is not None:
                 part.close()
+        self._pose = self._hands = self._face = self._face_task = None
 
     def __enter__(self) -> Detector:
         return self
@@ -144,6 +157,18 @@ class Detector:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _behind_hands(points: dict[str, Points]) -> Points:
+    """The face with less belief where a hand lies over it: the mesh there is guessed from the rest of the face."""
+    face = points["face468"]
+    confidence = face.confidence.copy()
+    for side in ("left_hand", "right_hand"):
+        if side in points:
+            hull = cv2.convexHull(points[side].image_px.astype(np.float32))
+            covered = [cv2.pointPolygonTest(hull, (float(x), float(y)), False) >= 0 for x, y in face.image_px]
+            confidence[np.asarray(covered)] *= _COVERED
+    return replace(face, confidence=confidence)
 
 
 def _box_with_mask(person: Candidate, size: tuple[int, int]) -> Array:

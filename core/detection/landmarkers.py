@@ -9,10 +9,8 @@ import atexit
 import contextlib
 import os
 import sys
-import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,19 +49,27 @@ def quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
+# MediaPipe closes a task through a thread of its own and waits for it, from `__del__` too. Where the garbage collector
+# runs in that thread, or in the middle of handing it work, that waits for ever. So tasks are kept from the collector
+# here, and closed only at places that are safe: `close`, and before the next task is made.
+_alive: list[Any] = []
+_abandoned: list[Any] = []
+
+
 class _Task:
-    """A MediaPipe task, its prints kept from the user, and no noise where nobody closes it before the process ends."""
+    """A MediaPipe task: its prints kept from the user, and closed in a safe place even if nobody calls `close`."""
 
     def __init__(self, task: Any) -> None:
         self._task = task
         self._spoken = False
-        self._at_exit = partial(_forget, weakref.ref(task))
-        atexit.register(self._at_exit)
+        _alive.append(task)
 
     def run(self, rgb: Image) -> Any:
         """The task's result. Its first call prints warnings once; they are kept from the user."""
         import mediapipe
 
+        if self._task is None:
+            raise LandmarkerError("The detector is closed already. Make a new one.")
         image = mediapipe.Image(mediapipe.ImageFormat.SRGB, np.ascontiguousarray(rgb))
         try:
             if self._spoken:
@@ -77,17 +83,26 @@ class _Task:
 
     def close(self) -> None:
         if self._task is not None:
-            with quiet():
-                self._task.close()
+            _shut(self._task)
             self._task = None
-            atexit.unregister(self._at_exit)
+
+    def __del__(self) -> None:
+        if self._task is not None:
+            _abandoned.append(self._task)
 
 
-def _forget(reference: weakref.ref[Any]) -> None:
-    """At the end of the process: MediaPipe's thread is gone already, and its `__del__` would fail aloud without it."""
-    task = reference()
-    if task is not None and hasattr(task, "_handle"):
-        task._handle = None
+def _shut(task: Any) -> None:
+    with quiet():
+        task.close()
+    _alive[:] = [item for item in _alive if item is not task]
+
+
+@atexit.register
+def _leave_to_the_system() -> None:
+    """At the end of the process MediaPipe's threads are gone already: its `__del__` would fail aloud."""
+    for task in _alive:
+        if hasattr(task, "_handle"):
+            task._handle = None
 
 
 def _create(kind: str, path: Path, **options: Any) -> _Task:
@@ -98,6 +113,8 @@ def _create(kind: str, path: Path, **options: Any) -> _Task:
         raise LandmarkerError(
             "MediaPipe is not installed for this Python. Install Pantomime again, or `pip install mediapipe`."
         ) from error
+    while _abandoned:
+        _shut(_abandoned.pop())
     try:
         # From memory: MediaPipe opens paths in the platform's own encoding, which fails on some scripts.
         base = BaseOptions(model_asset_buffer=path.read_bytes())
