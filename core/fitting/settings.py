@@ -68,7 +68,7 @@ class FitSettings:
     pose_prior: float = 0.6  # weight (1/σ scale) of the pose prior
     regressor: float = 0.0  # weight of the regressed rotations, whose σ are their own; 0 = without the regressor
     joint_limit: float = 6.0  # 1/rad beyond a limit
-    collision_sigma_m: float = 0.005  # of the depth to which parts overlap; INF lets them
+    collision_sigma_m: float = 0.012  # of the depth to which parts overlap; INF lets them
     unseen_sigma_rad: float = 0.12  # of a body joint from the relaxed pose when nothing of its limb was seen
     unseen_hinge_sigma_rad: float = 0.6  # the same of a knee or elbow whose upper bone was seen
     relaxed_below: float = 0.25  # trust in a limb from which on nothing draws it to the relaxed pose

@@ -17,7 +17,7 @@ from .proxies import PLANS, Proxies, part_of_joint
 
 TOUCH_M = 0.003  # overlap of capsules that is still contact, for they are not quite the surface
 ORDINARY = 0.92  # of captured poses: what they overlap is not judged, for soft parts do (an arm hanging at the ribs)
-MOST_M = 0.02  # a pair that ordinarily overlaps more is left out
+MOST_M = 0.02  # and no more than this
 OFTEN_AT_REST = 0.2  # of random shapes: a pair that overlaps in so many of them in the T-pose is left out
 SHAPES = 20
 Indices = NDArray[np.int64]
@@ -36,8 +36,8 @@ def choose_pairs(body: BodyModel, proxies: Proxies) -> tuple[Indices, NDArray[np
     for at_rest, depth in _sampled(body, proxies, first, second):
         depths[at_rest].append(depth)
     resting = (np.stack(depths[True]) > TOUCH_M).mean(0)
-    contact = np.maximum(np.quantile(np.stack(depths[False]), ORDINARY, axis=0), TOUCH_M)
-    allowed = (resting < OFTEN_AT_REST) & (contact < MOST_M)
+    contact = np.clip(np.quantile(np.stack(depths[False]), ORDINARY, axis=0), TOUCH_M, MOST_M)
+    allowed = resting < OFTEN_AT_REST
     return np.stack([first[allowed], second[allowed]], 1), contact[allowed].astype(np.float32)
 
 
