@@ -31,7 +31,7 @@ class TrainSettings:
 
     kind: str = "flow"  # or "vae"
     seed: int = 0
-    steps: int = 12000
+    steps: int = 9000
     batch: int = 512
     rate: float = 2e-3
     layers: int = 6  # of the flow
