@@ -109,7 +109,8 @@ def start_vae(batches: Batches, settings: TrainSettings) -> VaeLayers:
     g, hidden = batches.generator, settings.hidden
 
     def weight(rows: int, columns: int, gain: float = 1.4) -> Tensor:
-        return torch.randn(rows, columns, generator=g) * gain / columns**0.5
+        drawn: Tensor = torch.randn(rows, columns, generator=g) * (gain / columns**0.5)
+        return drawn
 
     sample = batches.draw(20_000)
     zero = torch.zeros
