@@ -90,7 +90,7 @@ def derived(points: dict[str, PointSet]) -> dict[str, PointSet]:
     picks = np.array(FACE68_IN_MESH)
     sigma = np.maximum(mesh.sigma_m[picks], _CLICKED_SIGMA_M)
     sigma[_JAW] = np.maximum(sigma[_JAW], _JAW_SIGMA_M)
-    result = {"face68": replace(_picked(mesh, picks, POINT_SETS["face68"]), sigma_m=sigma, usable=sigma < 0.03)}
+    result = {"face68": replace(_picked(mesh, picks, POINT_SETS["face68"]), sigma_m=sigma)}
     for name in ("body25", "coco17"):
         own = points[name]
         arrays = {key: getattr(own, key).copy() for key in _ARRAYS}

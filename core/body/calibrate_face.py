@@ -12,6 +12,7 @@ from ..detection.crops import Square, apply
 from ..detection.face import FaceSettings, trace_mesh
 from ..detection.landmarkers import FACE_INPUT_PX
 from ..detection.vocabulary import POINT_SETS
+from .calibrate_pose import meet_rays
 from .calibrate_stage import (
     Agreement,
     CalibrationSettings,
@@ -131,7 +132,37 @@ def calibrate_face(model: BodyModel, sights: list[Sight], settings: CalibrationS
     mm, px = residuals(model, points, sights)
     sigma = spread(mm) / 1000.0
     points = replace(points, sigma_m=sigma, usable=points.usable & (sigma <= settings.most_face_sigma_m))
+    points, mm, px = _outline(model, points, sights, mm, px, settings)
     return points, agreement("face468", points, mm, px)
+
+
+def _outline(
+    model: BodyModel, points: PointSet, sights: list[Sight], mm: Float, px: Float, settings: CalibrationSettings
+) -> tuple[PointSet, Float, Float]:
+    """Points that are seen at a grazing angle from everywhere: on the surface where the rays to them meet.
+
+    The mesh is one rigid guess, so that its hidden points, too, tell something; all sights count for these points.
+    """
+    everywhere = [replace(sight, weight=np.ones_like(sight.weight)) for sight in sights]
+    head = model.J_template[JOINT_INDEX["head"]]
+    poor = np.flatnonzero(~points.usable)
+    if not len(poor):
+        return points, mm, px
+    targets = [
+        head + meet_rays([(everywhere, int(i), ("head", "head"), False)], settings.shape_terms)[:, 0] for i in poor
+    ]
+    skin = _outer_triangles(model)
+    vertex_ids, barycentric = points.vertex_ids.copy(), points.barycentric.copy()
+    vertex_ids[poor], barycentric[poor] = nearest_on_surface(
+        model.v_template, model.faces[skin], np.asarray(targets, np.float32)
+    )
+    points = replace(points, vertex_ids=vertex_ids, barycentric=barycentric)
+    all_mm, all_px = residuals(model, points, everywhere)
+    mm[:, poor], px[:, poor] = all_mm[:, poor], all_px[:, poor]
+    sigma = spread(mm) / 1000.0
+    usable = points.usable.copy()
+    usable[poor] = sigma[poor] <= settings.most_outline_sigma_m
+    return replace(points, sigma_m=sigma, usable=usable), mm, px
 
 
 def _geometric_median(points: Float, weights: Float) -> Float:

@@ -154,13 +154,16 @@ def calibrate_pose(model: BodyModel, sights: list[Sight], settings: CalibrationS
             continue
         twin = int(MIRROR33[k])
         views = [(sights, k, attachment(name), False), (sights, twin, attachment(POSE33[twin]), True)]
-        solutions[k] = _meet(views, settings.shape_terms)
+        solutions[k] = meet_rays(views, settings.shape_terms)
         if twin == k:
             solutions[k][0] = 0.0
         else:
             solutions[twin] = _mirrored(solutions[k])
     points = _attached(model, POSE33, [attachment(name) for name in POSE33], solutions)
-    return _judged("pose33", model, points, sights, settings.most_pose_sigma_m)
+    mm, px = residuals(model, points, sights)
+    sigma = spread(np.concatenate([mm, mm[:, MIRROR33]])) / 1000.0
+    points = replace(points, sigma_m=sigma, usable=sigma <= settings.most_pose_sigma_m)
+    return points, agreement("pose33", points, mm, px)
 
 
 def calibrate_hands(
@@ -170,24 +173,20 @@ def calibrate_hands(
     solutions = {}
     for k, name in enumerate(HAND21):
         views = [(left, k, hand_attachment("left", name), False), (right, k, hand_attachment("right", name), True)]
-        solutions[k] = _meet(views, settings.shape_terms)
-    result = []
+        solutions[k] = meet_rays(views, settings.shape_terms)
+    hands, gaps = [], []
     for side, sights in (("left", left), ("right", right)):
         own = solutions if side == "left" else {k: _mirrored(value) for k, value in solutions.items()}
-        label = f"{side}_hand"
         attachments = [hand_attachment(side, name) for name in HAND21]
-        points = _attached(model, POINT_SETS[label], attachments, own)
-        result.append(_judged(label, model, points, sights, settings.most_hand_sigma_m))
+        hands.append(_attached(model, POINT_SETS[f"{side}_hand"], attachments, own))
+        gaps.append(residuals(model, hands[-1], sights))
+    # Mirror images are equally good: their spread is that of both.
+    sigma = spread(np.concatenate([mm for mm, _ in gaps])) / 1000.0
+    result = []
+    for label, points, (mm, px) in zip(("left_hand", "right_hand"), hands, gaps, strict=True):
+        judged = replace(points, sigma_m=sigma, usable=sigma <= settings.most_hand_sigma_m)
+        result.append((judged, agreement(label, judged, mm, px)))
     return result
-
-
-def _judged(
-    label: str, model: BodyModel, points: PointSet, sights: list[Sight], most_sigma_m: float
-) -> tuple[PointSet, Agreement]:
-    mm, px = residuals(model, points, sights)
-    sigma = spread(mm) / 1000.0
-    points = replace(points, sigma_m=sigma, usable=sigma <= most_sigma_m)
-    return points, agreement(label, points, mm, px)
 
 
 def _attached(
@@ -233,7 +232,7 @@ def _ray_equations(
     return np.concatenate(rows), np.concatenate(sides), np.concatenate(weights)
 
 
-def _meet(
+def meet_rays(
     views: list[tuple[list[Sight], int, tuple[str, str], bool]], terms: int, scale_m: float = 0.02, ridge: float = 1.0
 ) -> Double:
     """(3, 1 + terms): offset and its change with betas, by re-weighted least squares (Geman–McClure).

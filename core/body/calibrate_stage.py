@@ -30,6 +30,7 @@ class CalibrationSettings:
     least_visibility: float = 0.6  # of a body point
     least_share: float = 0.25  # of the pictures in which a face point must be seen from outside
     most_face_sigma_m: float = 0.005
+    most_outline_sigma_m: float = 0.008  # of the face's outline, which is never seen squarely
     most_pose_sigma_m: float = 0.04
     most_hand_sigma_m: float = 0.015
     grazing: float = 0.3  # cosine between normal and view below which a hit on the face is not believed
