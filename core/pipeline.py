@@ -233,10 +233,10 @@ def _observations(
         from .detection.points_json import read_points
 
         assert settings.points is not None
-        found = read_points(settings.points, frame.size)
+        found = read_points(settings.points, frame.size, frame.source)
         where = settings.points
     else:
-        found = detector.detect(frame)
+        found = detector.detect(frame, settings.people or None)
         where = frame.source
     if not found:
         raise PipelineError(f"No person was found in {where}. Choose a photo that shows a person larger or clearer.")

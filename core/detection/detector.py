@@ -71,16 +71,21 @@ class Detector:
             self.close()
             raise DetectionError(str(error)) from error
 
-    def detect(self, frame: Frame) -> list[Observation]:
-        """Everybody in the picture, largest first; empty where nobody is seen. Raises DetectionError."""
+    def detect(self, frame: Frame, detailed: int | None = None) -> list[Observation]:
+        """Everybody in the picture, largest first; empty where nobody is seen. Raises DetectionError.
+
+        `detailed`: how many of them get hands and face, which take time; None: as the settings say.
+        """
+        if detailed is None:
+            detailed = self.settings.detailed_people
         if self._pose is None:
             raise DetectionError("The detector is closed already. Make a new one.")
         try:
-            return self._detect(frame.rgb, self._pose)
+            return self._detect(frame.rgb, self._pose, detailed)
         except LandmarkerError as error:
             raise DetectionError(str(error)) from error
 
-    def _detect(self, rgb: Image, pose: PoseNetwork) -> list[Observation]:
+    def _detect(self, rgb: Image, pose: PoseNetwork, detailed: int) -> list[Observation]:
         height, width = rgb.shape[:2]
         size = (width, height)
         if min(size) < 16:
@@ -92,9 +97,7 @@ class Detector:
             self.settings.people,
             lambda person: self._head_scale(rgb, person),
         )
-        return [
-            self._observe(rgb, person, size, rank < self.settings.detailed_people) for rank, person in enumerate(people)
-        ]
+        return [self._observe(rgb, person, size, rank < detailed) for rank, person in enumerate(people)]
 
     def _observe(self, rgb: Image, person: Candidate, size: tuple[int, int], detailed: bool) -> Observation:
         confidence = np.where(inside(person.image_px, size), person.visibility, 0.0).astype(np.float32)
