@@ -117,7 +117,8 @@ def table(examples: list[tuple[Example, Intersection, dict[str, Outcome]]]) -> s
     kinds = {"made": [e for e in examples if e[0].name != "captured"]}
     kinds |= {"captured": [e for e in examples if e[0].name == "captured"], "all": examples}
     lines = [
-        "| poses | n | volume: true, without → with, cm³ | less | crossing area, cm² | less | contact kept | joints, mm | time |",
+        "| poses | n | volume: true, without → with, cm³ | less | crossing area, cm² | less "
+        "| contact kept | joints, mm | time |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, chosen in kinds.items():
@@ -147,7 +148,8 @@ def table(examples: list[tuple[Example, Intersection, dict[str, Outcome]]]) -> s
         lines.append(
             f"| {name} | {len(chosen)} | {true:.1f}, {volume['without']:.1f} → {volume['with']:.1f}"
             f" | {_less(volume)} | {area['without']:.0f} → {area['with']:.0f} | {_less(area)} | {kept}"
-            f" | {error['without']:.1f} → {error['with']:.1f} | {100 * (seconds['with'] / seconds['without'] - 1):+.0f} % |"
+            f" | {error['without']:.1f} → {error['with']:.1f}"
+            f" | {100 * (seconds['with'] / seconds['without'] - 1):+.0f} % |"
         )
     return "\n".join([*lines, "", GOALS])
 

@@ -123,6 +123,42 @@ class Contact:
     second: tuple[int, ...]
 
 
+def _group(*names: str) -> tuple[int, ...]:
+    return tuple(i for name, i in PART.items() if name in names)
+
+
+def _contacts() -> tuple[Contact, ...]:
+    """All pairs of groups that may touch and are not joined."""
+    trunk = {"torso": _group("pelvis", "belly", "chest"), "head": _group("head", "neck")}
+    limbs = {}
+    for side in ("left", "right"):
+        limbs[f"{side} hand"] = tuple(
+            i for name, i in PART.items() if name.startswith(side) and (name.endswith("palm") or name[-1] in "123")
+        )
+        limbs[f"{side} forearm"] = _group(f"{side}_forearm")
+        limbs[f"{side} upper arm"] = _group(f"{side}_upper_arm")
+        limbs[f"{side} thigh"] = _group(f"{side}_thigh")
+        limbs[f"{side} shin"] = _group(f"{side}_shin", f"{side}_foot")
+    groups = trunk | limbs
+    joined = {("forearm", "hand"), ("forearm", "upper arm"), ("shin", "thigh")}
+    pairs = []
+    for first in groups:
+        for second in list(groups)[list(groups).index(first) + 1 :]:
+            one, other = first.partition(" ")[::2], second.partition(" ")[::2]
+            if first in trunk and (second in trunk or other[1] in ("upper arm", "thigh")):
+                continue  # joined, or as good as joined
+            if one[0] == other[0] and tuple(sorted((one[1], other[1]))) in joined:
+                continue
+            if one[1] == other[1] == "thigh":
+                continue  # meet at the groin
+            pairs.append(Contact(groups[first], groups[second]))
+    return tuple(pairs)
+
+
+CONTACTS = _contacts()
+TOUCH_M = 0.004
+
+
 @dataclass(frozen=True)
 class Example:
     """One person in camera axes, metres, and what a detector would have seen."""
@@ -158,7 +194,7 @@ class ContactMaker:
 
     def captured(self, pose: Floats, rng: np.random.Generator) -> Example:
         rotmats = torch.as_tensor(pose)
-        return self._example("captured", self._state(rotmats, rng), (), rng)
+        return self._example("captured", self._state(rotmats, rng), rng)
 
     def made(self, recipe: Recipe, rng: np.random.Generator) -> Example:
         pose = relaxed_pose()
@@ -171,35 +207,23 @@ class ContactMaker:
             for t in recipe.touches
         ]
         low, high, best = -0.015, 0.03, None
-        reaching = {part for t in recipe.touches for part in self._group(t.part)}
+        reaching = {PART[touch.part] for touch in recipe.touches}
+        for touch in recipe.touches:
+            if touch.part.endswith("palm"):
+                reaching |= {i for name, i in PART.items() if name.startswith(touch.part[:5]) and name[-1] in "123"}
         for _ in range(6):
             offset = (low + high) / 2
             reached = solve(
                 _Reach(self, state, ends, offset), state, SolverSettings(max_steps=25, tolerance=1e-4)
             ).state
-            overlap = self.judge.measure(self._vertices(reached)).volume_m3
+            overlap = self.judge.volume(self._vertices(reached))
             if sum(volume for pair, volume in overlap.items() if reaching & set(pair)) > 1e-6:
                 low = offset
             else:
                 high, best = offset, reached
-        contacts = tuple(
-            Contact(self._group(t.part), tuple(set(self._group(t.target)) - set(self._group(t.part))))
-            for t in recipe.touches
-        )
-        return self._example(recipe.name, best if best is not None else reached, contacts, rng)
+        return self._example(recipe.name, best if best is not None else reached, rng)
 
     # --- parts ----------------------------------------------------------------------------------------------
-
-    def _group(self, part: str) -> tuple[int, ...]:
-        """A palm with its fingers, another part with its neighbours but not the arms' and legs' next of kin."""
-        if part.endswith("palm"):
-            side = part.split("_")[0]
-            return tuple(i for name, i in PART.items() if name.startswith(side) and (name == part or name[-1] in "123"))
-        if part in ("pelvis", "belly", "chest"):
-            return PART["pelvis"], PART["belly"], PART["chest"]
-        if part in ("head", "neck"):
-            return PART["head"], PART["neck"]
-        return (PART[part],)
 
     def _vertex(self, part: str, direction: Direction, along: float, rng: np.random.Generator) -> int:
         """The row of the shell that is seen from the middle of a part in a direction."""
@@ -233,10 +257,10 @@ class ContactMaker:
         posed = self.mesh.vertices(state.betas, state.expression, state.rotmats, state.transl)
         return np.asarray(posed[0].numpy())
 
-    def _example(self, name: str, state: BodyState, contacts: tuple[Contact, ...], rng: np.random.Generator) -> Example:
+    def _example(self, name: str, state: BodyState, rng: np.random.Generator) -> Example:
         vertices = self._vertices(state)
-        real = tuple(c for c in contacts if self.judge.gap(vertices, c.first, c.second) < 0.004)
-        return Example(name, state, vertices, real, observe(self.body, self.skeleton, state, rng))
+        contacts = tuple(pair for pair in CONTACTS if self.judge.gap(vertices, pair.first, pair.second) < TOUCH_M)
+        return Example(name, state, vertices, contacts, observe(self.body, self.skeleton, state, rng))
 
 
 def observe(body: BodyModel, skeleton: Skeleton, state: BodyState, rng: np.random.Generator) -> Observation:

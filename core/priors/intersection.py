@@ -22,6 +22,7 @@ Ints = NDArray[np.int64]
 # Parts two steps apart whose skin was this close at rest fold onto each other; of fingers, the web between two.
 FOLD_M, WEB_M = 0.12, 0.02
 CELL_M = 0.004
+FAR_M = 0.05
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,14 @@ class Judge:
         corners = vertices[self.faces].astype(np.float64)
         return Intersection(self._volume(corners), self._area(corners))
 
+    def volume(self, vertices: Array) -> dict[tuple[int, int], float]:
+        """Of what overlaps, m³, by pair of parts."""
+        return self._volume(vertices[self.faces].astype(np.float64))
+
     # --- volume ---------------------------------------------------------------------------------------------
 
     def _volume(self, corners: Array) -> dict[tuple[int, int], float]:
-        """Overlap along a grid of lines: each line enters and leaves the surface; where it is inside twice, it counts."""
+        """Overlap along a grid of lines that enter and leave the surface; where one is inside twice, it counts."""
         column, depth, enters, face = _crossings(corners)
         order = np.lexsort((depth, column))
         column, depth, enters, face = column[order], depth[order], enters[order], face[order]
@@ -147,9 +152,15 @@ class Judge:
     # --- distance -------------------------------------------------------------------------------------------
 
     def gap(self, vertices: Array, first: tuple[int, ...], second: tuple[int, ...]) -> float:
-        """Least distance in metres between the surfaces of two groups of parts that do not cross; else 0."""
+        """Least distance between the surfaces of two groups of parts, metres; 0 where they cross, at most FAR_M."""
         corners = vertices[self.faces].astype(np.float64)
+        low, high = corners.min(1), corners.max(1)
         a, b = (np.flatnonzero(np.isin(self.part, group)) for group in (first, second))
+        for _ in range(2):
+            a = a[((low[a] <= high[b].max(0) + FAR_M) & (high[a] >= low[b].min(0) - FAR_M)).all(1)]
+            if len(a) == 0:
+                return FAR_M
+            a, b = b, a
         middle_a, middle_b = corners[a].mean(1), corners[b].mean(1)
         reach_a = np.linalg.norm(corners[a] - middle_a[:, None], axis=-1).max(1)
         reach_b = np.linalg.norm(corners[b] - middle_b[:, None], axis=-1).max(1)
@@ -170,7 +181,7 @@ class Judge:
                     squared,
                     float(_between_edges(one[:, i], one[:, i - 1], other[:, j], other[:, j - 1]).min()),
                 )
-        return float(np.sqrt(squared))
+        return min(float(np.sqrt(squared)), FAR_M)
 
 
 def _crossings(corners: Array) -> tuple[Ints, Array, NDArray[np.bool_], Ints]:
