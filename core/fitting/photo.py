@@ -24,6 +24,7 @@ from .evidence import Evidence, gather
 from .ground import up_direction
 from .kinematics import Chain, PointTable, Skeleton, pose_chain
 from .problem import CameraGuess, RotationPrior, StageProblem
+from .regressed import Regressed
 from .settings import INF, FitSettings, Stage
 from .solver import Solution, SolverSettings, Stop, solve
 from .start import has_hints, place, relaxed_pose, start_from_hints, start_orientations
@@ -95,18 +96,20 @@ class Fitter:
                 "Too few points of this person were seen to fit a body. Use a picture that shows more of the person."
             )
         guess = self._camera_guess(camera, observation)
-        prediction = None
+        prediction, regressed = None, None
         if self.regressor is not None:
             prediction = self.regressor.predict(observation, math.exp(guess.log_focal), guess.principal)
+        if prediction is not None:
+            regressed = Regressed(prediction, self.body, self.skeleton, self.settings)
         stages = self.settings.stages
-        problem = self._problem(evidence, guess, stages[0], prediction)
+        problem = self._problem(evidence, guess, stages[0], regressed)
         state = self._start(observation, evidence, guess, problem, prediction)
         steps, stops, fitted = 0, [], None
         for number, stage in enumerate(stages):
             if on_stage is not None:
                 on_stage(stage.name, number / len(stages))
             if number:
-                problem = self._problem(evidence, guess, stage, prediction)
+                problem = self._problem(evidence, guess, stage, regressed)
             if stage.collision and not problem.overlaps(state):
                 continue
             solution = solve(
@@ -140,7 +143,7 @@ class Fitter:
         return CameraGuess(principal, math.log(focal), self.settings.focal_sigma)
 
     def _problem(
-        self, evidence: Evidence, guess: CameraGuess, stage: Stage, prediction: Prediction | None = None
+        self, evidence: Evidence, guess: CameraGuess, stage: Stage, regressed: Regressed | None = None
     ) -> StageProblem:
         return StageProblem(
             self.body,
@@ -151,7 +154,7 @@ class Fitter:
             stage,
             self.settings,
             self._joint_limits,
-            prediction,
+            regressed,
             self._collision(stage),
         )
 

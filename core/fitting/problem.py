@@ -13,11 +13,11 @@ from torch import Tensor
 from ..body.model import BodyModel, VirtualPoints
 from ..body.skeleton import JAW, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RIGHT_HAND
 from ..priors.limits import JointLimits
-from ..priors.regressor import Prediction
 from ..rotation import exp_so3
 from .collision import Collision
 from .evidence import Evidence, unseen_share
 from .kinematics import Chain, PointTable, Skeleton, pose_chain
+from .regressed import Regressed
 from .residuals import bone_direction, reprojection, robust_weight, rotation_offset, upright
 from .settings import FACE_SETS, HAND_SETS, INF, FitSettings, Stage
 from .solver import Linearisation
@@ -69,7 +69,7 @@ class StageProblem:
         stage: Stage,
         settings: FitSettings,
         limits: Callable[[tuple[int, ...]], JointLimits] | None = None,
-        prediction: Prediction | None = None,
+        regressed: Regressed | None = None,
         collision: Collision | None = None,
     ) -> None:
         self.stage, self.settings, self.camera, self.skeleton = stage, settings, camera, skeleton
@@ -111,7 +111,7 @@ class StageProblem:
             (prior, weight, self._prior_columns(prior)) for prior, weight in priors if self._touches(prior)
         )
         self._set_rest(body, evidence, has_hands, has_face)
-        self._set_regressed(prediction)
+        self.regressed = regressed if stage.body else None
         self._set_diagonal(body)
         limited = tuple(joint for joint in self.unknowns.joints if joint)
         self.limits = limits(limited) if limits is not None and limited else None
@@ -168,16 +168,6 @@ class StageProblem:
             self.rest_inverse_sigma = 1 / self._tensor(np.array(sigmas))
             self.rest_columns = self._columns_of(tuple(joints))
 
-    def _set_regressed(self, prediction: Prediction | None) -> None:
-        """The body is drawn to what the regressor says of it, as far as it trusts itself."""
-        self.regressed_joints = (0, *BODY) if prediction is not None and self.stage.body else ()
-        if prediction is not None and self.regressed_joints:
-            joints = list(self.regressed_joints)
-            self.regressed_mean_inverse = self._tensor(prediction.rotmats[0, joints]).transpose(-1, -2)
-            inverse_sigma = self.settings.regressor / self._tensor(prediction.sigma_rad)
-            self.regressed_inverse_sigma = inverse_sigma[:, None].expand(-1, 3)
-            self.regressed_columns = self._columns_of(self.regressed_joints)
-
     def _set_diagonal(self, body: BodyModel) -> None:
         """Betas, expression and focal length: independent normal distributions, straight onto the diagonal."""
         u, s = self.unknowns, self.settings
@@ -219,11 +209,8 @@ class StageProblem:
             )
             cost = cost + _add_blocks(hessian, gradient, *blocks, self.rest_columns)
         cost = cost + self._upright(state, hessian, gradient)
-        if self.regressed_joints:
-            blocks = rotation_offset(
-                state.rotmats[:, list(self.regressed_joints)], self.regressed_mean_inverse, self.regressed_inverse_sigma
-            )
-            cost = cost + _add_blocks(hessian, gradient, *blocks, self.regressed_columns)
+        if self.regressed is not None:
+            cost = cost + self.regressed.add(chain, state.rotmats, hessian, gradient)
         if self.limits is not None:
             r, j = self.limits.blocks(state.rotmats[:, list(self.limits.joints)])
             weight = self.settings.joint_limit

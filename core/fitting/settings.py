@@ -66,7 +66,12 @@ class FitSettings:
     )
     hint_robust_width: float = 2.5
     pose_prior: float = 0.6  # weight (1/σ scale) of the pose prior
-    regressor: float = 0.0  # weight of the regressed rotations, whose σ are their own; 0 = without the regressor
+    # What the regressor says, by its own σ: a weight on all of it (0 = without it), on rotations, and on directions.
+    regressor: float = 0.0
+    regressor_rotations: float = 1.0
+    regressor_directions: float = 1.0
+    regressor_least_sigma: float = 0.05  # radians
+    regressor_robust_width: float = 3.0
     joint_limit: float = 6.0  # 1/rad beyond a limit
     collision_sigma_m: float = 0.012  # of the depth to which parts overlap; INF lets them
     unseen_sigma_rad: float = 0.12  # of a body joint from the relaxed pose when nothing of its limb was seen

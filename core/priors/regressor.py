@@ -70,33 +70,43 @@ POINTS: tuple[str, ...] = tuple(SOURCES)
 POINT_MIRROR: tuple[int, ...] = tuple(POINTS.index(mirror_name(name)) for name in POINTS)
 BODY_MIRROR: tuple[int, ...] = MIRROR[:NUM_BODY]
 
-# Bones whose directions are told beside the rotations: (start, end) joints.
-BONES: tuple[tuple[str, str], ...] = (
-    ("right_hip", "left_hip"),
-    ("right_shoulder", "left_shoulder"),
-    ("pelvis", "neck"),
-    ("neck", "head"),
+# Directions that are told beside the rotations, in camera axes. Each turns with one joint: it is where the bone to a
+# child joint points, or where one of the joint's axes does ("x" to the person's left, "y" up, "z" forward in the
+# T-pose; "out" along the arm). A local rotation inherits every doubt of the joints above it; a direction does not.
+DIRECTIONS: tuple[tuple[str, str], ...] = (
+    *((joint, axis) for joint in ("pelvis", "spine3", "head") for axis in ("x", "y")),
     *((f"{s}_{a}", f"{s}_{b}") for a, b in (("hip", "knee"), ("knee", "ankle"), ("ankle", "foot")) for s in _SIDES),
     *((f"{s}_{a}", f"{s}_{b}") for a, b in (("shoulder", "elbow"), ("elbow", "wrist")) for s in _SIDES),
+    *((f"{s}_wrist", axis) for axis in ("out", "y") for s in _SIDES),
 )
-BONE_JOINTS: tuple[tuple[int, int], ...] = tuple((JOINT_INDEX[a], JOINT_INDEX[b]) for a, b in BONES)
+DIRECTION_JOINTS: tuple[int, ...] = tuple(JOINT_INDEX[joint] for joint, _ in DIRECTIONS)
+DIRECTION_MIRROR: tuple[int, ...] = tuple(DIRECTIONS.index((mirror_name(a), mirror_name(b))) for a, b in DIRECTIONS)
+# What a mirror makes of them beside x → −x: an axis that points to the left stays the left's.
+DIRECTION_SIGN: tuple[float, ...] = tuple(-1.0 if axis == "x" else 1.0 for _, axis in DIRECTIONS)
 
 
-def _mirror_bone(bone: tuple[str, str]) -> tuple[int, float]:
-    """Which bone a mirrored one is, and the sign of its direction."""
-    a, b = mirror_name(bone[0]), mirror_name(bone[1])
-    return (BONES.index((a, b)), 1.0) if (a, b) in BONES else (BONES.index((b, a)), -1.0)
+def rest_directions(joints: NDArray[np.float32]) -> NDArray[np.float32]:
+    """DIRECTIONS of a body in the T-pose, unit, (K, 3). joints (55, 3)."""
+    axes = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0)}
+    found = []
+    for joint, end in DIRECTIONS:
+        if end in axes:
+            direction = np.array(axes[end])
+        elif end == "out":
+            direction = np.array([1.0 if joint.startswith("left") else -1.0, 0.0, 0.0])
+        else:
+            direction = joints[JOINT_INDEX[end]] - joints[JOINT_INDEX[joint]]
+        found.append(direction / np.linalg.norm(direction))
+    return np.array(found, np.float32)
 
 
-BONE_MIRROR: tuple[int, ...] = tuple(_mirror_bone(bone)[0] for bone in BONES)
-BONE_SIGN: tuple[float, ...] = tuple(_mirror_bone(bone)[1] for bone in BONES)
-NUM_FEATURES = 3 * len(POINTS) + 1
+NUM_FEATURES = 3 * len(POINTS) + 2
 # Where each kind of output begins.
 OUTPUTS = {
     "rotations": 6 * NUM_BODY,
     "rotation_sigma": NUM_BODY,
-    "bones": 3 * len(BONES),
-    "bone_sigma": len(BONES),
+    "directions": 3 * len(DIRECTIONS),
+    "direction_sigma": len(DIRECTIONS),
     "betas": NUM_BETAS,
     "betas_sigma": NUM_BETAS,
 }
@@ -123,7 +133,7 @@ class _Block(nn.Module):
 
 
 class Network(nn.Module):
-    """Residual multi-layer perceptron, features (B, 3P + 1) → outputs (B, sum of OUTPUTS)."""
+    """Residual multi-layer perceptron, features (B, 3P + 2) → outputs (B, sum of OUTPUTS)."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
@@ -146,20 +156,20 @@ class Outputs:
 
     rotmats: Tensor  # (B, 22, 3, 3) local; the pelvis's in camera axes
     rotation_sigma: Tensor  # (B, 22) radians
-    bones: Tensor  # (B, K, 3) unit, camera axes
-    bone_sigma: Tensor  # (B, K) radians
+    directions: Tensor  # (B, K, 3) unit, camera axes
+    direction_sigma: Tensor  # (B, K) radians
     betas: Tensor  # (B, 10)
     betas_sigma: Tensor  # (B, 10)
 
 
 def read_outputs(raw: Tensor) -> Outputs:
     """Network outputs (B, O) as rotations and the rest. Logarithms of σ are kept in a range that can't overflow."""
-    rotations, rotation_sigma, bones, bone_sigma, betas, betas_sigma = raw.split(list(OUTPUTS.values()), -1)
+    rotations, rotation_sigma, directions, direction_sigma, betas, betas_sigma = raw.split(list(OUTPUTS.values()), -1)
     return Outputs(
         from_six(rotations.unflatten(-1, (NUM_BODY, 6))),
         rotation_sigma.clamp(-5, 2).exp(),
-        nn.functional.normalize(bones.unflatten(-1, (len(BONES), 3)), dim=-1, eps=1e-6),
-        bone_sigma.clamp(-5, 2).exp(),
+        nn.functional.normalize(directions.unflatten(-1, (len(DIRECTIONS), 3)), dim=-1, eps=1e-6),
+        direction_sigma.clamp(-5, 2).exp(),
         betas,
         betas_sigma.clamp(-5, 2).exp(),
     )
@@ -183,11 +193,11 @@ def look_at(ray: Tensor) -> Tensor:
     return torch.stack([x, torch.linalg.cross(z, x), z], -2)
 
 
-def features_of(rays: Tensor, trust: Tensor) -> tuple[Tensor, Tensor]:
-    """Rays (B, P, 2), at depth 1, with trust (B, P) 0…1 → features (B, 3P + 1), and the turn to the camera that looks
-    at the person (B, 3, 3).
+def features_of(rays: Tensor, trust: Tensor, plain: Tensor) -> tuple[Tensor, Tensor]:
+    """What the network reads of rays (B, P, 2), at depth 1, with trust (B, P) 0…1.
 
-    What is not trusted at all is not read.
+    plain (B,) is 1 where the points are not `pose33`'s: detectors differ in where they see a joint. Gives features
+    (B, 3P + 2), and the turn to the camera that looks at the person (B, 3, 3). What is not trusted is not read.
     """
     seen = trust[..., None] > 0
     far = torch.where(seen, rays, rays.new_tensor(float("inf"))).amin(1)
@@ -201,11 +211,11 @@ def features_of(rays: Tensor, trust: Tensor) -> tuple[Tensor, Tensor]:
     middle = 0.5 * (low + high)
     points = 2 * (flat - middle[:, None]) / size[:, None, None]
     points = torch.where(seen, points, torch.zeros_like(points))
-    return torch.cat([points.flatten(1), trust, size.log()[:, None]], 1), turn
+    return torch.cat([points.flatten(1), trust, size.log()[:, None], plain[:, None]], 1), turn
 
 
 def mirror_features(features: Tensor) -> Tensor:
-    """Features (B, 3P + 1) of the same people in a mirror (x → −x)."""
+    """Features (B, 3P + 2) of the same people in a mirror (x → −x)."""
     count = len(POINTS)
     points = features[:, : 2 * count].unflatten(1, (count, 2))[:, list(POINT_MIRROR)]
     points = points * points.new_tensor([-1.0, 1.0])
@@ -226,23 +236,25 @@ def both_ways(network: nn.Module, features: Tensor) -> Outputs:
     """
     count = len(features)
     out = read_outputs(network(torch.cat([features, mirror_features(features)])))
-    sign = out.bones.new_tensor([-1.0, 1.0, 1.0])
-    bone_sign = out.bones.new_tensor(BONE_SIGN)[:, None]
-    bones = out.bones[count:, list(BONE_MIRROR)] * bone_sign * sign
+    sign = out.directions.new_tensor(DIRECTION_SIGN)[:, None] * out.directions.new_tensor([-1.0, 1.0, 1.0])
+    directions = out.directions[count:, list(DIRECTION_MIRROR)] * sign
     rotmats = mirror_rotations(out.rotmats[count:])
     mean = 0.5 * (out.rotmats[:count] + rotmats)
     six = mean[..., :2].transpose(-1, -2).flatten(-2) - mean.new_tensor([1.0, 0, 0, 0, 1, 0])
-    bone = 0.5 * (out.bones[:count] + bones)
     # Half of the squared Frobenius distance is the squared angle between rotations, for small angles.
     apart = ((out.rotmats[:count] - rotmats) ** 2).sum((-1, -2)) / (2 * 3 * 4)
-    bone_apart = ((out.bones[:count] - bones) ** 2).sum(-1) / (2 * 4)
+    directions_apart = ((out.directions[:count] - directions) ** 2).sum(-1) / (2 * 4)
+
+    def joined(sigma: Tensor, order: tuple[int, ...]) -> Tensor:
+        return 0.5 * (sigma[:count] ** 2 + sigma[count:, list(order)] ** 2)
+
     return Outputs(
         from_six(six),
-        (0.5 * (out.rotation_sigma[:count] ** 2 + out.rotation_sigma[count:, list(BODY_MIRROR)] ** 2) + apart).sqrt(),
-        nn.functional.normalize(bone, dim=-1, eps=1e-6),
-        (0.5 * (out.bone_sigma[:count] ** 2 + out.bone_sigma[count:, list(BONE_MIRROR)] ** 2) + bone_apart).sqrt(),
+        (joined(out.rotation_sigma, BODY_MIRROR) + apart).sqrt(),
+        nn.functional.normalize(out.directions[:count] + directions, dim=-1, eps=1e-6),
+        (joined(out.direction_sigma, DIRECTION_MIRROR) + directions_apart).sqrt(),
         0.5 * (out.betas[:count] + out.betas[count:]),
-        (0.5 * (out.betas_sigma[:count] ** 2 + out.betas_sigma[count:] ** 2)).sqrt(),
+        joined(out.betas_sigma, tuple(range(NUM_BETAS))).sqrt(),
     )
 
 
@@ -254,8 +266,8 @@ class Prediction:
     sigma_rad: Tensor  # (22,) of the pelvis and the 21 body joints
     betas: Tensor  # (10,) the first components of the body that the network was trained on
     betas_sigma: Tensor  # (10,)
-    bones: Tensor  # (K, 3) unit, from start to end of BONES
-    bone_sigma_rad: Tensor  # (K,)
+    directions: Tensor  # (K, 3) unit, DIRECTIONS
+    direction_sigma_rad: Tensor  # (K,)
 
 
 class Regressor:
@@ -275,7 +287,8 @@ class Regressor:
         if int((trust > 0).sum()) < MIN_POINTS:
             return None
         rays = (pixels - np.asarray(principal_px)) / focal_px
-        features, turn = features_of(self._tensor(rays)[None], self._tensor(trust)[None])
+        plain = np.array([0.0 if "pose33" in observation.points else 1.0])
+        features, turn = features_of(self._tensor(rays)[None], self._tensor(trust)[None], self._tensor(plain))
         out = both_ways(self.network, features)
         back = turn[0].T
         rotmats = torch.eye(3, dtype=self.dtype, device=self.device).repeat(1, NUM_JOINTS, 1, 1)
@@ -286,8 +299,8 @@ class Regressor:
             out.rotation_sigma[0],
             out.betas[0],
             out.betas_sigma[0],
-            out.bones[0] @ back.T,
-            out.bone_sigma[0],
+            out.directions[0] @ back.T,
+            out.direction_sigma[0],
         )
 
     def _tensor(self, array: NDArray[np.float64]) -> Tensor:

@@ -21,7 +21,6 @@ from ..body.model import BodyModel
 from ..body.skeleton import BODY_JOINTS
 from .mocap import MocapError, PoseSet, load_poses
 from .regressor import (
-    BONE_JOINTS,
     NUM_BETAS,
     POINTS,
     REGRESSOR_FILE,
@@ -46,14 +45,14 @@ class TrainSettings:
     """How to train. The seed fixes people, cameras and first weights; the number of threads changes the last digits."""
 
     seed: int = 0
-    steps: int = 9000
+    steps: int = 8000
     batch: int = 512
     rate: float = 1.5e-3
     warm_up: int = 200
     weight_decay: float = 0.02
     average: float = 0.998  # of the running mean of the weights, which is what is kept
     position_weight: float = 8.0  # of a metre of joint error
-    bone_weight: float = 0.5
+    direction_weight: float = 1.0
     betas_weight: float = 0.1
     sigma_weight: float = 0.05
     network: NetworkSettings = field(default_factory=NetworkSettings)
@@ -69,17 +68,17 @@ def loss_of(raw: Tensor, views: Views, settings: TrainSettings) -> Tensor:
     angle = (((out.rotmats - views.rotmats) ** 2).sum((-1, -2)) / 2 + 1e-4).sqrt()
     joints = forward(out.rotmats, views.rest)[1] - views.rest[:, :1]
     place = ((joints - views.joints) ** 2).sum(-1).add(1e-5).sqrt()
-    bone = ((out.bones - bones_of(views.joints)) ** 2).sum(-1)
+    turned = ((out.directions - views.directions) ** 2).sum(-1)
     betas = out.betas - views.betas[:, :NUM_BETAS]
     likelihood = (
         _gaussian(true_angle(out.rotmats, views.rotmats), out.rotation_sigma, 3).sum(-1)
-        + _gaussian(bone.detach(), out.bone_sigma, 2).sum(-1)
+        + _gaussian(turned.detach(), out.direction_sigma, 2).sum(-1)
         + _gaussian(betas.detach() ** 2, out.betas_sigma, 1).sum(-1)
     )
     total = (
         angle.mean(-1) * 2
         + settings.position_weight * place.mean(-1)
-        + settings.bone_weight * (bone + 1e-4).sqrt().mean(-1)
+        + settings.direction_weight * (turned + 1e-4).sqrt().mean(-1)
         + settings.betas_weight * (betas**2).mean(-1)
         + settings.sigma_weight * likelihood / 10
     )
@@ -97,12 +96,6 @@ def _gaussian(squared: Tensor, sigma: Tensor, axes: int) -> Tensor:
     return squared / (2 * sigma * sigma) + axes * sigma.log()
 
 
-def bones_of(joints: Tensor) -> Tensor:
-    """Unit directions (B, K, 3) of the bones, from joints (B, 22, 3)."""
-    start, end = ([pair[k] for pair in BONE_JOINTS] for k in (0, 1))
-    return torch.nn.functional.normalize(joints[:, end] - joints[:, start], dim=-1, eps=1e-6)
-
-
 def aligned_error(found: Tensor, true: Tensor) -> Tensor:
     """Distances (B, J) after the best similarity (Procrustes; Umeyama 1991) of each found set to its true one."""
     a = found - found.mean(1, keepdim=True)
@@ -113,7 +106,7 @@ def aligned_error(found: Tensor, true: Tensor) -> Tensor:
     sign[:, 2] = torch.sign(torch.linalg.det(u @ vt))
     turn = u @ (sign[..., None] * vt)
     scale = (s * sign).sum(-1) / (a * a).sum((1, 2)).clamp_min(1e-9)
-    return (scale[:, None, None] * a @ turn - b).norm(dim=-1)
+    return torch.linalg.vector_norm(scale[:, None, None] * a @ turn - b, dim=-1)
 
 
 @torch.no_grad()
@@ -128,7 +121,7 @@ def measure(out: Outputs, views: Views) -> dict[str, float]:
     """Errors of outputs: millimetres, degrees."""
     joints = forward(out.rotmats, views.rest)[1] - views.rest[:, :1]
     squared = true_angle(out.rotmats, views.rotmats)
-    bone = ((out.bones - bones_of(views.joints)) ** 2).sum(-1)
+    turned = ((out.directions - views.directions) ** 2).sum(-1)
     limbs = list(LIMB_JOINTS)
     aligned = aligned_error(joints, views.joints).mean(1)
     betas = out.betas - views.betas[:, :NUM_BETAS]
@@ -139,11 +132,11 @@ def measure(out: Outputs, views: Views) -> dict[str, float]:
         "pa_mpjpe_limbs_mm": 1e3 * float(aligned_error(joints[:, limbs], views.joints[:, limbs]).mean()),
         "root_deg": math.degrees(float(squared[:, 0].sqrt().mean())),
         "body_deg": math.degrees(float(squared[:, 1:].sqrt().mean())),
-        "bone_deg": math.degrees(float(bone.sqrt().mean())),
+        "direction_deg": math.degrees(float(turned.sqrt().mean())),
         "betas_rms": float((betas**2).mean().sqrt()),
         "rotation_z2": float((squared / (3 * out.rotation_sigma**2)).mean()),
         "rotation_median_z2": float((squared / (3 * out.rotation_sigma**2)).median()),
-        "bone_z2": float((bone / (2 * out.bone_sigma**2)).mean()),
+        "direction_z2": float((turned / (2 * out.direction_sigma**2)).mean()),
     }
 
 

@@ -16,7 +16,16 @@ from ..body.model import BodyModel
 from ..body.skeleton import JOINT_INDEX, PARENTS, joint_levels
 from ..rotation import exp_so3
 from .mocap import PoseSet
-from .regressor import NUM_BODY, POINT_MIRROR, POINTS, SOURCES, features_of, mirror_rotations
+from .regressor import (
+    DIRECTION_JOINTS,
+    NUM_BODY,
+    POINT_MIRROR,
+    POINTS,
+    SOURCES,
+    features_of,
+    mirror_rotations,
+    rest_directions,
+)
 
 
 @dataclass(frozen=True)
@@ -43,10 +52,14 @@ class ViewSettings:
     focal_guessed: float = 0.5  # chance that the focal length is not known
     focal_sigma: float = 0.25
     # Detectors
-    noise: float = 0.014  # of a point, median over people
+    plain: float = 0.3  # chance of points as OpenPose and COCO have them, with no hands
+    noise: float = 0.010  # of a point, median over people
     noise_spread: float = 0.5  # of its logarithm
-    hip_noise: float = 1.6  # times
-    face_noise: float = 0.45
+    lost: float = 0.03  # chance of a person who is seen badly altogether
+    hip_noise: float = 1.4  # times
+    face_noise: float = 0.6
+    dim_limb: float = 0.13  # chance, of each limb, to be guessed: with low confidence, and wrong by
+    dim_noise: float = 0.035
     limb_shift: float = 0.06  # chance, of each limb, to be seen far off
     limb_shift_size: float = 0.08
     cut: float = 0.35  # chance of a picture whose edge cuts the person
@@ -62,11 +75,31 @@ class ViewSettings:
 
 
 @dataclass(frozen=True)
+class Posed:
+    """B posed people."""
+
+    rest: Tensor  # (B, 22, 3) rest joints
+    joints: Tensor  # (B, 22, 3)
+    points: Tensor  # (B, P, 3)
+    directions: Tensor  # (B, K, 3) unit
+
+    def join(self, other: Posed) -> Posed:
+        """These people and others."""
+        return Posed(
+            torch.cat([self.rest, other.rest]),
+            torch.cat([self.joints, other.joints]),
+            torch.cat([self.points, other.points]),
+            torch.cat([self.directions, other.directions]),
+        )
+
+
+@dataclass(frozen=True)
 class Views:
     """A batch of B people as the network sees them, and what is true of them, in the camera that looks at them."""
 
     features: Tensor  # (B, F)
     rotmats: Tensor  # (B, 22, 3, 3) local; the pelvis's in camera axes
+    directions: Tensor  # (B, K, 3) unit
     joints: Tensor  # (B, 22, 3) metres, the pelvis at the origin
     rest: Tensor  # (B, 22, 3) rest joints
     betas: Tensor  # (B, all of the body's)
@@ -86,6 +119,7 @@ def _points(names: tuple[str, ...], side: str | None = None) -> list[int]:
 
 
 FACE = [POINTS.index("nose"), *_points(("eye", "ear", "mouth"))]
+MOUTH = _points(("mouth",))
 HAND_POINTS = _points(("index", "pinky", "thumb"))
 FEET = _points(("heel", "toe"))
 LIMB_POINTS = [
@@ -110,27 +144,29 @@ class ViewMaker:
         self.weights = torch.as_tensor(poses.weights()).float()
         self.J_template = torch.as_tensor(body.J_template[:NUM_BODY])
         self.J_dirs = torch.as_tensor(body.J_shapedirs[:NUM_BODY])
-        carriers = [self._carrier(body, name) for name in POINTS]
-        self.template = torch.stack([carrier[0] for carrier in carriers])
-        self.dirs = torch.stack([carrier[1] for carrier in carriers])
-        self.skin = torch.stack([carrier[2] for carrier in carriers])
+        self.rest_directions = torch.as_tensor(rest_directions(body.J_template))
+        # MediaPipe's points, then all as OpenPose and COCO have them, as far as they do; then hands from hand models.
+        orders = (("pose33",), ("body25", "pose33"))
+        self.carriers = [self._carriers(body, order) for order in orders]
 
     @staticmethod
-    def _carrier(body: BodyModel, name: str) -> tuple[Tensor, Tensor, Tensor]:
-        """Where a point is on the body: template (3,), dirs (3, B), weights (22,); fingers are at rest."""
-        source, point = next(
-            item for item in SOURCES[name] if item[0] in body.points and item[0] in ("pose33", "body25")
-        )
-        points = body.virtual_points(body.points[source])
-        at = body.points[source].names.index(point)
-        weights = torch.as_tensor(points.weights[at])
-        folded = weights[:NUM_BODY].clone()
-        for joint in range(NUM_BODY, len(PARENTS)):
-            above = joint
-            while above >= NUM_BODY:
-                above = PARENTS[above]
-            folded[above] += weights[joint]
-        return torch.as_tensor(points.template[at]), torch.as_tensor(points.shapedirs[at]), folded
+    def _carriers(body: BodyModel, order: tuple[str, ...]) -> tuple[Tensor, Tensor, Tensor]:
+        """Where the points are on the body: template (P, 3), dirs (P, 3, B), weights (P, 22); fingers are at rest."""
+        found: list[tuple[Tensor, Tensor, Tensor]] = []
+        for name in POINTS:
+            source, point = next((s, p) for wanted in order for s, p in SOURCES[name] if s == wanted)
+            points = body.virtual_points(body.points[source])
+            at = body.points[source].names.index(point)
+            weights = torch.as_tensor(points.weights[at])
+            folded = weights[:NUM_BODY].clone()
+            for joint in range(NUM_BODY, len(PARENTS)):
+                above = joint
+                while above >= NUM_BODY:
+                    above = PARENTS[above]
+                folded[above] += weights[joint]
+            found.append((torch.as_tensor(points.template[at]), torch.as_tensor(points.shapedirs[at]), folded))
+        template, dirs, skin = (torch.stack(part) for part in zip(*found, strict=True))
+        return template, dirs, skin
 
     # --- drawing --------------------------------------------------------------------------------------------
 
@@ -214,15 +250,17 @@ class ViewMaker:
         root = torch.where(tumbling[:, None, None], anyhow, root)
         return torch.cat([root[:, None], poses[:, 1:]], 1)
 
-    def pose(self, rotmats: Tensor, betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Joints (B, 22, 3), points (B, P, 3), both from the pelvis, and rest joints (B, 22, 3)."""
+    def pose(self, rotmats: Tensor, betas: Tensor, plain: bool) -> Posed:
+        """People of given rotations and shapes, the pelvis near the origin; plain: points as OpenPose and COCO."""
         rest = self.J_template + torch.einsum("jkb,nb->njk", self.J_dirs, betas)
         turns, joints = forward(rotmats, rest)
-        points = self.template + torch.einsum("pkb,nb->npk", self.dirs, betas)
+        template, dirs, skin = self.carriers[plain]
+        points = template + torch.einsum("pkb,nb->npk", dirs, betas)
         shift = joints - (turns @ rest[..., None])[..., 0]
-        blend = torch.einsum("pj,njk->npk", self.skin, torch.cat([turns.flatten(2), shift], -1))
-        turn = blend[..., :9].unflatten(-1, (3, 3))
-        return joints, (turn @ points[..., None])[..., 0] + blend[..., 9:], rest
+        blend = torch.einsum("pj,njk->npk", skin, torch.cat([turns.flatten(2), shift], -1))
+        points = (blend[..., :9].unflatten(-1, (3, 3)) @ points[..., None])[..., 0] + blend[..., 9:]
+        directions = (turns[:, list(DIRECTION_JOINTS)] @ self.rest_directions[..., None])[..., 0]
+        return Posed(rest, joints, points, directions)
 
     # --- pictures -------------------------------------------------------------------------------------------
 
@@ -231,7 +269,10 @@ class ViewMaker:
         s = self.settings
         rotmats = self.place(self.people(count))
         betas = s.betas_spread * self._normal(count, self.J_dirs.shape[-1])
-        joints, points, rest = self.pose(rotmats, betas)
+        first = count - round(s.plain * count)
+        posed = self.pose(rotmats[:first], betas[:first], False).join(self.pose(rotmats[first:], betas[first:], True))
+        points = posed.points
+        plain = (torch.arange(count) >= first).float()
         low, high = points.amin(1), points.amax(1)
         extent = (high - low)[:, :2].amax(-1).clamp_min(0.5)
         focal = torch.exp(_between(self._uniform(count), *(math.log(mm / 36) for mm in s.focal_mm)))
@@ -239,14 +280,16 @@ class ViewMaker:
         ahead = torch.cat([torch.zeros(count, 2), depth[:, None]], -1)
         points = points - 0.5 * (low + high)[:, None] + ahead[:, None]
         rays = points[..., :2] / points[..., 2:].clamp_min(0.2)
-        rays, trust = self._detect(rays)
+        rays, trust = self._detect(rays, plain > 0)
         guessed = self._chance(count, s.focal_guessed)
         wrong = torch.where(guessed, s.focal_sigma * self._normal(count), 0.01 * self._normal(count))
-        features, turn = features_of(rays * torch.exp(wrong)[:, None, None], trust)
+        features, turn = features_of(rays * torch.exp(wrong)[:, None, None], trust, plain)
         rotmats = torch.cat([(turn @ rotmats[:, 0])[:, None], rotmats[:, 1:]], 1)
-        return Views(features, rotmats, (joints - joints[:, :1]) @ turn.transpose(-1, -2), rest, betas)
+        back = turn.transpose(-1, -2)
+        joints = (posed.joints - posed.joints[:, :1]) @ back
+        return Views(features, rotmats, posed.directions @ back, joints, posed.rest, betas)
 
-    def _detect(self, rays: Tensor) -> tuple[Tensor, Tensor]:
+    def _detect(self, rays: Tensor, plain: Tensor) -> tuple[Tensor, Tensor]:
         """Noise, cuts, losses and swaps: rays (B, P, 2) → rays and trust (B, P)."""
         s = self.settings
         count, number = rays.shape[:2]
@@ -255,6 +298,7 @@ class ViewMaker:
         inside = torch.where(beyond[..., None], torch.full_like(rays, float("nan")), rays)
         box = (_nan_max(inside) + _nan_max(-inside)).amax(-1).clamp_min(1e-3)
         level = s.noise * torch.exp(s.noise_spread * self._normal(count))
+        level = torch.where(self._chance(count, s.lost), 5 * level, level)
         scale = (level * box)[:, None].expand(count, number).clone()
         scale[:, _points(("hip",))] *= s.hip_noise
         scale[:, FACE] *= s.face_noise
@@ -273,10 +317,17 @@ class ViewMaker:
             shift = (s.limb_shift_size * box * rows)[:, None, None] * self._normal(count, 1, 2)
             rays[:, limb] += shift
             dimmed = torch.where(rows & self._chance(count, 0.6), self._uniform(count), torch.ones(count))
+            guessed = self._chance(count, s.dim_limb)
+            scale = (s.dim_noise * box * guessed)[:, None, None]
+            rays[:, limb] += scale * (self._normal(count, 1, 2) + 0.7 * self._normal(count, len(limb), 2))
+            dimmed = torch.where(guessed, 0.9 * self._uniform(count), dimmed)
             lost = self._chance(count, s.hidden_limb)
             trust[:, limb] *= torch.where(lost, torch.zeros(count), dimmed)[:, None]
         for points, share in ((HAND_POINTS, s.no_hands), (FEET, s.no_feet), (FACE, s.no_face)):
             trust[:, points] *= (~self._chance(count, share))[:, None]
+        # A hand model may add hands to such points; their mouth is not known.
+        trust[:, HAND_POINTS] *= (~(plain & self._chance(count, 0.7)))[:, None]
+        trust[:, MOUTH] *= (~plain)[:, None]
         trust = trust * (self._uniform(count, number) > s.hidden_point)
         few = (trust > 0).sum(1) < 6
         trust = torch.where(few[:, None], 1 - beyond.float(), trust)

@@ -1,0 +1,71 @@
+"""What the regressor says of a body as residuals: local rotations, and directions of its limbs and axes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..body.model import BodyModel
+from ..priors.regressor import DIRECTION_JOINTS, NUM_BODY, Prediction, rest_directions
+from ..rotation import hat
+from .kinematics import Chain, Skeleton
+from .residuals import robust_weight, rotation_offset
+from .settings import FitSettings
+
+
+def turned_direction(
+    turns: Tensor, joints: Tensor, below: Tensor, rest: Tensor, seen: Tensor, inverse_sigma: Tensor
+) -> tuple[Tensor, Tensor]:
+    """A direction that is rigid in a joint's frame, turned with it, less the one it should be.
+
+    turns (N, A, 3, 3) global rotations; joints (K,) which of them carry the directions; below (K, A) 1 where such a
+    joint hangs below another or is it; rest, seen (K, 3) unit; inverse_sigma (K,) 1/rad → residual (N, K, 3), and its
+    derivative by all right tangents (N, K, 3, A, 3): a turn G exp(ω) moves d by G ω × d.
+    """
+    direction = (turns[:, joints] @ rest[..., None])[..., 0]
+    lever = -hat(direction) * inverse_sigma[:, None, None]
+    jacobian = torch.einsum("nkil,nalj->nkiaj", lever, turns) * below[:, None, :, None]
+    return (direction - seen) * inverse_sigma[:, None], jacobian
+
+
+class Regressed:
+    """One person's prediction, ready for any number of evaluations. It speaks of the pelvis and the 21 body joints."""
+
+    def __init__(self, prediction: Prediction, body: BodyModel, skeleton: Skeleton, settings: FitSettings) -> None:
+        like = skeleton.J_template
+        self.settings = settings
+        self.mean_inverse = prediction.rotmats[0, :NUM_BODY].to(like).transpose(-1, -2)
+        weight = settings.regressor * settings.regressor_rotations
+        inverse_sigma = weight / prediction.sigma_rad.to(like).clamp_min(settings.regressor_least_sigma)
+        self.inverse_sigma = inverse_sigma[:, None].expand(-1, 3)
+        self.columns = torch.arange(3 * NUM_BODY, device=like.device).reshape(NUM_BODY, 3)
+        self.joints = torch.tensor(DIRECTION_JOINTS, device=like.device)
+        self.below = skeleton.ancestors[self.joints, :NUM_BODY]
+        self.rest = torch.as_tensor(rest_directions(body.J_template)).to(like)
+        self.seen = prediction.directions.to(like)
+        sigma = prediction.direction_sigma_rad.to(like).clamp_min(settings.regressor_least_sigma)
+        self.direction_inverse_sigma = settings.regressor * settings.regressor_directions / sigma
+
+    def add(self, chain: Chain, rotmats: Tensor, hessian: Tensor, gradient: Tensor) -> Tensor:
+        """Add to the normal equations, whose first columns are the body joints', in place; the cost (N,)."""
+        size = 3 * NUM_BODY
+        cost = rotmats.new_zeros(len(rotmats))
+        if self.settings.regressor_rotations > 0:
+            residual, jacobian = rotation_offset(rotmats[:, :NUM_BODY], self.mean_inverse, self.inverse_sigma)
+            value, weight = robust_weight((residual * residual).sum(-1), self.settings.regressor_robust_width)
+            transposed = jacobian.transpose(-1, -2) * weight[..., None, None]
+            gradient[:, :size] += (transposed @ residual[..., None]).flatten(1)
+            hessian[:, self.columns[:, :, None], self.columns[:, None, :]] += transposed @ jacobian
+            cost = cost + value.sum(-1)
+        if self.settings.regressor_directions > 0:
+            turns = chain.globals[:, :NUM_BODY]
+            residual, jacobian = turned_direction(
+                turns, self.joints, self.below, self.rest, self.seen, self.direction_inverse_sigma
+            )
+            value, weight = robust_weight((residual * residual).sum(-1), self.settings.regressor_robust_width)
+            root = weight.sqrt()[..., None]
+            rows = (jacobian * root[..., None, None]).reshape(len(rotmats), -1, size)
+            hessian[:, :size, :size] += rows.transpose(1, 2) @ rows
+            gradient[:, :size] += (rows.transpose(1, 2) @ (residual * root).flatten(1)[..., None])[..., 0]
+            cost = cost + value.sum(-1)
+        return cost
