@@ -15,30 +15,44 @@ from ..body.skinning import Body
 from .clearance import clearance
 from .proxies import PLANS, Proxies, part_of_joint
 
-TOUCH_M = 0.003  # overlap of capsules that is still contact, for they are not quite the surface
 ORDINARY = 0.92  # of captured poses: what they overlap is not judged, for soft parts do (an arm hanging at the ribs)
 MOST_M = 0.02  # and no more than this
 OFTEN_AT_REST = 0.2  # of random shapes: a pair that overlaps in so many of them in the T-pose is left out
 SHAPES = 20
+# Parts that fold onto each other where they are joined through a third: joint limits judge those, not overlap.
+TRUNK = ("pelvis", "belly", "chest", "neck", "head")
+FOLDING = (*((a, b) for a in TRUNK for b in TRUNK), ("neck", "left_upper_arm"), ("neck", "right_upper_arm"))
 Indices = NDArray[np.int64]
 
 
 def choose_pairs(body: BodyModel, proxies: Proxies) -> tuple[Indices, NDArray[np.float32]]:
     """Pairs (M, 2) of capsules to keep apart, and the overlap (M,) of each, in metres, that counts as contact.
 
-    They are of parts that are not neighbours and don't overlap at rest.
+    They are of parts that are not neighbours and don't fold onto each other; those that overlap at rest are left out.
+    Overlap by what the capsules are off the skin, or as in most captured poses, is contact.
     """
     part = proxies.part
     first, second = np.triu_indices(proxies.count, 1)
-    apart = part_distance()[part[first], part[second]] >= 2
+    apart = (part_distance() >= 2) & ~_folding()
+    apart = apart[part[first], part[second]]
     first, second = first[apart], second[apart]
     depths: dict[bool, list[NDArray[np.float32]]] = {True: [], False: []}
     for at_rest, depth in _sampled(body, proxies, first, second):
         depths[at_rest].append(depth)
-    resting = (np.stack(depths[True]) > TOUCH_M).mean(0)
-    contact = np.clip(np.quantile(np.stack(depths[False]), ORDINARY, axis=0), TOUCH_M, MOST_M)
+    off = proxies.error_m[first] + proxies.error_m[second]
+    resting = (np.stack(depths[True]) > off).mean(0)
+    contact = np.clip(np.quantile(np.stack(depths[False]), ORDINARY, axis=0), off, MOST_M)
     allowed = resting < OFTEN_AT_REST
     return np.stack([first[allowed], second[allowed]], 1), contact[allowed].astype(np.float32)
+
+
+def _folding() -> NDArray[np.bool_]:
+    """(parts, parts) True for pairs in FOLDING, either way round."""
+    place = {plan.name: i for i, plan in enumerate(PLANS)}
+    fold = np.zeros((len(PLANS), len(PLANS)), bool)
+    for first, second in FOLDING:
+        fold[place[first], place[second]] = fold[place[second], place[first]] = True
+    return fold
 
 
 def part_distance() -> Indices:

@@ -69,6 +69,7 @@ class Proxies:
     radius: Floats  # (2P,) metres
     radius_dirs: Floats  # (2P, B + E)
     part: NDArray[np.int32]  # (P,) index into PLANS
+    error_m: Floats  # (P,) mean distance of the part's skin from its capsules, at rest
 
     @property
     def count(self) -> int:
@@ -95,7 +96,8 @@ def fit_proxies(body: BodyModel) -> Proxies:
         ends_dirs[..., body.num_betas :],
         both(weights),
     )
-    return Proxies(ends, both(capsules[:, 6:]), both(dirs[:, 6:]), part)
+    error = np.concatenate([np.full(len(piece[0]), piece[3], np.float32) for piece in pieces])
+    return Proxies(ends, both(capsules[:, 6:]), both(dirs[:, 6:]), part, error)
 
 
 def part_of_joint() -> NDArray[np.int64]:
@@ -119,12 +121,12 @@ def _thinned(chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _fit_part(
     body: BodyModel, shell: Shell, owner: NDArray[np.int64], number: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Capsules (K, 8), their derivative by the coefficients (K, 8, C), and the ends' skin weights (K, 2, 55)."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float]:
+    """Capsules (K, 8), their derivative by the coefficients (K, 8, C), the ends' skin weights (K, 2, 55), the error."""
     plan = PLANS[number]
     mine = owner == number
     if mine.sum() < 6:
-        return np.zeros((0, 8)), np.zeros((0, 8, shell.dirs.shape[2])), np.zeros((0, 2, shell.weights.shape[1]))
+        return np.zeros((0, 8)), np.zeros((0, 8, shell.dirs.shape[2])), np.zeros((0, 2, shell.weights.shape[1])), 0.0
     mine = _thinned(mine)
     points, areas = shell.points[mine], shell.areas[mine]
     low, high = points.min(0) - 0.03, points.max(0) + 0.03
@@ -143,4 +145,5 @@ def _fit_part(
         more = add_ball(capsules, points, shell.normals[mine], areas, plan.ball_m)
         capsules = refine(more, points, areas, others, other_areas)
     dirs, near = shape_directions(capsules, points, areas, shell.dirs[mine], shell.points[close], shell.dirs[close])
-    return capsules, dirs, near @ shell.weights[mine]
+    error = float(np.abs(distances(points, capsules)[0].min(1)) @ areas / areas.sum())
+    return capsules, dirs, near @ shell.weights[mine], error

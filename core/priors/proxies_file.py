@@ -56,6 +56,7 @@ def write(body: BodyModel, path: Path = PROXIES_PATH) -> None:
         radius=proxies.radius,
         radius_dirs=proxies.radius_dirs,
         part=proxies.part,
+        error_m=proxies.error_m,
         pairs=pairs.astype(np.int16),
         contact_m=contact_m,
     )
@@ -68,7 +69,7 @@ def _read(path: Path, key: str) -> Kept | None:
             if str(data["fingerprint"]) != key:
                 return None
             ends = VirtualPoints(data["template"], data["shapedirs"], data["exprdirs"], data["weights"])
-            proxies = Proxies(ends, data["radius"], data["radius_dirs"], data["part"])
+            proxies = Proxies(ends, data["radius"], data["radius_dirs"], data["part"], data["error_m"])
             return proxies, data["pairs"].astype(np.int64), data["contact_m"]
     except (OSError, ValueError, KeyError):
         return None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
-from pantomime.core.priors.pairs import MOST_M, TOUCH_M, part_distance
+from pantomime.core.priors.pairs import MOST_M, part_distance
 from pantomime.core.priors.proxies import PLANS, Proxies, fit_proxies, part_of_joint
 from pantomime.core.priors.proxies_file import PROXIES_PATH, fingerprint, proxies_of
 from pantomime.core.priors.proxy_fit import connected_shell, outer_shell, union_distance
@@ -120,7 +120,9 @@ def test_the_file_that_ships_is_of_the_body_that_ships(body: BodyModel, fitted: 
 def test_pairs_are_of_parts_that_are_no_neighbours(body: BodyModel) -> None:
     proxies, pairs, contact_m = proxies_of(body)
     assert (part_distance()[proxies.part[pairs[:, 0]], proxies.part[pairs[:, 1]]] >= 2).all()
-    assert ((contact_m >= np.float32(TOUCH_M)) & (contact_m <= np.float32(MOST_M))).all()
+    off = proxies.error_m[pairs[:, 0]] + proxies.error_m[pairs[:, 1]]
+    assert ((contact_m >= off - 1e-6) & (contact_m <= np.float32(MOST_M))).all()
+    assert 0.0003 < proxies.error_m.min() and proxies.error_m.max() < 0.005
     names = {tuple(sorted((PLANS[proxies.part[i]].name, PLANS[proxies.part[j]].name))) for i, j in pairs}
     for wanted in (
         ("left_forearm", "pelvis"),
