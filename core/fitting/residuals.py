@@ -61,8 +61,8 @@ def rotation_offset(rotmats: Tensor, mean_inverse: Tensor, inverse_sigma: Tensor
 def upright(root: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
     """Direction of the body's own up axis (y) less the picture's up, camera frame.
 
-    root (N, 3, 3) global orientation; sigma: of a unit vector → residual (N, 3) and its derivative by the right tangent of
-    root (N, 3, 3).
+    root (N, 3, 3) global orientation; sigma: of a unit vector → residual (N, 3) and its derivative by the right
+    tangent of root (N, 3, 3).
     """
     up = root.new_tensor([0.0, -1.0, 0.0])
     axis = root.new_tensor([0.0, 1.0, 0.0])

@@ -45,13 +45,13 @@ class FitSettings:
     # 2D points: σ as a share of the size of the person (body), the hand or the face in the picture.
     sigma_2d: dict[str, float] = field(
         default_factory=lambda: {
-            "pose33": 0.018,
+            "pose33": 0.02,
             "body25": 0.018,
             "coco17": 0.018,
             "feet6": 0.018,
             "left_hand": 0.05,
             "right_hand": 0.05,
-            "face468": 0.025,
+            "face468": 0.035,
             "face68": 0.03,
         }
     )
@@ -65,9 +65,9 @@ class FitSettings:
         default_factory=lambda: {"torso": 0.22, "limb": 0.38, "extremity": 0.45, "head": 0.35, "hand": 0.35}
     )
     hint_robust_width: float = 2.5
-    pose_prior: float = 0.6  # weight (1/σ scale) of the pose prior
+    pose_prior: float = 0.85  # weight (1/σ scale) of the pose prior
     # What the regressor says, by its own σ: a weight on all of it (0 = without it), on rotations, and on directions.
-    regressor: float = 0.0
+    regressor: float = 1.2
     regressor_rotations: float = 1.0
     regressor_directions: float = 1.0
     regressor_least_sigma: float = 0.05  # radians
@@ -77,7 +77,7 @@ class FitSettings:
     unseen_sigma_rad: float = 0.12  # of a body joint from the relaxed pose when nothing of its limb was seen
     unseen_hinge_sigma_rad: float = 0.6  # the same of a knee or elbow whose upper bone was seen
     relaxed_below: float = 0.25  # trust in a limb from which on nothing draws it to the relaxed pose
-    upright_sigma: float = 0.4  # of the trunk's direction (unit vector) from upright in the picture
+    upright_sigma: float = 0.3  # of the trunk's direction (unit vector) from upright in the picture
     upright_robust_width: float = 1.5
     betas_sigma: float = 1.0
     expression_sigma: float = 0.45  # bounded (ARKit) components

@@ -37,6 +37,8 @@ EXACT = replace(
     focal_known_sigma=1e-4,
     betas_sigma=3.0,
     hand_sigma_rad=2.0,
+    upright_sigma=float("inf"),
+    collision_sigma_m=float("inf"),
 )
 
 
@@ -144,7 +146,7 @@ def test_a_hidden_arm_relaxes_and_is_reported_as_unsure(body: BodyModel) -> None
     capture, whole = fitter.fit(observation, camera), fitter.fit(someone.observation, camera)
     right = [JOINT_INDEX[f"right_{name}"] for name in ("shoulder", "elbow", "wrist")]
     moved = np.linalg.norm((capture.joints - whole.joints)[0, right] - (capture.joints - whole.joints)[0, :1], axis=1)
-    assert moved.max() < 0.02  # metres
+    assert moved.max() < 0.03  # metres
     sigma = capture.joint_sigma_m[0]
     assert sigma[JOINT_INDEX["left_wrist"]] > 1.2 * sigma[JOINT_INDEX["right_wrist"]]
     bend = np.linalg.norm(capture.body_pose[0].reshape(21, 3)[JOINT_INDEX["left_elbow"] - 1])
