@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..body.model import BodyModel
 from ..priors.clearance import clearance
-from ..priors.proxies import Proxies
+from ..priors.proxies import PLANS, Proxies
 from ..priors.proxies_file import proxies_of
 from .kinematics import Chain, PointTable, Skeleton
 from .state import Unknowns
@@ -44,6 +44,8 @@ class Collision:
         self.radius = torch.as_tensor(proxies.radius).to(like)
         self.radius_dirs = torch.as_tensor(proxies.radius_dirs).to(like)
         self.first, self.second = (torch.as_tensor(pairs[:, k], device=like.device) for k in (0, 1))
+        finger = np.array([plan.name[-1].isdigit() for plan in PLANS])
+        self._finger = torch.as_tensor(finger[proxies.part], device=like.device)
         self._tables: dict[tuple[int, ...], PointTable] = {}
 
     @classmethod
@@ -62,9 +64,12 @@ class Collision:
             self._tables[joints] = PointTable.of(self.skeleton, self.proxies.ends, joints)
         return self._tables[joints]
 
-    def overlaps(self, chain: Chain) -> bool:
-        """Whether anything overlaps in any body."""
-        return self._meetings(chain, self.table((0,))) is not None
+    def overlaps(self, chain: Chain) -> tuple[bool, bool]:
+        """Whether anything overlaps in any body, and whether fingers overlap with each other."""
+        met = self._meetings(chain, self.table((0,)))
+        if met is None:
+            return False, False
+        return True, bool((self._finger[met[0]] & self._finger[met[1]]).any())
 
     def overlap(self, chain: Chain, unknowns: Unknowns) -> Overlap | None:
         """What overlaps in the posed chain; None when nothing does."""

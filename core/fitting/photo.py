@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -108,10 +108,15 @@ class Fitter:
         for number, stage in enumerate(stages):
             if on_stage is not None:
                 on_stage(stage.name, number / len(stages))
+            if stage.collision:
+                collision = self._collision(stage)
+                overlap, fingers = collision.overlaps(pose_chain(self.skeleton, state)) if collision else (False, False)
+                if not overlap:
+                    continue
+                # Fingers are many unknowns: they move only where they are in each other's way.
+                stage = replace(stage, hands=stage.hands and fingers)
             if number:
                 problem = self._problem(evidence, guess, stage, regressed)
-            if stage.collision and not problem.overlaps(state):
-                continue
             solution = solve(
                 problem, state, SolverSettings(max_steps=stage.max_steps, tolerance=stage.tolerance), is_cancelled
             )

@@ -180,10 +180,6 @@ class StageProblem:
 
     # --- evaluation -----------------------------------------------------------------------------------------
 
-    def overlaps(self, state: BodyState) -> bool:
-        """Whether parts that this stage keeps apart overlap in any body."""
-        return self.collision is not None and self.collision.overlaps(pose_chain(self.skeleton, state))
-
     def linearise(self, state: BodyState) -> Linearisation:
         chain = pose_chain(self.skeleton, state)
         cost, rows = self._evidence(chain, state)

@@ -90,24 +90,26 @@ class Judge:
         return {pair: length * CELL_M**2 for pair, length in volumes.items()}
 
     def _walk(self, depth: Array, enters: NDArray[np.bool_], face: Ints, lengths: dict[tuple[int, int], float]) -> None:
-        """Along one line: which two parts share each stretch that is inside twice."""
-        inside: list[int] = []  # faces by which the parts that the line is in were entered
+        """Along one line: the stretches that two parts share. A part is known by where it is entered and left."""
+        inside: list[tuple[float, int]] = []
+        runs: list[tuple[float, float, int, int]] = []  # from, to, face of entry, face of exit
         for i in range(len(depth)):
             if enters[i]:
-                inside.append(int(face[i]))
+                inside.append((float(depth[i]), int(face[i])))
             elif inside:
                 # a part is left by itself or by the part that continues it
-                part = self.part[face[i]]
-                steps = [int(self.steps[self.part[f], part]) for f in inside]
-                inside.pop(len(steps) - 1 - int(np.argmin(steps[::-1])))
-            if len(inside) >= 2 and i + 1 < len(depth):
-                a = np.array([f for k, f in enumerate(inside) for _ in inside[k + 1 :]])
-                b = np.array([g for k in range(len(inside)) for g in inside[k + 1 :]])
-                bad = np.flatnonzero(self.counts(a, b))
-                if len(bad):
-                    pair = sorted((int(self.part[a[bad[0]]]), int(self.part[b[bad[0]]])))
-                    key = (pair[0], pair[1])
-                    lengths[key] = lengths.get(key, 0.0) + float(depth[i + 1] - depth[i])
+                steps = [int(self.steps[self.part[f], self.part[face[i]]]) for _, f in inside]
+                start, entry = inside.pop(len(steps) - 1 - int(np.argmin(steps[::-1])))
+                runs.append((start, float(depth[i]), entry, int(face[i])))
+        for k, (start, end, entry, leave) in enumerate(runs):
+            for other_start, other_end, other_entry, other_leave in runs[k + 1 :]:
+                shared = min(end, other_end) - max(start, other_start)
+                if shared <= 0:
+                    continue
+                a, b = np.array([entry, entry, leave, leave]), np.array([other_entry, other_leave] * 2)
+                if self.counts(a, b).all():
+                    pair = sorted((int(self.part[entry]), int(self.part[other_entry])))
+                    lengths[(pair[0], pair[1])] = lengths.get((pair[0], pair[1]), 0.0) + shared
 
     # --- area -----------------------------------------------------------------------------------------------
 
