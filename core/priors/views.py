@@ -58,6 +58,7 @@ class ViewSettings:
     lost: float = 0.03  # chance of a person who is seen badly altogether
     hip_noise: float = 1.4  # times
     face_noise: float = 0.6
+    dim_point: float = 0.06
     dim_limb: float = 0.13  # chance, of each limb, to be guessed: with low confidence, and wrong by
     dim_noise: float = 0.035
     limb_shift: float = 0.06  # chance, of each limb, to be seen far off
@@ -303,7 +304,7 @@ class ViewMaker:
         scale[:, _points(("hip",))] *= s.hip_noise
         scale[:, FACE] *= s.face_noise
         # A dim point is worse than its neighbours.
-        dim = self._uniform(count, number) < 0.06
+        dim = self._uniform(count, number) < s.dim_point
         scale = torch.where(dim, 3 * scale, scale)
         trust = torch.where(dim, self._uniform(count, number), trust)
         # Points beyond the edge are lost, or invented.
