@@ -20,6 +20,8 @@ from ..priors.proxies_file import proxies_of
 from .kinematics import Chain, PointTable, Skeleton
 from .state import Unknowns
 
+FINGERS_M = 0.002  # overlap of fingers beyond contact that is worth moving them
+
 
 @dataclass(frozen=True)
 class Overlap:
@@ -43,6 +45,9 @@ class Collision:
         self.contact_m = torch.as_tensor(contact_m).to(like)
         self.radius = torch.as_tensor(proxies.radius).to(like)
         self.radius_dirs = torch.as_tensor(proxies.radius_dirs).to(like)
+        count = proxies.count
+        self._pair_at = torch.full((count, count), -1, device=like.device)  # (P, P) index of a pair
+        self._pair_at[pairs[:, 0], pairs[:, 1]] = torch.arange(len(pairs), device=like.device)
         self.first, self.second = (torch.as_tensor(pairs[:, k], device=like.device) for k in (0, 1))
         finger = np.array([plan.name[-1].isdigit() for plan in PLANS])
         self._finger = torch.as_tensor(finger[proxies.part], device=like.device)
@@ -65,11 +70,11 @@ class Collision:
         return self._tables[joints]
 
     def overlaps(self, chain: Chain) -> tuple[bool, bool]:
-        """Whether anything overlaps in any body, and whether fingers overlap with each other."""
+        """Whether anything overlaps in any body, and whether fingers overlap much with each other."""
         met = self._meetings(chain, self.table((0,)))
         if met is None:
             return False, False
-        return True, bool((self._finger[met[0]] & self._finger[met[1]]).any())
+        return True, bool((self._finger[met[0]] & self._finger[met[1]] & (met[2] > FINGERS_M)).any())
 
     def overlap(self, chain: Chain, unknowns: Unknowns) -> Overlap | None:
         """What overlaps in the posed chain; None when nothing does."""
@@ -121,6 +126,5 @@ class Collision:
         """Pairs whose bounding balls overlap in any body of the batch."""
         middle = ends.mean(1)
         reach = torch.linalg.vector_norm(ends[:, 0] - ends[:, 1], dim=-1) / 2 + radius.amax(1)
-        between = middle[:, self.first] - middle[:, self.second]
-        far = (reach[:, self.first] + reach[:, self.second] - self.contact_m).square()
-        return torch.nonzero(((between * between).sum(-1) < far).any(0)).flatten()
+        near = torch.cdist(middle, middle) < reach[:, :, None] + reach[:, None]
+        return self._pair_at[near.any(0) & (self._pair_at >= 0)]
