@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..body.model import BodyModel, VirtualPoints
 from ..body.skeleton import NUM_JOINTS, PARENTS, joint_levels
+from ..rotation import hat
 from .state import BodyState, Unknowns
 
 MAX_BONES = 4  # skin weights of a point beyond its four largest are folded into them
@@ -186,11 +187,10 @@ class MovingPoints:
         n, p, r, _ = covectors.shape
         active = self.levers.shape[2]
         out = covectors.new_zeros(n, p, r, unknowns.size)
-        # c · (G ω × l) = (Gᵀ (l × c)) · ω
-        crossed = torch.cross(
-            self.levers[:, :, None].expand(n, p, r, active, 3), covectors[:, :, :, None].expand(n, p, r, active, 3), -1
-        )
-        turned = crossed.permute(0, 3, 1, 2, 4).reshape(n, active, p * r, 3) @ self.turn
+        # c · (G ω × l) = (Gᵀ (l × c)) · ω, and l × c = l [c]ₓ as a row.
+        skew = hat(covectors).permute(0, 1, 3, 2, 4).reshape(n, p, 3, 3 * r)
+        crossed = (self.levers @ skew).reshape(n, p, active, r, 3)
+        turned = crossed.permute(0, 2, 1, 3, 4).reshape(n, active, p * r, 3) @ self.turn
         out[..., : 3 * active] = turned.reshape(n, active, p, r, 3).permute(0, 2, 3, 1, 4).reshape(n, p, r, -1)
         if unknowns.transl:
             out[..., unknowns.transl_at : unknowns.transl_at + 3] = covectors

@@ -35,12 +35,12 @@ class FitSettings:
     """How to fit. Defaults were set on the tuning set of rendered people and on real photos."""
 
     stages: tuple[Stage, ...] = (
-        Stage("body, wide", 8, 8.0, BODY_SETS, betas=4, tolerance=1e-2),
-        Stage("body", 6, 4.0, BODY_SETS, betas=10, focal=True, tolerance=5e-3),
-        Stage("all, wide", 5, 8.0, ALL_SETS, betas=10, hands=True, face=True, focal=True),
-        Stage("all", 10, 3.0, ALL_SETS, betas=1000, hands=True, face=True, focal=True),
+        Stage("body, wide", 5, 8.0, BODY_SETS, betas=4, tolerance=1e-2),
+        Stage("body", 4, 4.0, BODY_SETS, betas=10, focal=True, tolerance=5e-3),
+        Stage("hands, wide", 5, 8.0, BODY_SETS + HAND_SETS, betas=10, hands=True, focal=True, tolerance=1e-2),
+        Stage("all", 8, 3.0, ALL_SETS, betas=1000, hands=True, face=True, focal=True, tolerance=4e-3),
         # Shape stays: a body must not grow thin to keep out of itself.
-        Stage("apart", 8, 3.0, ALL_SETS, betas=0, hands=True, collision=True),
+        Stage("apart", 5, 3.0, ALL_SETS, betas=0, hands=True, collision=True, tolerance=1e-2),
     )
     # 2D points: σ as a share of the size of the person (body), the hand or the face in the picture.
     sigma_2d: dict[str, float] = field(
@@ -59,7 +59,7 @@ class FitSettings:
     set_weight: dict[str, float] = field(default_factory=lambda: {"face468": 0.12, "face68": 0.5})
     min_confidence: float = 0.2  # points below it are not used
     full_confidence: float = 0.65  # points above it count fully
-    max_face_points: int = 150
+    max_face_points: int = 100
     # 3D hints: σ of a bone's direction in radians, by kind.
     hint_sigma: dict[str, float] = field(
         default_factory=lambda: {"torso": 0.22, "limb": 0.38, "extremity": 0.45, "head": 0.35, "hand": 0.35}

@@ -20,6 +20,7 @@ from ..detection.vocabulary import HAND21, POSE33
 from ..rotation import exp_so3, log_so3, rotation_between
 from .settings import FitSettings
 
+HAND_FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 MIN_BEND = math.sin(math.radians(15))  # a straighter elbow or knee does not tell where its hinge points
 MAX_WRIST_TURN = math.radians(120)  # more is a wrong hand point, not a wrist
 SPINE_SHARE = ("spine1", "spine2", "spine3")
@@ -183,13 +184,13 @@ def _hand(globals_: dict[str, Tensor], body: BodyModel, points: Points, side: st
     palm = palms[0] @ palms[1].T
     if not _turn_wrist(globals_, palm, rest[place["middle1"]] - rest[place["wrist"]], side):
         return False
-    for finger in ("thumb", "index", "middle", "ring", "pinky"):
-        above = palm
-        for k in (1, 2, 3):
-            bone = world[place[f"{finger}{k + 1}"]] - world[place[f"{finger}{k}"]]
-            bone_rest = rest[place[f"{finger}{k + 1}"]] - rest[place[f"{finger}{k}"]]
-            above = rotation_between(above @ bone_rest, bone) @ above
-            globals_[f"{side}_{finger}{k}"] = above
+    above = palm.expand(len(HAND_FINGERS), 3, 3)
+    for k in (1, 2, 3):
+        near = [place[f"{finger}{k}"] for finger in HAND_FINGERS]
+        far = [place[f"{finger}{k + 1}"] for finger in HAND_FINGERS]
+        bone_rest = (rest[far] - rest[near])[..., None]
+        above = rotation_between((above @ bone_rest)[..., 0], world[far] - world[near]) @ above
+        globals_.update({f"{side}_{finger}{k}": above[i] for i, finger in enumerate(HAND_FINGERS)})
     return True
 
 
