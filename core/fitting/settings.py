@@ -51,12 +51,12 @@ class FitSettings:
             "feet6": 0.018,
             "left_hand": 0.05,
             "right_hand": 0.05,
-            "face468": 0.035,
+            "face468": 0.022,
             "face68": 0.03,
         }
     )
     # A point's share in the energy: many points of one small thing are not independent evidence.
-    set_weight: dict[str, float] = field(default_factory=lambda: {"face468": 0.12, "face68": 0.5})
+    set_weight: dict[str, float] = field(default_factory=lambda: {"face468": 0.4, "face68": 0.5})
     min_confidence: float = 0.2  # points below it are not used
     full_confidence: float = 0.65  # points above it count fully
     max_face_points: int = 100
@@ -73,7 +73,7 @@ class FitSettings:
     regressor_least_sigma: float = 0.05  # radians
     regressor_robust_width: float = 3.0
     joint_limit: float = 6.0  # 1/rad beyond a limit
-    collision_sigma_m: float = 0.012  # of the depth to which parts overlap; INF lets them
+    collision_sigma_m: float = 0.008  # of the depth to which parts overlap; INF lets them
     unseen_sigma_rad: float = 0.12  # of a body joint from the relaxed pose when nothing of its limb was seen
     unseen_hinge_sigma_rad: float = 0.6  # the same of a knee or elbow whose upper bone was seen
     relaxed_below: float = 0.25  # trust in a limb from which on nothing draws it to the relaxed pose
