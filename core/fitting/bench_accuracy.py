@@ -16,6 +16,8 @@ from ..body.load import load_body
 from ..body.model import BodyModel
 from ..detection.observation import Observation
 from ..media.photo import MediaError, read_photo
+from ..priors.errors import PriorError
+from ..priors.learned import load_learned_prior
 from ..priors.pose import load_gaussian_prior
 from .bench_evidence import (
     detection_digest,
@@ -27,7 +29,7 @@ from .bench_evidence import (
 )
 from .bench_report import summary, table, write_report, write_worst
 from .bench_scores import Scorer
-from .bench_types import PARTS, POINTS, BenchError, Result, Sample, Variant
+from .bench_types import PARTS, POINTS, PRIORS, BenchError, Result, Sample, Variant
 from .photo import FitError, Fitter, PhotoCamera
 from .settings import BODY_SETS, INF, FitSettings, Stage
 
@@ -38,6 +40,7 @@ _REGRESSED = Stage("regressed pose", 8, 8.0, BODY_SETS, betas=10, body=False)
 ABLATIONS = (
     Variant("no 3D hints", without=("hints",)),
     Variant("Gaussian pose prior", priors="gaussian"),
+    Variant("learned pose prior", priors="learned"),
     Variant("no pose prior", priors="none"),
     Variant("no collision", settings=(("collision_sigma_m", INF),)),
     Variant("no regressor", settings=(("regressor", 0.0),)),
@@ -110,9 +113,21 @@ def fitter_for(body: BodyModel, variant: Variant, settings: FitSettings | None =
     base = changed(settings or FitSettings(), variant.settings)
     if variant.priors == "none":
         return Fitter(body, base, priors=())
+    if variant.priors == "learned":
+        return Fitter(body, base, priors=((load_learned_prior(), base.pose_prior),))
     if variant.priors == "gaussian":
         return Fitter(body, base, priors=((load_gaussian_prior("gaussian"), base.pose_prior),))
     return Fitter(body, base)
+
+
+def is_redundant(body: BodyModel, variant: Variant) -> bool:
+    """Whether a variant is the fit as it is by default, or needs a regressor that is not there."""
+    plain, other = fitter_for(body, Variant("plain")), fitter_for(body, variant)
+    if variant.settings == (("stages", (_REGRESSED,)),):
+        return plain.regressor is None
+    kinds = [[(type(prior), weight) for prior, weight in fitter.priors] for fitter in (plain, other)]
+    same = plain.settings == other.settings and kinds[0] == kinds[1]
+    return same and variant.points == "detected" and not variant.without and not variant.known_focal
 
 
 def run_variant(
@@ -168,7 +183,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the fit gets; +hints: with the detector's 3D hints (default: detected)",
     )
     parser.add_argument("--without", nargs="+", default=[], choices=PARTS, help="evidence to take away")
-    parser.add_argument("--prior", choices=("default", "gaussian", "none"), default="default", help="which pose prior")
+    parser.add_argument("--prior", choices=PRIORS, default="default", help="which pose prior")
     parser.add_argument("--ablations", action="store_true", help="also a row for each part that is taken away")
     parser.add_argument(
         "--set",
@@ -194,13 +209,13 @@ def parse_setting(text: str) -> tuple[str, float]:
         raise BenchError(f"{text} is not a setting. Write NAME=VALUE with a number.") from error
 
 
-def variants_of(args: argparse.Namespace) -> list[Variant]:
-    """The rows that the options ask for. Raises BenchError."""
+def variants_of(args: argparse.Namespace, body: BodyModel) -> list[Variant]:
+    """The rows that the options ask for, ablations that change nothing left out. Raises BenchError, PriorError."""
     points = POINTS if "all" in args.points else args.points
     settings = tuple(parse_setting(text) for text in args.set)
     rows = [Variant(name, name, tuple(args.without), settings, args.known_focal, args.prior) for name in points]
     if args.ablations:
-        rows += [replace(row, settings=settings + row.settings) for row in ABLATIONS]
+        rows += [replace(row, settings=settings + row.settings) for row in ABLATIONS if not is_redundant(body, row)]
     return rows
 
 
@@ -214,12 +229,12 @@ def main(args: argparse.Namespace) -> int:
         print(text, file=sys.stderr, flush=True)
 
     try:
-        variants = variants_of(args)
+        body = load_body()
+        variants = variants_of(args, body)
         folder = args.photos
         if folder is None:
             folder = TEST_SET
             render_test_set(folder, args.count or TEST_COUNT)
-        body = load_body()
         samples = load_samples(folder, args.count, args.keep_detections, say)
         scorer = Scorer(body)
         by_variant: dict[str, list[Result]] = {}
@@ -231,10 +246,10 @@ def main(args: argparse.Namespace) -> int:
         if args.output is None:
             print(table({name: summary(results) for name, results in by_variant.items()}))
         else:
-            print(write_report(args.output, folder.name, by_variant))
+            print(write_report(args.output, folder.name, by_variant, body.expression_names))
             for path in write_worst(args.output, by_variant[variants[0].name], scorer):
                 say(str(path))
-    except (BenchError, LabelError, MediaError) as error:
+    except (BenchError, LabelError, MediaError, PriorError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -35,6 +35,7 @@ COLUMNS = (
     ("mpjpe_hands", "MPJPE hands", "{:.1f}"),
     ("mpjpe_seen_hands", "MPJPE seen hands", "{:.1f}"),
     ("pa_mpjpe_hands", "PA-MPJPE hands", "{:.1f}"),
+    ("fingers_seen_hands", "fingers, seen hands", "{:.1f}"),
     ("pa_mpjpe_limbs", "PA-MPJPE limbs", "{:.1f}"),
     ("mediapipe_pa_mpjpe_limbs", "MediaPipe limbs", "{:.1f}"),
     ("pck", "PCK@0.05", "{:.1%}"),
@@ -93,6 +94,60 @@ def by_condition(results: Sequence[Result]) -> dict[str, Scores]:
     return rows
 
 
+# Components that must be told apart, by what people call them; both sides are pooled.
+EXPRESSIONS = {
+    "open mouth": ("jawOpen",),
+    "smile": ("mouthSmileLeft", "mouthSmileRight"),
+    "blink": ("eyeBlinkLeft", "eyeBlinkRight"),
+    "raised brows": ("browInnerUp", "browOuterUpLeft", "browOuterUpRight"),
+    "lowered brows": ("browDownLeft", "browDownRight"),
+    "pucker": ("mouthPucker",),
+    "frown": ("mouthFrownLeft", "mouthFrownRight"),
+    "sneer": ("noseSneerLeft", "noseSneerRight"),
+    "wide eyes": ("eyeWideLeft", "eyeWideRight"),
+    "squint": ("eyeSquintLeft", "eyeSquintRight"),
+    "cheeks": ("cheekSquintLeft", "cheekSquintRight"),
+}
+
+
+def expression_rows(results: Sequence[Result], names: Sequence[str]) -> dict[str, Scores]:
+    """How fitted expressions follow the true ones, over all fits: correlation, mean true and fitted value where acted.
+
+    The last row: the largest component of neutral faces, mean and worst.
+    """
+    scored = [result for result in results if result.capture is not None]
+    if not scored:
+        return {}
+    fitted = np.array([result.capture.expression[0] for result in scored if result.capture is not None])
+    true = np.array([result.sample.label.expression for result in scored])
+    rows: dict[str, Scores] = {}
+    for title, parts in EXPRESSIONS.items():
+        columns = [list(names).index(part) for part in parts]
+        ours, theirs = fitted[:, columns].ravel(), true[:, columns].ravel()
+        acted = theirs > 0.3
+        if acted.sum() >= 3 and ours.std() > 1e-6:
+            rows[title] = {
+                "correlation": float(np.corrcoef(ours, theirs)[0, 1]),
+                "true": float(theirs[acted].mean()),
+                "fitted": float(ours[acted].mean()),
+                "at_rest": float(ours[theirs == 0].mean()),
+            }
+    neutral = true.max(axis=1) == 0
+    if neutral.any():
+        largest = fitted[neutral].max(axis=1)
+        rows["neutral faces, largest component"] = {"fitted": float(largest.mean()), "at_rest": float(largest.max())}
+    return rows
+
+
+def expression_table(rows: Mapping[str, Scores]) -> str:
+    """A markdown table of `expression_rows`."""
+    lines = ["| | correlation | true | fitted | fitted at rest (neutral: worst) |", "|---|---:|---:|---:|---:|"]
+    for title, row in rows.items():
+        cells = [f"{row[key]:.2f}" if key in row else "–" for key in ("correlation", "true", "fitted", "at_rest")]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def provenance() -> dict[str, str]:
     """The commit and the machine that figures come from."""
     import torch
@@ -129,8 +184,11 @@ def _processor() -> str:
     return platform.processor() or "unknown"
 
 
-def write_report(folder: Path, photos: str, by_variant: Mapping[str, Sequence[Result]]) -> str:
+def write_report(
+    folder: Path, photos: str, by_variant: Mapping[str, Sequence[Result]], expression_names: Sequence[str]
+) -> str:
     """Write accuracy.md and accuracy.json; the markdown."""
+    expressions = expression_rows(next(iter(by_variant.values())), expression_names)
     origin = provenance()
     rows = {name: summary(results) for name, results in by_variant.items()}
     count = max((len(results) for results in by_variant.values()), default=0)
@@ -139,14 +197,19 @@ def write_report(folder: Path, photos: str, by_variant: Mapping[str, Sequence[Re
         "",
         f"{count} pictures ({photos}). Errors in mm: PVE and MPJPE after moving the pelvis (hands: the wrist, face:",
         "the neck) onto the true one; PA after the best similarity transform. PVE: outer skin. Seen hands: half of",
-        "the joints visible. PCK: the 22 body joints in the picture, within 5 % of the person's longer side.",
-        "MediaPipe: its own 3D points, over the same twelve limb joints as the column before.",
+        "the joints visible; fingers: in the wrist's frame. PCK: the 22 body joints in the picture, within 5 % of",
+        "the person's longer side. MediaPipe: its own 3D points, over the same twelve limb joints as the column",
+        "before.",
         "",
         table(rows),
         "",
         f"By what makes a picture hard, for {next(iter(by_variant))}:",
         "",
         table(by_condition(next(iter(by_variant.values())))),
+        "",
+        f"Expressions, for {next(iter(by_variant))}; true and fitted where the true one is above 0.3:",
+        "",
+        expression_table(expressions),
         "",
         *(f"* {name}: {value}" for name, value in origin.items()),
         "",
@@ -169,7 +232,14 @@ def write_report(folder: Path, photos: str, by_variant: Mapping[str, Sequence[Re
         ]
         for name, results in by_variant.items()
     }
-    document = {"photos": photos, "count": count, **origin, "variants": rows, "pictures": pictures}
+    document = {
+        "photos": photos,
+        "count": count,
+        **origin,
+        "variants": rows,
+        "expressions": expressions,
+        "pictures": pictures,
+    }
     (folder / "accuracy.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
     return text
 

@@ -18,7 +18,7 @@ from ..detection.observation import Observation
 from ..detection.vocabulary import POSE33
 from ..rotation import exp_so3
 from .bench_evidence import to_pixels, true_box
-from .metrics import mask_iou, pa_error, pck, root_error
+from .metrics import mask_iou, mean_distance, pa_error, pck, root_error
 
 Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -63,6 +63,13 @@ class Scorer:
         self.regions = Regions.of(body)
         self._posing = Body(body)
         self._silhouettes: dict[tuple[int, int], Mask] = {}
+
+    @torch.inference_mode()
+    def joint_rotations(self, capture: Capture) -> Float:
+        """World rotations (55, 3, 3) of the captured joints, in the camera's frame."""
+        rotmats = exp_so3(torch.as_tensor(capture.full_pose()[0].reshape(-1, 3)))
+        world, _ = self._posing.chain(self._posing.rest_joints(torch.as_tensor(capture.betas)), rotmats, None)
+        return world.numpy().astype(np.float64)
 
     @torch.inference_mode()
     def surface(self, capture: Capture) -> Float:
@@ -112,6 +119,7 @@ class Scorer:
         scores["pa_mpjpe"] = 1000 * pa_error(joints[body], true_joints[body])
         limbs = [JOINT_INDEX[name] for name in _LIMBS]
         scores["pa_mpjpe_limbs"] = 1000 * pa_error(joints[limbs], true_joints[limbs])
+        rotations = self.joint_rotations(capture)
         seen = []
         for side, fingers in zip(sides, (LEFT_HAND, RIGHT_HAND), strict=True):
             wrist = JOINT_INDEX[f"{side}_wrist"]
@@ -120,9 +128,13 @@ class Scorer:
                 joints[fingers], true_joints[fingers], joints[wrist], true_joints[wrist]
             )
             scores[f"pa_mpjpe_{side}_hand"] = 1000 * pa_error(joints[rows], true_joints[rows])
+            # In the wrist's own frame: what is left is the fingers' doing.
+            own = (joints[fingers] - joints[wrist]) @ rotations[wrist]
+            true_own = (true_joints[fingers] - true_joints[wrist]) @ label.joint_rotations[wrist]
+            scores[f"fingers_{side}_hand"] = 1000 * mean_distance(own, true_own)
             if float((label.joint_visibility[rows] == VISIBLE).mean()) >= _SEEN_SHARE:
                 seen.append(side)
-        for name in ("pve", "pa_pve", "mpjpe", "pa_mpjpe"):
+        for name in ("pve", "pa_pve", "mpjpe", "pa_mpjpe", "fingers"):
             values = {side: scores.pop(f"{name}_{side}_hand") for side in sides}
             scores[f"{name}_hands"] = float(np.mean(list(values.values())))
             scores[f"{name}_seen_hands"] = float(np.mean([values[side] for side in seen])) if seen else float("nan")

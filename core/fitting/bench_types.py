@@ -43,9 +43,10 @@ class Variant:
     without: tuple[str, ...] = ()  # of PARTS
     settings: tuple[tuple[str, Any], ...] = ()
     known_focal: bool = False
-    priors: str = "default"  # of the pose: "default", "gaussian" or "none"
+    priors: str = "default"  # of the pose: one of PRIORS
 
 
 # "+hints": the detector's 3D hints beside the true 2D points. "occluded": hidden points are not given.
 POINTS = ("detected", "true", "true+hints", "occluded", "occluded+hints")
+PRIORS = ("default", "gaussian", "learned", "none")
 PARTS = ("hints", "hands", "face", "mask")
