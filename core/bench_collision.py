@@ -82,8 +82,8 @@ def _fit(fitter: Fitter, example: Example, judge: Judge) -> Outcome:
     vertices = posed(fitter.body, capture)
     gaps = tuple(judge.gap(vertices, contact.first, contact.second) for contact in example.contacts)
     truth = example.state
-    expected = Body(fitter.body, dtype=torch.float64).joints(truth.betas, truth.expression, truth.rotmats, truth.transl)
-    expected = expected[0, :22].numpy()
+    joints = Body(fitter.body, dtype=torch.float64).joints(truth.betas, truth.expression, truth.rotmats, truth.transl)
+    expected = joints[0, :22].numpy()
     found = capture.joints[0, :22]
     error = np.linalg.norm((found - found[0]) - (expected - expected[0]), axis=1).mean()
     return Outcome(judge.measure(vertices), gaps, float(error), seconds, vertices)

@@ -129,7 +129,7 @@ _TURNS = {
 }
 
 
-def unseen_share(trust: Array, settings: FitSettings) -> tuple[Array, Array]:
+def unseen_share(trust: Array, settings: FitSettings) -> tuple[Array, NDArray[np.bool_]]:
     """How strongly each joint is drawn to the relaxed pose (55,) 0…1, and whether only its far end is missing (55,).
 
     A shin below a seen thigh, or a forearm below a seen upper arm, may well be bent: it is drawn less.

@@ -87,7 +87,8 @@ def fit_proxies(body: BodyModel) -> Proxies:
     part = np.concatenate([np.full(len(piece[0]), number, np.int32) for number, piece in enumerate(pieces)])
 
     def both(array: NDArray[np.float64]) -> Floats:
-        return np.concatenate([array[:, 0], array[:, 1]]).astype(np.float32)
+        joined: Floats = np.concatenate([array[:, 0], array[:, 1]]).astype(np.float32)
+        return joined
 
     ends_dirs = both(dirs[:, :6].reshape(len(dirs), 2, 3, -1))
     ends = VirtualPoints(

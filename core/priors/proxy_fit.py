@@ -100,7 +100,8 @@ def union_distance(points: Array, capsules: Array) -> Array:
 def first_guess(points: Array, areas: Array, axis: Array, slabs: int) -> Array:
     """Capsules (slabs, 8) from the cross-sections of a piece cut across `axis` (3,)."""
     along = points @ axis
-    edges = np.linspace(*np.quantile(along, [0.01, 0.99]), slabs + 1)
+    low, high = np.quantile(along, [0.01, 0.99])
+    edges = np.linspace(float(low), float(high), slabs + 1)
     capsules = []
     for low, high in pairwise(edges):
         inside = (along >= low) & (along <= high)

@@ -106,7 +106,8 @@ def aligned_error(found: Tensor, true: Tensor) -> Tensor:
     sign[:, 2] = torch.sign(torch.linalg.det(u @ vt))
     turn = u @ (sign[..., None] * vt)
     scale = (s * sign).sum(-1) / (a * a).sum((1, 2)).clamp_min(1e-9)
-    return torch.linalg.vector_norm(scale[:, None, None] * a @ turn - b, dim=-1)
+    distance: Tensor = torch.linalg.vector_norm(scale[:, None, None] * a @ turn - b, dim=-1)
+    return distance
 
 
 @torch.no_grad()
