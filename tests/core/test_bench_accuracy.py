@@ -33,7 +33,7 @@ from pantomime.core.body.skeleton import JOINT_INDEX, JOINT_NAMES, NUM_JOINTS
 from pantomime.core.body.skinning import Body
 from pantomime.core.capture import Capture
 from pantomime.core.detection.observation import Observation, Points
-from pantomime.core.fitting.bench_accuracy import BenchError, changed, load_samples, run_variant
+from pantomime.core.fitting.bench_accuracy import BenchError, changed, is_redundant, load_samples, run_variant
 from pantomime.core.fitting.bench_evidence import (
     detection_digest,
     load_observations,
@@ -42,9 +42,9 @@ from pantomime.core.fitting.bench_evidence import (
     true_observation,
     without,
 )
-from pantomime.core.fitting.bench_report import by_condition, summary
+from pantomime.core.fitting.bench_report import by_condition, expression_rows, expression_table, summary
 from pantomime.core.fitting.bench_scores import Scorer, peer_score
-from pantomime.core.fitting.bench_types import Sample, Variant
+from pantomime.core.fitting.bench_types import Result, Sample, Variant
 from pantomime.core.fitting.settings import FitSettings
 from pantomime.core.rotation import exp_so3
 
@@ -496,3 +496,49 @@ def test_known_focal_length_reaches_the_fit(body: BodyModel, scorer: Scorer, fol
 def test_samples_are_complete(folder: Path) -> None:
     first: Sample = load_samples(folder, 1)[0]
     assert first.photo.name == "0000.jpg" and first.detected is not None and first.label.index == 0
+
+
+def test_fingers_are_judged_in_the_wrist_s_frame(
+    body: BodyModel, scorer: Scorer, pose: np.ndarray, person: tuple[Capture, PersonLabel]
+) -> None:
+    capture, label = person
+    betas = capture.betas.astype(np.float64)
+    label = replace(label, joint_visibility=np.full(NUM_JOINTS, VISIBLE, np.uint8))
+    bent = pose.copy()
+    bent[JOINT_INDEX["left_wrist"]] = [0.0, 0.0, 0.8]
+    bent[JOINT_INDEX["right_elbow"]] = [0.4, 0.3, 0.0]
+    scores = scorer.score(capture_of(body, bent, betas, (0.05, 0.0, 2.4)), label, silhouettes=False)
+    assert scores["fingers_hands"] < 0.01 < scores["mpjpe_hands"]
+    bent = pose.copy()
+    bent[JOINT_INDEX["left_index1"]] = [0.0, 0.0, -1.0]
+    scores = scorer.score(capture_of(body, bent, betas, (0.05, 0.0, 2.4)), label, silhouettes=False)
+    assert 1 < scores["fingers_seen_hands"] == pytest.approx(scores["fingers_hands"])
+
+
+def test_expressions_that_follow_the_truth_correlate(body: BodyModel, person: tuple[Capture, PersonLabel]) -> None:
+    capture, label = person
+    names = body.expression_names
+    rng = np.random.default_rng(2)
+    results = []
+    for k in range(30):
+        true = np.zeros(len(names), np.float32)
+        if k % 3:
+            true[names.index("jawOpen")] = rng.uniform(0.4, 1.0)
+        fitted = np.zeros((1, len(names)), np.float32)
+        fitted[0, names.index("jawOpen")] = 0.5 * true[names.index("jawOpen")]
+        fitted[0, names.index("mouthPucker")] = rng.uniform(0, 0.1)
+        sample = Sample(Path("x.jpg"), replace(label, expression=true), None)
+        results.append(Result(sample, {"pve": 1.0}, replace(capture, expression=fitted), 0.1))
+    rows = expression_rows(results, names)
+    assert rows["open mouth"]["correlation"] == pytest.approx(1.0, abs=1e-6)
+    assert rows["open mouth"]["fitted"] == pytest.approx(0.5 * rows["open mouth"]["true"])
+    assert "pucker" not in rows  # nobody puckered: there is nothing to follow
+    assert 0 < rows["neutral faces, largest component"]["at_rest"] <= 0.1
+    assert "| open mouth | 1.00 |" in expression_table(rows)
+
+
+def test_ablations_that_change_nothing_are_left_out(body: BodyModel) -> None:
+    assert is_redundant(body, Variant("as it is"))
+    assert not is_redundant(body, Variant("no hands", without=("hands",)))
+    assert not is_redundant(body, Variant("no prior", priors="none"))
+    assert not is_redundant(body, Variant("other weight", settings=(("pose_prior", 0.01),)))

@@ -108,6 +108,22 @@ def test_gestures_bend_the_fingers_that_they_name(people: People) -> None:
     assert tip[0] < knuckle[0] + 0.02 and tip[1] < palm[1]  # curled back, under the palm
 
 
+def test_close_ups_show_the_named_face_or_hands(people: People, body: BodyModel) -> None:
+    label = draw_label(people, body, "tune", 5, 3, "faces")  # the third expression after the neutral one
+    acted = {body.expression_names[i] for i in np.flatnonzero(label.expression)}
+    assert acted == {"jawOpen"} and label.framing == "face"
+    face = [JOINT_INDEX[name] for name in ("jaw", "left_eye_smplhf", "right_eye_smplhf")]
+    assert (label.joint_visibility[face] != OUTSIDE).all()
+    assert label.joint_rotations[JOINT_INDEX["head"]][2, 2] < -0.5  # it looks at the camera
+    label = draw_label(people, body, "tune", 5, 4, "hands")
+    hands = [*range(LEFT_HAND.start, NUM_JOINTS)]
+    assert (label.joint_visibility[hands] != OUTSIDE).all()
+    wrists = [JOINT_INDEX["left_wrist"], JOINT_INDEX["right_wrist"]]
+    elbows = [JOINT_INDEX["left_elbow"], JOINT_INDEX["right_elbow"]]
+    assert (label.joints_px[wrists, 1] < label.joints_px[elbows, 1]).all()  # forearms up
+    assert not len(label.object_quads) or label.hidden_share < 0.3
+
+
 def _with_left_hand(hand: np.ndarray) -> np.ndarray:
     rotations = np.tile(np.eye(3), (NUM_JOINTS, 1, 1))
     rotations[LEFT_HAND] = hand
