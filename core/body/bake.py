@@ -28,7 +28,7 @@ from .bake_shape import ShapeSpace, learn_shape_space
 from .bake_source import AnnySource, BakeError, load_source
 from .bake_surface import MATERIALS, bake_surface
 from .free_file import body_to_arrays, triangles_of
-from .load import FREE_BODY_PATH, FREE_POINTS_PATH
+from .load import FREE_BODY_PATH, FREE_POINTS_PATH, read_free_body
 from .model import BodyModel
 from .points_file import save_points, write_npz
 from .skeleton import FINGERS, JOINT_INDEX, NUM_JOINTS
@@ -166,6 +166,11 @@ def main(args: argparse.Namespace) -> int:
         output.parent.mkdir(parents=True, exist_ok=True)
         write_npz(output, body_to_arrays(body))
         print(f"{output}: {body.num_vertices} vertices, {output.stat().st_size / 1e6:.2f} MB")
+        if output == FREE_BODY_PATH:
+            from ..priors import proxies_file
+
+            proxies_file.write(read_free_body(output, None))
+            print(f"{proxies_file.PROXIES_PATH}: the capsules that keep its parts apart")
         if args.points:
             points_path = output.with_name(FREE_POINTS_PATH.name)
             save_points(points_path, body.points)

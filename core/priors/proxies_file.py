@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..body.model import BodyModel, VirtualPoints
+from ..body.points_file import write_npz
 from .pairs import Indices, choose_pairs
 from .proxies import Proxies, fit_proxies
 
@@ -46,20 +47,20 @@ def make(body: BodyModel) -> Kept:
 def write(body: BodyModel, path: Path = PROXIES_PATH) -> None:
     """Keep a body's capsules and pairs in a file."""
     proxies, pairs, contact_m = make(body)
-    np.savez_compressed(
-        path,
-        fingerprint=np.array(fingerprint(body)),
-        template=proxies.ends.template,
-        shapedirs=proxies.ends.shapedirs,
-        exprdirs=proxies.ends.exprdirs,
-        weights=proxies.ends.weights,
-        radius=proxies.radius,
-        radius_dirs=proxies.radius_dirs,
-        part=proxies.part,
-        error_m=proxies.error_m,
-        pairs=pairs.astype(np.int16),
-        contact_m=contact_m,
-    )
+    arrays: dict[str, NDArray[np.generic]] = {
+        "fingerprint": np.array(fingerprint(body)),
+        "template": proxies.ends.template,
+        "shapedirs": proxies.ends.shapedirs,
+        "exprdirs": proxies.ends.exprdirs,
+        "weights": proxies.ends.weights,
+        "radius": proxies.radius,
+        "radius_dirs": proxies.radius_dirs,
+        "part": proxies.part,
+        "error_m": proxies.error_m,
+        "pairs": pairs.astype(np.int16),
+        "contact_m": contact_m,
+    }
+    write_npz(path, arrays)
 
 
 def _read(path: Path, key: str) -> Kept | None:
