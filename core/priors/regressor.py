@@ -329,9 +329,10 @@ def trust_of(confidence: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def load_regressor(
-    dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu", path: Path = REGRESSOR_FILE
+    dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu", path: Path | None = None
 ) -> Regressor:
     """The committed network. Raises PriorError when its file is missing, damaged, or of another layout."""
+    path = path or REGRESSOR_FILE
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}

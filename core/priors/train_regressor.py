@@ -267,9 +267,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, required=True, help="folder with MANIFEST.csv and the capture files")
     parser.add_argument("--output", type=Path, default=REGRESSOR_FILE, help="file to write")
     parser.add_argument("--checkpoint", type=Path, help="file to save to now and then, and to go on from")
-    parser.add_argument("--steps", type=int, default=defaults.steps)
-    parser.add_argument("--batch", type=int, default=defaults.batch)
-    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--steps", type=int, default=defaults.steps, help="steps of training (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=defaults.batch, help="people in a step (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="of all random numbers (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="processor threads to use (default: 1)")
 
 

@@ -260,15 +260,16 @@ def test_points_are_carried_over_to_a_licensed_body(tmp_path: Path, written: Wri
         virtual = free.virtual_points(points)
         expected = virtual.template + virtual.shapedirs @ written.betas
         distance = np.linalg.norm(licensed.virtual_points(licensed.points[name]).template - expected, axis=1)
-        assert distance[points.usable].mean() < 0.004, name
+        # Less than half of what is unsure about the points themselves, or a few millimetres where they are exact.
+        assert distance[points.usable].mean() < max(0.004, 0.5 * points.sigma_m[points.usable].mean()), name
         assert distance[points.usable].max() < 0.02, name
         assert (licensed.points[name].sigma_m >= points.sigma_m).all()
         np.testing.assert_array_equal(licensed.points[name].usable, points.usable)
 
 
-def test_joints_of_the_hands_carry_over_exactly(tmp_path: Path, written: Written) -> None:
+def test_points_that_are_joints_carry_over_exactly(tmp_path: Path, written: Written) -> None:
     licensed = load_body(write_npz(tmp_path / "SMPLX_NEUTRAL.npz", written.arrays))
-    points = licensed.points["left_hand"]
-    index = points.names.index("left_index2")
+    points = licensed.points["body25"]
+    index = points.names.index("left_elbow")
     place = licensed.virtual_points(points).template[index]
-    np.testing.assert_allclose(place, licensed.J_template[JOINT_INDEX["left_index2"]], atol=1e-7)
+    np.testing.assert_allclose(place, licensed.J_template[JOINT_INDEX["left_elbow"]], atol=1e-7)
