@@ -110,8 +110,8 @@ class StageProblem:
         self.priors = tuple(
             (prior, weight, self._prior_columns(prior)) for prior, weight in priors if self._touches(prior)
         )
-        self._set_rest(body, evidence, has_hands, has_face)
         self.regressed = regressed if stage.body else None
+        self._set_rest(body, evidence, has_hands, has_face)
         self._set_diagonal(body)
         limited = tuple(joint for joint in self.unknowns.joints if joint)
         self.limits = limits(limited) if limits is not None and limited else None
@@ -150,9 +150,10 @@ class StageProblem:
             unseen = [joint for joint in BODY if share[joint] > 0]
             joints += unseen
             means += [*relaxed_pose()[unseen].float().numpy()]
+            freedom = s.unseen_regressed if self.regressed is not None else 1.0
             for joint in unseen:
                 sigma = s.unseen_hinge_sigma_rad if far_end[joint] else s.unseen_sigma_rad
-                sigmas.append((sigma / float(share[joint]),) * 3)
+                sigmas.append((freedom * sigma / float(share[joint]),) * 3)
         if has_hands:
             joints += HANDS
             means += [*body.hands_mean.reshape(-1, 3)]

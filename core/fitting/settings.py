@@ -72,6 +72,7 @@ class FitSettings:
     regressor_directions: float = 1.0
     regressor_least_sigma: float = 0.05  # radians
     regressor_robust_width: float = 3.0
+    unseen_regressed: float = 2.5  # times unseen_…sigma_rad where the regressor too says how unseen limbs may be
     joint_limit: float = 6.0  # 1/rad beyond a limit
     collision_sigma_m: float = 0.008  # of the depth to which parts overlap; INF lets them
     unseen_sigma_rad: float = 0.12  # of a body joint from the relaxed pose when nothing of its limb was seen
