@@ -120,6 +120,18 @@ def _render(studio: Studio, camera: bpy.types.Object, size: tuple[int, int], pat
     if hasattr(cycles, "denoising_quality"):
         cycles.denoising_quality = "FAST"
     bpy.ops.render.render(write_still=True, scene=scene.name)
+    path.write_bytes(without_comments(path.read_bytes()))
+
+
+def without_comments(jpeg: bytes) -> bytes:
+    """A JPEG file without its comments: dates and render times make equal pictures differ."""
+    kept, place = [jpeg[:2]], 2
+    while jpeg[place + 1] != 0xDA:  # start of scan: the picture itself, to the end
+        end = place + 2 + int.from_bytes(jpeg[place + 2 : place + 4], "big")
+        if jpeg[place + 1] != 0xFE:
+            kept.append(jpeg[place:end])
+        place = end
+    return b"".join([*kept, jpeg[place:]])
 
 
 def _material(studio: Studio, rng: np.random.Generator, scale: tuple[float, float] = (1.0, 12.0)) -> bpy.types.Material:

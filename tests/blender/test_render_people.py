@@ -83,6 +83,7 @@ def test_equal_labels_give_equal_pictures_and_nothing_stays_in_the_file(
     first, second, other = (picture(tmp_path / f"{name}.jpg") for name in "abc")
     assert first.shape == (SIZE[1], SIZE[0], 4)
     np.testing.assert_array_equal(first, second)
+    assert (tmp_path / "a.jpg").read_bytes() == (tmp_path / "b.jpg").read_bytes()
     assert np.abs(first - other).mean() > 0.02  # another index is another room
     assert 0.02 < first[..., :3].mean() < 0.95 and first[..., :3].std() > 0.03
 
