@@ -40,7 +40,7 @@ class FitSettings:
         Stage("hands, wide", 5, 8.0, BODY_SETS + HAND_SETS, betas=10, hands=True, focal=True, tolerance=1e-2),
         Stage("all", 8, 3.0, ALL_SETS, betas=1000, hands=True, face=True, focal=True, tolerance=4e-3),
         # Shape stays: a body must not grow thin to keep out of itself.
-        Stage("apart", 5, 3.0, ALL_SETS, betas=0, hands=True, collision=True, tolerance=1e-2),
+        Stage("apart", 8, 3.0, ALL_SETS, betas=0, hands=True, collision=True),
     )
     # 2D points: σ as a share of the size of the person (body), the hand or the face in the picture.
     sigma_2d: dict[str, float] = field(
