@@ -1,7 +1,7 @@
 """Where the points that a fit looks at are, and how they move: the chain and a few hundred points, never the mesh.
 
 A point p = Σ_k w_k (G_k (v − J_k) + x_k) below joint j moves by G_j ω × Σ_{k below j} w_k (p_k − x_j) when R_j becomes
-R_j Exp(ω): Blinn-style differential kinematics on the skinned point, exact for blended points too.
+R_j Exp(ω): exact for blended points too, and tested against finite differences.
 
 Pose correctives are left out here: the free body's do not reach the points used, which are rigid in a joint or on the
 face. A licensed body's correctives may move its points by what they are there; that was not measured.
