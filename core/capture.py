@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 FORMAT_VERSION = 1
+POINTS = "points_"  # what the keys of `Capture.points` begin with in a file
 
 
 class CaptureError(Exception):
@@ -64,6 +65,9 @@ class Capture:
     source: str = ""  # the photo or clip, as the user gave it
     source_exif_orientation: int = 1
     diagnostics: dict[str, object] = field(default_factory=dict)  # JSON-able: residual by part, iterations, stop reason
+    # What was seen, by the detector's point sets ("pose33", "left_hand" …): (T, N, 3) x, y in px of the upright
+    # picture, confidence 0…1. In the file each is an array of its own, "points_pose33" …; older files have none.
+    points: dict[str, Array] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     @property
@@ -85,6 +89,9 @@ class Capture:
         arrays: dict[str, NDArray[np.generic]] = {}
         for item in fields(self):
             value = getattr(self, item.name)
+            if item.name == "points":
+                arrays.update({POINTS + name: np.asarray(points, np.float32) for name, points in value.items()})
+                continue
             if item.name == "diagnostics":
                 value = json.dumps(value)
             arrays[item.name] = np.asarray(value)
@@ -128,10 +135,21 @@ class Capture:
             raise CaptureError(f"{path} was written by a newer Pantomime. Update Pantomime to read it.")
         values: dict[str, object] = {}
         for item in fields(cls):
+            if item.name == "points":
+                values["points"] = _points(stored, path)
+                continue
             if item.name not in stored:
                 raise CaptureError(f"{path} lacks {item.name}. Run the fit again to make a new one.")
             values[item.name] = _from_array(item.name, stored[item.name])
         return cls(**values)  # type: ignore[arg-type]
+
+
+def _points(stored: dict[str, NDArray[np.generic]], path: str | os.PathLike[str]) -> dict[str, Array]:
+    found = {key.removeprefix(POINTS): value for key, value in stored.items() if key.startswith(POINTS)}
+    for name, value in found.items():
+        if value.ndim != 3 or value.shape[2] != 3:
+            raise CaptureError(f"{path} holds points of {name} in a wrong shape. Run the fit again to make a new one.")
+    return {name: np.asarray(value, np.float32) for name, value in found.items()}
 
 
 def _from_array(name: str, value: NDArray[np.generic]) -> object:

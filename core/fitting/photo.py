@@ -288,6 +288,10 @@ class Fitter:
                 "person_px": evidence.person_px,
                 **({"warnings": list(self.warnings)} if self.warnings else {}),
             },
+            points={
+                name: np.concatenate([seen.image_px, seen.confidence[:, None]], 1)[None].astype(np.float32)
+                for name, seen in observation.points.items()
+            },
         )
 
     def _residuals(
