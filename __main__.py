@@ -164,7 +164,7 @@ def build_file(capture: Any, body_spec: str | None, target: Path, picture: Path 
     from .core.body.load import load_body
     from .scene.avatar import AvatarSettings, build_avatar
 
-    body = load_body(body_spec)
+    body = load_body(body_spec, capture.gender)
     bpy.ops.wm.read_factory_settings(use_empty=True)
     start = time.perf_counter()
     avatar = build_avatar(capture, body, AvatarSettings(set_render_size=True))

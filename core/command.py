@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from .pipeline import (
+    GENDERS,
     Pipeline,
     PipelineCancelled,
     PipelineError,
@@ -60,6 +61,20 @@ def add_solver_arguments(parser: argparse.ArgumentParser, several_people: bool) 
         help="a licensed SMPL-X file (.npz or .pkl), or the folder that holds it; without it, the free body",
     )
     parser.add_argument(
+        "--gender",
+        choices=GENDERS,
+        default="neutral",
+        help="which body of a licensed folder; auto fits all and takes the best, neutral where it makes little "
+        "difference (default: neutral); the free body finds it with the shape",
+    )
+    parser.add_argument(
+        "--height-cm",
+        type=positive,
+        metavar="H",
+        help="how tall the person is, in cm: it fixes the scale of the body and its distance; with several people, of "
+        "the largest in the picture",
+    )
+    parser.add_argument(
         "--points",
         metavar="FILE.json",
         help="points of OpenPose (BODY_25, hands, face) or COCO-WholeBody, instead of the built-in detector; "
@@ -103,6 +118,8 @@ def settings_from(arguments: argparse.Namespace) -> PipelineSettings:
         threads=arguments.threads,
         cache_dir=arguments.cache,
         models_dir=arguments.models,
+        height_cm=arguments.height_cm,
+        gender=arguments.gender,
     )
 
 

@@ -66,6 +66,8 @@ class FitPhoto(Message):
     threads: int = 1
     cache_dir: str | None = None  # where the detector's models are; None: the user's cache folder
     models_dir: str | None = None  # folder of official .task bundles, which take precedence
+    height_cm: float | None = None  # of the largest person, standing: it fixes the scale
+    gender: str = "neutral"  # of a licensed body: neutral, male, female, or auto for what fits best
 
 
 @dataclass(frozen=True)

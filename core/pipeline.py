@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 FILM_DIAGONAL_MM = 43.2666
 
 
+# What may be asked for; auto fits the bodies of all three and keeps the one that fits best.
+GENDERS = ("neutral", "male", "female", "auto")
+# What heights are taken for a person's.
+LEAST_HEIGHT_CM, MOST_HEIGHT_CM = 40.0, 260.0
+
+
 # Point sets as people call them, for summaries.
 PART_NAMES = {
     "pose33": "body",
@@ -63,6 +69,8 @@ class PipelineSettings:
     threads: int = 1
     cache_dir: str | None = None
     models_dir: str | None = None
+    height_cm: float | None = None  # of the largest person, standing: it fixes the scale
+    gender: str = "neutral"  # of a licensed body: one of GENDERS
 
 
 @dataclass(frozen=True)
@@ -87,7 +95,7 @@ class Pipeline:
     """Keeps what is slow to load. One at a time; not for several threads."""
 
     def __init__(self) -> None:
-        self._bodies: dict[str | None, BodyModel] = {}
+        self._bodies: dict[tuple[str | None, str], BodyModel] = {}
         self._detectors: dict[tuple[str | None, str | None], Detector] = {}
         self._fitters: dict[tuple[str, str], Fitter] = {}
 
@@ -116,9 +124,9 @@ class Pipeline:
 
                 frame = read_photo(photo)
             with stage("load", "Loading the solver", 0.05):
-                body = self._body(settings.body)
+                bodies = self._bodies_for(settings)
                 detector = None if settings.points else self._detector(settings)
-                fitter = self._fitter(body, settings.device)
+                fitters = [self._fitter(body, settings.device) for body in bodies]
             with stage("detect", "Looking for people", 0.4):
                 observations = _observations(frame, detector, settings, reporter)
             with stage("fit", "Fitting the body", 0.6):
@@ -127,7 +135,8 @@ class Pipeline:
                 for index, observation in enumerate(observations):
                     _stop_if_cancelled(reporter)
                     reporter.progress(0.6 + 0.4 * index / len(observations))
-                    capture = fitter.fit(observation, camera, index, reporter.cancelled)
+                    height_m = settings.height_cm / 100 if settings.height_cm and index == 0 else None
+                    capture = _fit(fitters, observation, camera, index, reporter, height_m)
                     captures.append(
                         replace(capture, source=frame.source, source_exif_orientation=frame.exif_orientation)
                     )
@@ -140,12 +149,33 @@ class Pipeline:
             detector.close()
         self._detectors.clear()
 
-    def _body(self, spec: str | None) -> BodyModel:
+    def _bodies_for(self, settings: PipelineSettings) -> list[BodyModel]:
+        """The body that is asked for, or all that `auto` compares. Raises PipelineError, BodyError."""
+        from .body.load import genders_in
+
+        if settings.body in (None, "", "free"):
+            if settings.gender not in ("neutral", "auto"):
+                raise PipelineError(
+                    f"The free body has no {settings.gender} version: its shape goes from one sex to the other. "
+                    "Choose neutral, or name a folder with licensed bodies."
+                )
+            return [self._body(None, "neutral")]
+        if settings.gender != "auto":
+            body = self._body(settings.body, settings.gender)
+            if settings.gender not in ("neutral", body.gender):
+                raise PipelineError(
+                    f"{settings.body} is a {body.gender} body, not a {settings.gender} one. "
+                    "Name the folder that holds the SMPL-X files."
+                )
+            return [body]
+        return [self._body(settings.body, gender) for gender in genders_in(settings.body)]
+
+    def _body(self, spec: str | None, gender: str) -> BodyModel:
         from .body.load import load_body
 
-        if spec not in self._bodies:
-            self._bodies[spec] = load_body(spec)
-        return self._bodies[spec]
+        if (spec, gender) not in self._bodies:
+            self._bodies[spec, gender] = load_body(spec, gender)
+        return self._bodies[spec, gender]
 
     def _detector(self, settings: PipelineSettings) -> Detector:
         from .detection.detector import DetectionSettings, Detector
@@ -209,12 +239,39 @@ def summary_line(capture: Capture) -> str:
     return "; ".join(parts)
 
 
+def _fit(
+    fitters: list[Fitter],
+    observation: Observation,
+    camera: PhotoCamera,
+    index: int,
+    reporter: Reporter,
+    height_m: float | None,
+) -> Capture:
+    """One person with the one body, or with the best of several."""
+    captures = []
+    for fitter in fitters:
+        _stop_if_cancelled(reporter)
+        captures.append(fitter.fit(observation, camera, index, reporter.cancelled, height_m=height_m))
+    if len(captures) == 1:
+        return captures[0]
+    from .fitting.gender import best_gender
+
+    return best_gender(captures, fitters[0].settings.gender_margin)
+
+
 def _check(settings: PipelineSettings) -> None:
     if settings.focal_px is not None and settings.focal_mm is not None:
         raise PipelineError("Give the focal length in px or in mm, not both.")
     for value in (settings.focal_px, settings.focal_mm):
         if value is not None and not 0.0 < value < 1e6:
             raise PipelineError(f"A focal length of {value:g} is impossible. Give one above 0.")
+    height = settings.height_cm
+    if height is not None and not LEAST_HEIGHT_CM <= height <= MOST_HEIGHT_CM:
+        raise PipelineError(
+            f"A height of {height:g} cm is no person's. Give one from {LEAST_HEIGHT_CM:g} to {MOST_HEIGHT_CM:g} cm."
+        )
+    if settings.gender not in GENDERS:
+        raise PipelineError(f"{settings.gender} is no gender of a body. Choose one of {', '.join(GENDERS)}.")
     if settings.people < 0:
         raise PipelineError("The number of people can't be negative. Give 1 or more, or all.")
     if settings.threads < 1:

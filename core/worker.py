@@ -133,6 +133,8 @@ def run_job(request: FitPhoto, pipeline: Pipeline, channel: Channel, inbox: Inbo
         threads=request.threads,
         cache_dir=request.cache_dir,
         models_dir=request.models_dir,
+        height_cm=request.height_cm,
+        gender=request.gender,
     )
     try:
         result = pipeline.fit_photo(request.photo, settings, reporter)

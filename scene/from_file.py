@@ -22,7 +22,7 @@ def avatar_from_file(
     """
     try:
         capture = Capture.load(path)
-        body = load_body(None if capture.body_id == "free" else body_spec)
+        body = load_body(None if capture.body_id == "free" else body_spec, capture.gender)
         return build_avatar(capture, body, settings, scene)
     except (CaptureError, BodyError, AvatarError) as error:
         raise FromFileError(str(error)) from error

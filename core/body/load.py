@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
 from dataclasses import replace
 from functools import lru_cache
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .free_file import body_from_arrays
-from .licensed import LicensedError, find_smplx, read_smplx
+from .licensed import GENDERS, LicensedError, find_smplx, read_smplx
 from .model import BodyModel
 from .points_file import PointsError, load_points
 from .transfer import transfer_points
@@ -28,7 +29,7 @@ def load_body(spec: str | Path | None = None, gender: str = "neutral") -> BodyMo
     """The body that `spec` names, with its points.
 
     None, "" or "free": the free body. A `.npz`/`.pkl` file: a licensed SMPL-X model. A folder: the SMPL-X model of
-    `gender` ("neutral", "male", "female") in it or in its models/smplx. Raises BodyError.
+    `gender` ("neutral", "male", "female") in it or in its models/smplx. A file has the gender it has. Raises BodyError.
     """
     if spec is None or str(spec) in ("", "free"):
         return _free_body()
@@ -44,7 +45,22 @@ def load_body(spec: str | Path | None = None, gender: str = "neutral") -> BodyMo
         raise BodyError(f"{path} can't be read: {error.strerror or error}. Check the name.") from error
 
 
-@lru_cache(maxsize=2)
+def genders_in(spec: str | Path) -> list[str]:
+    """Genders of the SMPL-X models in a folder, neutral first. Raises BodyError where there is none."""
+    path = Path(spec).expanduser()
+    if path.is_file():
+        raise BodyError(f"{path} is one body, and auto compares several. Name the folder that holds the SMPL-X files.")
+    found = []
+    for gender in GENDERS:
+        with contextlib.suppress(LicensedError):
+            find_smplx(path, gender)
+            found.append(gender)
+    if not found:
+        load_body(path)  # says what is missing
+    return found
+
+
+@lru_cache(maxsize=3)
 def _licensed_body(path: Path, stamp: int) -> BodyModel:
     """Kept by path and time stamp, as a worker reads the same file for each photo."""
     body = read_smplx(path)

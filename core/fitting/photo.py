@@ -22,6 +22,7 @@ from ..rotation import exp_so3, log_so3
 from .collision import Collision
 from .evidence import Evidence, gather
 from .ground import up_direction
+from .height import KnownHeight, StandingHeight
 from .kinematics import Chain, PointTable, Skeleton, pose_chain
 from .problem import CameraGuess, RotationPrior, StageProblem
 from .regressed import Regressed
@@ -67,6 +68,7 @@ class Fitter:
         self.dtype, self.device = dtype, device
         self._limits: dict[tuple[int, ...], JointLimits] = {}
         self._keep_apart: Collision | None = None
+        self._standing: StandingHeight | None = None
         self.priors = default_priors(body, self.settings, dtype, device) if priors is None else priors
         self.warnings: list[str] = []  # what every capture's diagnostics should say
         self.regressor: Regressor | None = None
@@ -84,10 +86,12 @@ class Fitter:
         person_id: int = 0,
         is_cancelled: Callable[[], bool] | None = None,
         on_stage: Callable[[str, float], None] | None = None,
+        height_m: float | None = None,
     ) -> Capture:
         """The capture of one person. Raises FitError when too few points were seen.
 
-        on_stage gets a stage's name and the fraction of stages done.
+        on_stage gets a stage's name and the fraction of stages done. height_m: of the person standing, where it is
+        known: it fixes the scale of body and distance.
         """
         camera = camera or PhotoCamera()
         evidence = gather(self.body, observation, self.settings)
@@ -102,7 +106,8 @@ class Fitter:
         if prediction is not None:
             regressed = Regressed(prediction, self.body, self.skeleton, self.settings)
         stages = self.settings.stages
-        problem = self._problem(evidence, guess, stages[0], regressed)
+        height = self._known_height(height_m)
+        problem = self._problem(evidence, guess, stages[0], regressed, height)
         state = self._start(observation, evidence, guess, problem, prediction)
         steps, stops, fitted = 0, [], None
         for number, stage in enumerate(stages):
@@ -116,7 +121,7 @@ class Fitter:
                 # Fingers are many unknowns: they move only where they are in each other's way.
                 stage = replace(stage, hands=stage.hands and fingers)
             if number:
-                problem = self._problem(evidence, guess, stage, regressed)
+                problem = self._problem(evidence, guess, stage, regressed, height)
             solution = solve(
                 problem, state, SolverSettings(max_steps=stage.max_steps, tolerance=stage.tolerance), is_cancelled
             )
@@ -148,7 +153,12 @@ class Fitter:
         return CameraGuess(principal, math.log(focal), self.settings.focal_sigma)
 
     def _problem(
-        self, evidence: Evidence, guess: CameraGuess, stage: Stage, regressed: Regressed | None = None
+        self,
+        evidence: Evidence,
+        guess: CameraGuess,
+        stage: Stage,
+        regressed: Regressed | None = None,
+        height: KnownHeight | None = None,
     ) -> StageProblem:
         return StageProblem(
             self.body,
@@ -161,7 +171,15 @@ class Fitter:
             self._joint_limits,
             regressed,
             self._collision(stage),
+            height,
         )
+
+    def _known_height(self, height_m: float | None) -> KnownHeight | None:
+        if height_m is None:
+            return None
+        if self._standing is None:
+            self._standing = StandingHeight.of(self.body, self.dtype, self.device)
+        return KnownHeight(self._standing, height_m, self.settings.height_sigma_m)
 
     def _collision(self, stage: Stage) -> Collision | None:
         """What keeps the parts of this body apart; made once, when the first stage needs it."""

@@ -16,6 +16,7 @@ from ..priors.limits import JointLimits
 from ..rotation import exp_so3
 from .collision import Collision
 from .evidence import Evidence, unseen_share
+from .height import KnownHeight
 from .kinematics import Chain, PointTable, Skeleton, pose_chain
 from .regressed import Regressed
 from .residuals import bone_direction, reprojection, robust_weight, rotation_offset, upright
@@ -71,6 +72,7 @@ class StageProblem:
         limits: Callable[[tuple[int, ...]], JointLimits] | None = None,
         regressed: Regressed | None = None,
         collision: Collision | None = None,
+        height: KnownHeight | None = None,
     ) -> None:
         self.stage, self.settings, self.camera, self.skeleton = stage, settings, camera, skeleton
         self.bounded = body.bounded_expression
@@ -118,6 +120,7 @@ class StageProblem:
         self.limit_columns = self._columns_of(limited)
         self.collision = collision if stage.collision else None
         self.principal = self._tensor(np.array(camera.principal))
+        self.height = height if self.unknowns.num_betas else None
 
     # --- set-up ---------------------------------------------------------------------------------------------
 
@@ -218,6 +221,13 @@ class StageProblem:
             cost = cost + (r * r).sum(-1)
             hessian = hessian + j.transpose(1, 2) @ j
             gradient = gradient + (j.transpose(1, 2) @ r[..., None])[..., 0]
+        if self.height is not None:
+            r, by_betas = self.height.residual(state.betas)
+            cost = cost + r * r
+            rows_at = slice(self.unknowns.betas_at, self.unknowns.expression_at)
+            by_betas = by_betas[:, : self.unknowns.num_betas]
+            hessian[:, rows_at, rows_at] += by_betas[:, :, None] * by_betas[:, None]
+            gradient[:, rows_at] += by_betas * r[:, None]
         values = self._diagonal_values(state)
         cost = cost + (self.diagonal * values * values).sum(-1)
         gradient = gradient + self.diagonal * values

@@ -81,6 +81,8 @@ class FitSettings:
     upright_sigma: float = 0.3  # of the trunk's direction (unit vector) from upright in the picture
     upright_robust_width: float = 1.5
     betas_sigma: float = 1.0
+    gender_margin: float = 6.0  # of twice a negative log likelihood, by which a male or female body has to be better
+    height_sigma_m: float = 0.001  # of a height that the user gives
     expression_sigma: float = 0.45  # bounded (ARKit) components
     free_expression_sigma: float = 1.0  # SMPL-X components
     hand_sigma_rad: float = 0.45

@@ -26,7 +26,9 @@ from pantomime.core.messages import (
 
 REQUESTS = [
     FitPhoto("1", "/photos/ä b\n“c”.jpg", "/out"),
-    FitPhoto("2", "a.jpg", "o", "stem", "body.npz", "p.json", 0, 900.0, None, "cuda", 4, "cache", "models"),
+    FitPhoto(
+        "2", "a.jpg", "o", "stem", "body.npz", "p.json", 0, 900.0, None, "cuda", 4, "cache", "models", 172.0, "auto"
+    ),
     Cancel("1"),
     Quit(),
 ]
