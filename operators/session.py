@@ -77,6 +77,7 @@ class Session:
                     out_dir=tempfile.mkdtemp(prefix="pantomime_", dir=bpy.app.tempdir),
                     body=settings.body,
                     focal_mm=focal_mm,
+                    device=settings.device,
                     threads=settings.threads,
                     cache_dir=settings.cache_dir,
                     models_dir=settings.models_dir,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import bpy
 
 # The name under which Blender knows the extension, e.g. bl_ext.user_default.pantomime.
 ROOT_PACKAGE = __package__.rpartition(".")[0]
+SOLVER_FOLDER = Path(__file__).resolve().parent.parent / "solver"
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class SolverSettings:
     body: str | None = None
     models_dir: str | None = None
     cache_dir: str | None = None
+    device: str = "cpu"
     threads: int = 1
 
 
@@ -34,19 +38,22 @@ def solver_settings(context: bpy.types.Context) -> SolverSettings:
 
     return SolverSettings(
         python=path("python"),
-        packages=_packages_folder(),
+        packages=packages_folder(path("python")),
         body=path("body_folder"),
         models_dir=path("models_folder"),
         cache_dir=path("cache_folder"),
+        device=str(getattr(values, "device", "CPU")).lower(),
         threads=int(getattr(values, "threads", 1)),
     )
 
 
-def _packages_folder() -> str | None:
-    """The folder of the extension's own with the solver's packages, where there is one."""
-    try:
-        folder = bpy.utils.extension_path_user(ROOT_PACKAGE, path="solver")
-    except ValueError:
-        # Not installed as an extension, e.g. imported by a script.
+def packages_folder(python: str | None) -> str | None:
+    """The folder with the solver's packages that the full zip brings, for Blender's own Python; None: there is none.
+
+    It lies inside the installed extension, so that removing the extension removes it, and it is named after the Python
+    that its binaries are for. An interpreter that the user named has packages of its own.
+    """
+    if python is not None:
         return None
-    return folder if os.path.isdir(folder) else None
+    folder = SOLVER_FOLDER / f"cp{sys.version_info.major}{sys.version_info.minor}"
+    return str(folder) if folder.is_dir() else None
