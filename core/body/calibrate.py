@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..detection.landmarkers import FaceNetwork, HandNetwork, LandmarkerError, PoseNetwork
+from ..detection.face_network import FaceNetwork
+from ..detection.landmarkers import HandNetwork, LandmarkerError, PoseNetwork
 from ..detection.models import ModelError, ModelPaths, find_models
 from ..detection.vocabulary import POINT_SETS, POSE33
 from .calibrate_face import calibrate_face, see_heads

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..detection.crops import Square, apply
 from ..detection.face import FaceSettings, trace_mesh
-from ..detection.landmarkers import FACE_INPUT_PX
+from ..detection.face_network import FACE_INPUT_PX
 from ..detection.vocabulary import POINT_SETS
 from .calibrate_pose import meet_rays
 from .calibrate_stage import (

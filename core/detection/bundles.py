@@ -39,6 +39,56 @@ def with_normalisation(network: bytes, mean: float, std: float) -> bytes:
     return bytes(builder.Output())
 
 
+# The face mesh with attention, taken apart where it has operations of MediaPipe's own: tensors by name, in and out.
+_ATTENTION = {
+    "mesh.tflite": ("input_1", ("output_mesh", "conv_faceflag", "p_re_lu_3")),
+    "lips.tflite": ("transform_tensor_bilinear_v2", ("reshape_1",)),
+    "right_eye.tflite": ("transform_tensor_bilinear_v2_1", ("reshape_3",)),
+    "left_eye.tflite": ("transform_tensor_bilinear_v2_2", ("reshape_6",)),
+}
+
+
+def attention_parts(network: bytes) -> dict[str, bytes]:
+    """The face mesh with attention as four networks without operations that only MediaPipe knows.
+
+    Needs what `with_normalisation` does, and raises what it does.
+    """
+    return {name: _part(network, start, ends) for name, (start, ends) in _ATTENTION.items()}
+
+
+def _part(network: bytes, start: str, ends: tuple[str, ...]) -> bytes:
+    """The part of a TFLite model between tensors, as a model."""
+    import flatbuffers
+    from mediapipe.tasks.metadata import schema_py_generated as schema
+
+    model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(network, 0))
+    graph = model.subgraphs[0]
+    index = {tensor.name.decode(): i for i, tensor in enumerate(graph.tensors)}
+    maker = {int(out): number for number, op in enumerate(graph.operators) for out in op.outputs}
+    first, last = index[start], [index[name] for name in ends]
+    wanted, numbers = list(last), set()
+    while wanted:
+        number = maker.get(wanted.pop())
+        if number is not None and number not in numbers:
+            numbers.add(number)
+            wanted += [int(i) for i in graph.operators[number].inputs if i >= 0 and i != first]
+    graph.operators = [graph.operators[number] for number in sorted(numbers)]
+    used = sorted({int(i) for op in graph.operators for i in (*op.inputs, *op.outputs) if i >= 0} | {first})
+    place = {old: new for new, old in enumerate(used)} | {-1: -1}
+    graph.tensors = [graph.tensors[i] for i in used]
+    for op in graph.operators:
+        op.inputs, op.outputs = ([place[int(i)] for i in ids] for ids in (op.inputs, op.outputs))
+    graph.inputs, graph.outputs = [place[first]], [place[i] for i in last]
+    buffers = sorted({0} | {tensor.buffer for tensor in graph.tensors})
+    for tensor in graph.tensors:
+        tensor.buffer = buffers.index(tensor.buffer)
+    model.buffers = [model.buffers[i] for i in buffers]
+    model.metadata, model.metadataBuffer, model.signatureDefs = None, None, None
+    builder = flatbuffers.Builder(len(network))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
 def _image_metadata(mean: float, std: float) -> bytes:
     import flatbuffers
     from mediapipe.tasks.metadata import metadata_schema_py_generated as schema

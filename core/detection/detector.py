@@ -13,8 +13,9 @@ from ..media.frame import Frame
 from .candidates import Candidate, box_of, inside
 from .crops import cut, pixel_index
 from .face import FaceSettings, detect_face, face_square, metric_mesh, metric_scale
+from .face_network import FaceNetwork
 from .hands import HandSettings, detect_hands
-from .landmarkers import FaceNetwork, FaceTask, HandNetwork, LandmarkerError, PoseNetwork
+from .landmarkers import FaceTask, HandNetwork, LandmarkerError, PoseNetwork
 from .models import ModelPaths
 from .observation import Observation, Points
 from .people import PeopleSettings, believable, find_people

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .candidates import Candidate, inside, pixels_per_metre
 from .crops import Square, apply, cut
-from .landmarkers import FACE_INPUT_PX
+from .face_network import FACE_INPUT_PX
 from .observation import Points
 
 Array = NDArray[np.float32]
@@ -27,7 +27,7 @@ EYE_CORNERS_M = 0.089
 
 @dataclass(frozen=True)
 class FaceSettings:
-    least_score: float = 0.5  # of the face network: below it there is no face (back of a head, a hand)
+    least_score: float = 0.95  # of the face network: below it there is no face (back of a head, a hand)
     crop_scale: float = 1.5  # side of the crop over the longer side of the mesh, as the network was trained
     looks: int = 2  # crops in turn, each laid by the mesh of the one before
     least_px: float = 14.0  # faces smaller than this on the picture are left out

@@ -1,4 +1,4 @@
-"""MediaPipe's pose, hand and face networks behind small classes: pictures in, plain arrays out.
+"""MediaPipe's tasks behind small classes: pictures in, plain arrays out. The face mesh is in `face_network`.
 
 The only module that touches MediaPipe's interface. Networks are loaded once and stay warm; each class has `close`.
 """
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,8 +21,6 @@ from .candidates import Candidate
 
 Array = NDArray[np.float32]
 Image = NDArray[np.uint8]
-
-FACE_INPUT_PX = 192
 
 
 class LandmarkerError(Exception):
@@ -202,32 +199,6 @@ class HandNetwork:
 
     def close(self) -> None:
         self._task.close()
-
-
-class FaceNetwork:
-    """468 points from a square crop with level eyes, through OpenCV: MediaPipe's own face task needs another model."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            # From memory, since OpenCV too opens paths in the platform's encoding.
-            self._net: Any = cv2.dnn.readNetFromTFLite(np.frombuffer(path.read_bytes(), np.uint8))
-        except OSError as error:
-            raise LandmarkerError(
-                f"Can't read {path}: {error.strerror or error}. Run `pantomime models` again."
-            ) from error
-        except (cv2.error, AttributeError) as error:
-            raise LandmarkerError(f"{path} is not a face model. Run `pantomime models` again.") from error
-        self._outputs = self._net.getUnconnectedOutLayersNames()
-
-    def detect(self, rgb: Image) -> tuple[Array, float]:
-        """Points (468, 3) in the crop's pixels (z to the same scale, away from the camera) and the face score 0…1."""
-        self._net.setInput(cv2.dnn.blobFromImage(rgb, 1.0 / 255.0, (FACE_INPUT_PX, FACE_INPUT_PX)))
-        outputs = sorted(self._net.forward(self._outputs), key=lambda item: item.size)
-        score = 1.0 / (1.0 + np.exp(-float(outputs[0].reshape(-1)[0])))
-        return outputs[1].reshape(468, 3).astype(np.float32), score
-
-    def close(self) -> None:
-        self._net = None
 
 
 class FaceTask:

@@ -16,16 +16,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .bundles import bundle, with_normalisation
+from .bundles import attention_parts, bundle, with_normalisation
 from .wheel import WheelError, read_networks
 
 POSE_BUNDLE = "pose_landmarker_full.task"
 HAND_BUNDLE = "hand_landmarker.task"
-FACE_MESH = "face_landmark.tflite"
+FACE_MESH = "face_mesh.task"
 LICENCE_FILE = "LICENSE-mediapipe"
 MANIFEST = "models.json"
 # Counts up when the way of assembling changes, so that an old cache is made anew.
-ASSEMBLY_VERSION = 1
+ASSEMBLY_VERSION = 2
 
 OFFICIAL_POSE = ("pose_landmarker_heavy.task", "pose_landmarker_full.task", "pose_landmarker_lite.task")
 OFFICIAL_HAND = ("hand_landmarker.task",)
@@ -45,7 +45,7 @@ class ModelPaths:
 
     pose: Path  # .task
     hand: Path  # .task
-    face_mesh: Path  # .tflite, 468 points
+    face_mesh: Path  # .task of our own, for FaceNetwork: 468 points
     face_task: Path | None = None  # official .task with blendshapes, where the user has one
 
 
@@ -125,7 +125,7 @@ def _assemble(networks: dict[str, bytes]) -> dict[str, bytes]:
                 "hand_landmarks_detector.tflite": networks["hand_landmark/hand_landmark_full.tflite"],
             }
         ),
-        FACE_MESH: networks["face_landmark/face_landmark.tflite"],
+        FACE_MESH: bundle(attention_parts(networks["face_landmark/face_landmark_with_attention.tflite"])),
         LICENCE_FILE: networks["LICENSE"],
     }
 

@@ -81,9 +81,13 @@ def test_a_real_portrait_gives_face_and_shoulders_where_they_are(detector: Detec
     assert seen.source == "mediapipe"
     face = seen.points["face468"]
     # Read off the picture: outer corners of her right and left eye, tip of the nose, chin.
-    for index, place in ((33, (188, 103)), (263, (256, 104)), (1, (218, 135)), (152, (224, 178))):
+    for index, place in ((33, (195, 101)), (263, (256, 104)), (1, (218, 135)), (152, (224, 178))):
         assert np.linalg.norm(face.image_px[index] - place) < 7.0
     assert face.confidence.min() > 0.9
+    # She smiles: her teeth show between the lips, and her eyes are open.
+    teeth = face.image_px[14] - face.image_px[13]
+    lids = [face.image_px[low] - face.image_px[high] for low, high in ((145, 159), (374, 386))]
+    assert 4.0 < teeth[1] < 12.0 and all(3.0 < lid[1] < 9.0 for lid in lids)
     pose = seen.points["pose33"]
     right, left = pose.image_px[POSE33.index("right_shoulder")], pose.image_px[POSE33.index("left_shoulder")]
     assert right[0] < 170 and left[0] > 260 and 190 < right[1] < 280 and 190 < left[1] < 290
