@@ -207,14 +207,14 @@ class StageProblem:
             blocks = rotation_offset(
                 state.rotmats[:, self.rest_joints], self.rest_mean_inverse, self.rest_inverse_sigma
             )
-            cost = cost + _add_blocks(hessian, gradient, *blocks, self.rest_columns)
+            cost = cost + add_blocks(hessian, gradient, *blocks, self.rest_columns)
         cost = cost + self._upright(state, hessian, gradient)
         if self.regressed is not None:
             cost = cost + self.regressed.add(chain, state.rotmats, hessian, gradient)
         if self.limits is not None:
             r, j = self.limits.blocks(state.rotmats[:, list(self.limits.joints)])
             weight = self.settings.joint_limit
-            cost = cost + _add_blocks(hessian, gradient, r * weight, j * weight, self.limit_columns)
+            cost = cost + add_blocks(hessian, gradient, r * weight, j * weight, self.limit_columns)
         overlap = self.collision.overlap(chain, self.unknowns) if self.collision is not None else None
         if overlap is not None:
             r, j = overlap.depth / self.settings.collision_sigma_m, overlap.jacobian / self.settings.collision_sigma_m
@@ -240,7 +240,7 @@ class StageProblem:
         value, weight = robust_weight((residual * residual).sum(-1), self.settings.upright_robust_width)
         root = weight.sqrt()[:, None]
         columns = torch.arange(3, device=self.like.device)[None]
-        _add_blocks(hessian, gradient, (residual * root)[:, None], (jacobian * root[..., None])[:, None], columns)
+        add_blocks(hessian, gradient, (residual * root)[:, None], (jacobian * root[..., None])[:, None], columns)
         return value
 
     def _diagonal_values(self, state: BodyState) -> Tensor:
@@ -301,7 +301,7 @@ class StageProblem:
         return held
 
 
-def _add_blocks(hessian: Tensor, gradient: Tensor, residual: Tensor, jacobian: Tensor, columns: Tensor) -> Tensor:
+def add_blocks(hessian: Tensor, gradient: Tensor, residual: Tensor, jacobian: Tensor, columns: Tensor) -> Tensor:
     """Add residuals (N, K, 3) that each see one joint's three columns (K, 3); their cost (N,)."""
     transposed = jacobian.transpose(-1, -2)
     gradient[:, columns] += (transposed @ residual[..., None])[..., 0]
