@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import os
 import queue
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from . import messages
-from .messages import Cancel, Cancelled, Failed, FitPhoto, Message, Quit, Ready
+from .messages import Cancel, Cancelled, Failed, JobRequest, Message, Quit, Ready
 
 LAUNCHER = Path(__file__).resolve().parent / "launch.py"
 LOG_LINES = 200
@@ -53,8 +54,15 @@ def new_job_id() -> str:
 class Client:
     """One worker process. `start`, then `submit` and `poll` for each job, then `close`."""
 
-    def __init__(self, command: Sequence[str] | None = None, cancel_grace_s: float = 3.0) -> None:
+    def __init__(
+        self,
+        command: Sequence[str] | None = None,
+        cancel_grace_s: float = 3.0,
+        log_path: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """`log_path`: a file that gets what the worker writes to its standard error, anew with each worker."""
         self._command = list(command) if command is not None else worker_command()
+        self._log_path = log_path
         self._cancel_grace_s = cancel_grace_s
         self._process: subprocess.Popen[bytes] | None = None
         self._events: queue.SimpleQueue[Message] = queue.SimpleQueue()
@@ -122,15 +130,15 @@ class Client:
         assert process.stdout is not None
         assert process.stderr is not None
         self._reader = threading.Thread(target=self._read_events, args=(process.stdout, self._events), daemon=True)
-        self._log_reader = threading.Thread(target=self._read_log, args=(process.stderr,), daemon=True)
+        self._log_reader = threading.Thread(target=self._read_log, args=(process.stderr, self._log_file()), daemon=True)
         self._reader.start()
         self._log_reader.start()
         atexit.register(self.close)
 
-    def submit(self, request: FitPhoto) -> None:
+    def submit(self, request: JobRequest) -> None:
         """Give the worker a job. Raises ClientError when it has one, or is gone."""
         if self._job is not None:
-            raise ClientError("The solver is busy with another photo. Wait for it, or cancel it first.")
+            raise ClientError("The solver is busy with another job. Wait for it, or cancel it first.")
         if not self.alive:
             raise ClientError(self._death_sentence())
         self._job = request.job
@@ -271,7 +279,20 @@ class Client:
                 with contextlib.suppress(messages.MessageError):
                     events.put(messages.parse_event(line))
 
-    def _read_log(self, stream: IO[bytes]) -> None:
-        with contextlib.suppress(OSError, ValueError):
+    def _log_file(self) -> IO[str] | None:
+        """A log that can't be written is no reason not to solve."""
+        if self._log_path is None:
+            return None
+        with contextlib.suppress(OSError):
+            Path(self._log_path).parent.mkdir(parents=True, exist_ok=True)
+            return open(self._log_path, "w", encoding="utf-8", buffering=1)
+        return None
+
+    def _read_log(self, stream: IO[bytes], file: IO[str] | None) -> None:
+        with contextlib.suppress(OSError, ValueError), file or contextlib.nullcontext():
             for line in stream:
-                self._log.append(line.decode("utf-8", "replace").rstrip())
+                text = line.decode("utf-8", "replace").rstrip()
+                self._log.append(text)
+                if file is not None:
+                    with contextlib.suppress(OSError):
+                        print(text, file=file)

@@ -49,11 +49,17 @@ class Message:
 
 
 @dataclass(frozen=True)
-class FitPhoto(Message):
+class JobRequest(Message):
+    """Base of the requests that are work. `job` is an id that no other has; each ends with one of FINAL_EVENTS."""
+
+    job: str
+
+
+@dataclass(frozen=True)
+class FitPhoto(JobRequest):
     """Fit the people in one photo; each becomes a capture file in `out_dir`."""
 
     type: ClassVar[str] = "fit_photo"
-    job: str
     photo: str
     out_dir: str
     stem: str = ""  # of the files' names; empty: the photo's

@@ -140,6 +140,9 @@ class Pipeline:
                     captures.append(
                         replace(capture, source=frame.source, source_exif_orientation=frame.exif_orientation)
                     )
+                    if camera.focal_px is None:
+                        # One photo, one camera: the largest person tells most of it.
+                        camera = type(camera)(capture.focal_px, capture.focal_source)
         reporter.progress(1.0)
         return PhotoResult(captures, timings)
 

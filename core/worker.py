@@ -14,20 +14,12 @@ import sys
 import threading
 import traceback
 import types
-from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from . import messages
-from .messages import Cancel, Cancelled, Failed, FitPhoto, Message, Progress, Quit, Ready, Result, Stage, Warn
-from .pipeline import (
-    Pipeline,
-    PipelineCancelled,
-    PipelineError,
-    PipelineSettings,
-    Reporter,
-    save_captures,
-    summary_line,
-)
+from .jobs import Work, handler_of
+from .messages import Cancel, Cancelled, Failed, JobRequest, Message, Progress, Quit, Ready, Stage, Warn
+from .pipeline import Pipeline, PipelineCancelled, PipelineError, Reporter
 
 # How long a job may go on after its client is gone.
 ORPHAN_GRACE_S = 5.0
@@ -60,7 +52,7 @@ class Inbox:
     def __init__(self, stream: BinaryIO, channel: Channel) -> None:
         self._stream = stream
         self._channel = channel
-        self._jobs: queue.SimpleQueue[FitPhoto | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[JobRequest | None] = queue.SimpleQueue()
         self._cancelled: set[str] = set()
         self.gone = threading.Event()
 
@@ -68,7 +60,7 @@ class Inbox:
         """Begin to read."""
         threading.Thread(target=self._read, name="inbox", daemon=True).start()
 
-    def next_job(self) -> FitPhoto | None:
+    def next_job(self) -> JobRequest | None:
         """Wait for a job; None when the client is gone."""
         return self._jobs.get()
 
@@ -107,7 +99,7 @@ class Inbox:
             return False
         if isinstance(request, Cancel):
             self._cancelled.add(request.job)
-        elif isinstance(request, FitPhoto):
+        elif isinstance(request, JobRequest):
             self._cancelled.discard(request.job)
             self._jobs.put(request)
         return True
@@ -118,7 +110,7 @@ class Inbox:
         )
 
 
-def run_job(request: FitPhoto, pipeline: Pipeline, channel: Channel, inbox: Inbox) -> None:
+def run_job(request: JobRequest, pipeline: Pipeline, channel: Channel, inbox: Inbox, memory: dict[str, Any]) -> None:
     """Run one job and send its events, the last of them exactly one of result, cancelled, error."""
     job = request.job
     reporter = Reporter(
@@ -127,34 +119,8 @@ def run_job(request: FitPhoto, pipeline: Pipeline, channel: Channel, inbox: Inbo
         warning=lambda text: channel.send(Warn(job, text)),
         cancelled=lambda: inbox.cancelled(job),
     )
-    settings = PipelineSettings(
-        body=request.body,
-        points=request.points,
-        people=request.people,
-        focal_px=request.focal_px,
-        focal_mm=request.focal_mm,
-        device=request.device,
-        threads=request.threads,
-        cache_dir=request.cache_dir,
-        models_dir=request.models_dir,
-        height_cm=request.height_cm,
-        gender=request.gender,
-    )
     try:
-        result = pipeline.fit_photo(request.photo, settings, reporter)
-        paths = save_captures(result.captures, request.out_dir, request.stem or Path(request.photo).stem)
-        if inbox.cancelled(job):
-            for path in paths:
-                path.unlink(missing_ok=True)
-            raise PipelineCancelled
-        channel.send(
-            Result(
-                job,
-                [str(path) for path in paths],
-                [summary_line(capture) for capture in result.captures],
-                result.timings_s,
-            )
-        )
+        channel.send(handler_of(request)(request, Work(job, pipeline, reporter, channel.send, memory)))
     except PipelineCancelled:
         channel.send(Cancelled(job))
     except PipelineError as error:
@@ -193,8 +159,9 @@ def main() -> int:
     channel.send(Ready(__version__, os.getpid()))
     inbox.start()
     pipeline = Pipeline()
+    memory: dict[str, Any] = {}
     while (request := inbox.next_job()) is not None:
-        run_job(request, pipeline, channel, inbox)
+        run_job(request, pipeline, channel, inbox, memory)
         inbox.forget(request.job)
     # Native libraries of detectors may hang or crash in their destructors; there is nothing left to save.
     sys.stderr.flush()

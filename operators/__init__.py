@@ -1,4 +1,7 @@
-"""What can be done, thin: settings → a call → a report. Importing this needs bpy, and nothing heavy."""
+"""What can be done, thin: settings → a call → a report. Importing this needs bpy, and nothing heavy.
+
+A module lists its classes in `CLASSES`; one that keeps more than classes has `register` and `unregister`.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,23 @@ import bpy
 
 from . import photo, session
 
-CLASSES = (*photo.CLASSES,)
+MODULES = (session, photo)
+CLASSES = tuple(cls for module in MODULES for cls in getattr(module, "CLASSES", ()))
 
 
 def register() -> None:
     """Make the operators known to Blender."""
     for cls in CLASSES:
         bpy.utils.register_class(cls)
-    session.register()
+    for module in MODULES:
+        if hasattr(module, "register"):
+            module.register()
 
 
 def unregister() -> None:
     """End the worker and take the operators back."""
-    session.unregister()
+    for module in reversed(MODULES):
+        if hasattr(module, "unregister"):
+            module.unregister()
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

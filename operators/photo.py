@@ -1,22 +1,72 @@
-"""Photo to avatar: start, cancel, and building the avatar from a capture."""
+"""Photo to avatar: queue photos, cancel, and building avatars from captures."""
 
 from __future__ import annotations
 
 import os
+import tempfile
+import threading
 
 import bpy
-from bpy.props import FloatProperty, StringProperty
+from bpy.props import CollectionProperty, FloatProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
-from ..core.client import ClientError
-from . import session
-from .settings import solver_settings
+from ..core.client import ClientError, new_job_id
+from ..core.messages import FitPhoto, Result
+from .session import SESSION, Job
+from .settings import SolverSettings, solver_settings
 
-PHOTO_FILTER = "*.jpg;*.jpeg;*.png;*.webp;*.tif;*.tiff;*.bmp"
+PHOTO_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+PHOTO_FILTER = ";".join(f"*{extension}" for extension in PHOTO_EXTENSIONS)
+
+
+def photo_job(
+    photo: str, scene_name: str, settings: SolverSettings, focal_mm: float | None = None, people: int = 1
+) -> Job:
+    """The job that makes avatars of the people in a photo (0: all of them)."""
+    request = FitPhoto(
+        job=new_job_id(),
+        photo=photo,
+        # Blender removes this folder when it quits; until then, redo reads the capture again.
+        out_dir=tempfile.mkdtemp(prefix="pantomime_", dir=bpy.app.tempdir),
+        body=settings.body,
+        people=people,
+        focal_mm=focal_mm,
+        device=settings.device,
+        threads=settings.threads,
+        cache_dir=settings.cache_dir,
+        models_dir=settings.models_dir,
+    )
+    return Job(request, os.path.basename(photo), scene_name, settings, on_result=_build)
+
+
+def _build(job: Job, result: Result) -> str:
+    before = {collection.name for collection in bpy.data.collections}
+    # An operator with undo, called with undo: this is what makes the avatars one step.
+    bpy.ops.pantomime.import_capture(
+        "EXEC_DEFAULT",
+        True,
+        directory=os.path.dirname(result.captures[0]),
+        files=[{"name": os.path.basename(path)} for path in result.captures],
+        body=job.settings.body or "",
+        scene_name=job.scene_name,
+    )
+    new = [collection.name for collection in bpy.data.collections if collection.name not in before]
+    return ", ".join(new) or "Done"
+
+
+def _read_body_early(spec: str | None) -> None:
+    """Read the body while the worker works, in a thread: it takes longer than Blender may stand still."""
+
+    def read() -> None:
+        from ..scene.from_file import read_body_early
+
+        read_body_early(spec)
+
+    threading.Thread(target=read, name="pantomime body", daemon=True).start()
 
 
 class PANTOMIME_OT_photo_to_avatar(bpy.types.Operator, ImportHelper):
-    """Make a posed avatar of the person in a photo"""
+    """Make posed avatars of the people in photos"""
 
     bl_idname = "pantomime.photo_to_avatar"
     bl_label = "Photo to Avatar"
@@ -26,6 +76,8 @@ class PANTOMIME_OT_photo_to_avatar(bpy.types.Operator, ImportHelper):
     filepath: StringProperty(
         name="Photo", description="A picture of a person", subtype="FILE_PATH", options={"SKIP_SAVE"}
     )
+    directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
+    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"})
     focal_mm: FloatProperty(
         name="Focal length",
         description="Equivalent on 35 mm film, in mm. 0: from the photo's own data, else found with the pose",
@@ -34,38 +86,42 @@ class PANTOMIME_OT_photo_to_avatar(bpy.types.Operator, ImportHelper):
         soft_max=300.0,
     )
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if session.SESSION.status.running:
-            cls.poll_message_set("A photo is being solved")
-            return False
-        return context.mode == "OBJECT" or _refuse(cls, "Leave edit or pose mode first")
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        # Dropped files come with the call; else the user chooses some.
+        if self.filepath or self.files:
+            return self.execute(context)
+        return ImportHelper.invoke(self, context, event)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        photo = os.path.abspath(bpy.path.abspath(self.filepath)) if self.filepath else ""
-        if not os.path.isfile(photo):
-            self.report({"ERROR"}, f"There is no photo {photo or 'named'}. Choose a picture file.")
+        photos = chosen_files(self)
+        if not photos:
+            self.report({"ERROR"}, "There is no photo named. Choose a picture file.")
             return {"CANCELLED"}
-        try:
-            session.SESSION.start(photo, context.scene.name, solver_settings(context), self.focal_mm or None)
-        except ClientError as error:
-            self.report({"ERROR"}, str(error))
+        missing = [photo for photo in photos if not os.path.isfile(photo)]
+        if missing:
+            self.report({"ERROR"}, f"There is no photo {missing[0]}. Choose a picture file.")
             return {"CANCELLED"}
-        if not bpy.app.background:
-            session.begin(context)
-            return {"FINISHED"}
-        session.SESSION.wait()
-        status = session.SESSION.status
-        for warning in status.warnings:
-            self.report({"WARNING"}, warning)
-        if status.error:
-            self.report({"ERROR"}, status.error)
-            return {"CANCELLED"}
-        return {"FINISHED"}
+        settings = solver_settings(context)
+        for photo in photos:
+            try:
+                SESSION.submit(photo_job(photo, context.scene.name, settings, self.focal_mm or None))
+            except ClientError as error:
+                self.report({"ERROR"}, str(error))
+                return {"CANCELLED"}
+        _read_body_early(settings.body)
+        return {"FINISHED"} if not bpy.app.background else self._finish()
+
+    def _finish(self) -> set[str]:
+        """Without a window there is no timer: the call lasts until the avatars are there."""
+        SESSION.wait()
+        for notice in SESSION.notices:
+            if notice.kind in ("warning", "error"):
+                self.report({notice.kind.upper()}, notice.text)
+        return {"CANCELLED" if any(notice.kind == "error" for notice in SESSION.notices) else "FINISHED"}
 
 
 class PANTOMIME_OT_cancel(bpy.types.Operator):
-    """Stop the photo that is being solved"""
+    """Stop what the solver works on, and drop what waits for it"""
 
     bl_idname = "pantomime.cancel"
     bl_label = "Cancel"
@@ -73,12 +129,20 @@ class PANTOMIME_OT_cancel(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        status = session.SESSION.status
-        return status.running and not status.cancelling
+        return SESSION.busy and not SESSION.status.cancelling
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        session.SESSION.cancel()
+        SESSION.cancel_all()
         return {"FINISHED"}
+
+
+def chosen_files(operator: bpy.types.Operator) -> list[str]:
+    """Absolute paths of what a file operator was called with: several files of a folder, or one."""
+    names = [item.name for item in operator.files if item.name]
+    paths = [os.path.join(operator.directory, name) for name in names] or (
+        [operator.filepath] * bool(operator.filepath)
+    )
+    return [os.path.abspath(bpy.path.abspath(path)) for path in paths]
 
 
 class PANTOMIME_OT_import_capture(bpy.types.Operator, ImportHelper):
@@ -89,7 +153,9 @@ class PANTOMIME_OT_import_capture(bpy.types.Operator, ImportHelper):
     bl_options = {"REGISTER", "UNDO"}
 
     filter_glob: StringProperty(default="*.npz", options={"HIDDEN"})
-    filepath: StringProperty(name="Capture", description="A capture (.npz)", subtype="FILE_PATH")
+    filepath: StringProperty(name="Capture", description="A capture (.npz)", subtype="FILE_PATH", options={"SKIP_SAVE"})
+    directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
+    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"})
     body: StringProperty(
         name="Body",
         description="The licensed body that the capture was fitted with. Empty: as in the preferences",
@@ -99,18 +165,20 @@ class PANTOMIME_OT_import_capture(bpy.types.Operator, ImportHelper):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         # numpy comes with this, and is not to be loaded by registering.
-        from ..scene.from_file import FromFileError, avatar_from_file
+        from ..scene.from_file import FromFileError, avatars_from_files
 
         scene = bpy.data.scenes.get(self.scene_name) or context.scene
         body = self.body or solver_settings(context).body
         try:
-            avatar = avatar_from_file(bpy.path.abspath(self.filepath), body, scene)
+            avatars = avatars_from_files(chosen_files(self), body, scene)
         except FromFileError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        for warning in avatar.warnings:
-            self.report({"WARNING"}, warning)
-        _select(context, avatar.armature)
+        for avatar in avatars:
+            for warning in avatar.warnings:
+                self.report({"WARNING"}, warning)
+        if avatars:
+            _select(context, avatars[0].armature)
         return {"FINISHED"}
 
 

@@ -57,3 +57,10 @@ def packages_folder(python: str | None) -> str | None:
         return None
     folder = SOLVER_FOLDER / f"cp{sys.version_info.major}{sys.version_info.minor}"
     return str(folder) if folder.is_dir() else None
+
+
+def log_path() -> str:
+    """The file that gets what the worker logs: in the folder that the preferences name, else a temporary one."""
+    addon = bpy.context.preferences.addons.get(ROOT_PACKAGE)
+    folder = getattr(addon.preferences, "log_folder", "") if addon is not None else ""
+    return os.path.join(os.path.abspath(bpy.path.abspath(folder)) if folder else bpy.app.tempdir, "solver.log")

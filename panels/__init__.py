@@ -1,12 +1,13 @@
-"""What is drawn: the sidebar, the preferences, the menus."""
+"""What is drawn: the sidebar, the preferences, the menus. A module lists its classes in `CLASSES`, parents first."""
 
 from __future__ import annotations
 
 import bpy
 
-from . import menus, preferences, sidebar
+from . import capture, menus, preferences
 
-CLASSES = (*preferences.CLASSES, *sidebar.CLASSES)
+MODULES = (preferences, capture)
+CLASSES = tuple(cls for module in MODULES for cls in module.CLASSES)
 
 
 def register() -> None:

@@ -37,6 +37,7 @@ class AvatarSettings:
     frame: int = 0  # which frame of the capture the rest pose and the camera's place are made for
     animate: bool = True  # key all frames of a capture that has several
     camera: bpy.types.Object | None = None  # share this camera and its world; None: a new one, person on the floor
+    placement: camera.Placement | None = None  # where the photo's camera stands; None: from `camera`, or on the floor
     make_camera: bool = True  # False with camera None: the person is placed, no camera is made
     background: bool = True  # the photo behind the camera's view
     photo: str = ""  # "": the capture's source
@@ -76,10 +77,19 @@ def build_avatar(
     try:
         return _build(capture, body, settings, scene, collection, placement, person)
     except BaseException:
-        for obj in list(collection.objects):
-            bpy.data.objects.remove(obj)
-        bpy.data.collections.remove(collection)
+        _remove(collection)
         raise
+
+
+def remove_avatar(avatar: Avatar) -> None:
+    """Take back what `build_avatar` made."""
+    _remove(avatar.collection)
+
+
+def _remove(collection: bpy.types.Collection) -> None:
+    for obj in list(collection.objects):
+        bpy.data.objects.remove(obj)
+    bpy.data.collections.remove(collection)
 
 
 @dataclass(frozen=True)
@@ -185,6 +195,8 @@ def _name(capture: Capture) -> str:
 
 
 def _placement(capture: Capture, body: BodyModel, settings: AvatarSettings, person: _Person) -> camera.Placement:
+    if settings.placement is not None:
+        return settings.placement
     if settings.camera is not None:
         return camera.placement_of(settings.camera)
     gravity = settings.gravity_camera if settings.gravity_camera is not None else -capture.up_camera

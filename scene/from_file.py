@@ -1,12 +1,18 @@
-"""A capture file to an avatar: what operators call."""
+"""Capture files to avatars: what operators call."""
 
 from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
 
 import bpy
 
 from ..core.body.load import BodyError, load_body
 from ..core.capture import Capture, CaptureError
-from .avatar import Avatar, AvatarError, AvatarSettings, build_avatar
+from .avatar import Avatar, AvatarError, AvatarSettings, build_avatar, remove_avatar
+from .camera import placement_of
+
+SAME_FOCAL = 0.002  # a pixel at the edge of a picture of 1000
 
 
 class FromFileError(Exception):
@@ -26,3 +32,35 @@ def avatar_from_file(
         return build_avatar(capture, body, settings, scene)
     except (CaptureError, BodyError, AvatarError) as error:
         raise FromFileError(str(error)) from error
+
+
+def avatars_from_files(paths: Sequence[str], body_spec: str | None, scene: bpy.types.Scene) -> list[Avatar]:
+    """An avatar for each file; people of one photo share its camera. All or none. Raises FromFileError."""
+    avatars: list[Avatar] = []
+    cameras: dict[str, tuple[float, bpy.types.Object]] = {}
+    try:
+        for path in paths:
+            capture = Capture.load(path)
+            body = load_body(None if capture.body_id == "free" else body_spec, capture.gender)
+            settings = AvatarSettings()
+            if capture.source in cameras:
+                focal_px, first = cameras[capture.source]
+                # Each person was fitted with a focal length that may move a little: then each has a lens of its own.
+                same = abs(focal_px - capture.focal_px) < SAME_FOCAL * focal_px
+                settings = AvatarSettings(camera=first if same else None, placement=placement_of(first))
+            avatar = build_avatar(capture, body, settings, scene)
+            avatars.append(avatar)
+            if avatar.camera is not None and capture.source:
+                cameras.setdefault(capture.source, (capture.focal_px, avatar.camera))
+    except (CaptureError, BodyError, AvatarError) as error:
+        for avatar in avatars:
+            remove_avatar(avatar)
+        raise FromFileError(str(error)) from error
+    return avatars
+
+
+def read_body_early(spec: str | None) -> None:
+    """Read a body into memory, so that the first avatar does not wait for it. May run in any thread."""
+    # What is wrong with it is said when an avatar needs it.
+    with contextlib.suppress(BodyError):
+        load_body(spec)

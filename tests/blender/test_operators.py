@@ -14,6 +14,7 @@ import pytest
 
 from pantomime.core.client import ClientError
 from pantomime.operators import session as sessions
+from pantomime.operators.photo import photo_job
 from pantomime.operators.settings import SolverSettings
 
 PATIENCE_S = 120.0
@@ -30,6 +31,11 @@ def cold_worker() -> None:
 
 def session() -> sessions.Session:
     return sessions.SESSION
+
+
+def begin(photo: Path, settings: SolverSettings = SETTINGS, **more: object) -> None:
+    """Queue a photo as the operator does in a window: it returns at once."""
+    session().submit(photo_job(str(photo), bpy.context.scene.name, settings, **more))  # type: ignore[arg-type]
 
 
 def poll_until(condition: object) -> None:
@@ -128,7 +134,7 @@ def test_a_second_photo_uses_the_same_worker_and_leaves_the_first_avatar(portrai
 
 @pytest.mark.usefixtures("cold_worker")
 def test_progress_shows_while_the_worker_runs_and_polling_never_waits(portrait: Path) -> None:
-    session().start(str(portrait), bpy.context.scene.name, SETTINGS)
+    begin(portrait)
     assert session().status.running
     texts, fractions = [], []
 
@@ -145,20 +151,82 @@ def test_progress_shows_while_the_worker_runs_and_polling_never_waits(portrait: 
 
 
 @pytest.mark.usefixtures("cold_worker")
-def test_while_one_photo_is_solved_another_is_refused(portrait: Path) -> None:
-    session().start(str(portrait), bpy.context.scene.name, SETTINGS)
-    assert not bpy.ops.pantomime.photo_to_avatar.poll()
-    with pytest.raises(ClientError, match="Another photo"):
-        session().start(str(portrait), bpy.context.scene.name, SETTINGS)
+def test_while_one_photo_is_solved_another_waits_for_its_turn(portrait: Path) -> None:
+    begin(portrait)
+    assert bpy.ops.pantomime.photo_to_avatar.poll()
+    begin(portrait)
+    assert session().waiting == (portrait.name,)
+    poll_until(lambda: not session().busy)
+    assert [notice.kind for notice in session().notices] == ["done", "done"]
+    assert len(bpy.data.armatures) == 2
+
+
+@pytest.mark.usefixtures("cold_worker")
+def test_cancel_drops_what_waits(portrait: Path) -> None:
+    ended = []
+    begin(portrait)
+    job = photo_job(str(portrait), bpy.context.scene.name, SETTINGS)
+    job.on_end = lambda job: ended.append(job.label)
+    session().submit(job)
     assert bpy.ops.pantomime.cancel() == {"FINISHED"}
-    poll_until(lambda: not session().status.running)
+    assert session().waiting == () and ended == [portrait.name]
+    poll_until(lambda: not session().busy)
+    assert len(bpy.data.armatures) == 0
+
+
+def test_several_photos_at_once_become_several_avatars_and_a_bad_one_stops_no_other(
+    portrait: Path, tmp_path: Path
+) -> None:
+    names = ["one.png", "bad.png", "two.png"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"no picture" if name == "bad.png" else portrait.read_bytes())
+    with pytest.raises(RuntimeError, match=r"bad\.png"):
+        bpy.ops.pantomime.photo_to_avatar(directory=str(tmp_path), files=[{"name": name} for name in names])
+    assert {"one", "two"} <= set(bpy.data.collections.keys())
+    assert [(notice.kind, notice.label) for notice in session().notices] == [
+        ("done", "one.png"),
+        ("error", "bad.png"),
+        ("done", "two.png"),
+    ]
+
+
+def test_an_urgent_job_goes_before_those_that_wait_and_replaces_its_like(portrait: Path) -> None:
+    order: list[str] = []
+
+    def job(label: str, **more: object) -> sessions.Job:
+        made = photo_job(str(portrait), bpy.context.scene.name, SETTINGS)
+        made.label = label
+        made.on_result = lambda job, result: order.append(job.label) or ""  # type: ignore[func-returns-value]
+        for name, value in more.items():
+            setattr(made, name, value)
+        return made
+
+    session().submit(job("first"))
+    session().submit(job("last"))
+    session().submit(job("drag 1", urgent=True, key="drag"))
+    session().submit(job("drag 2", urgent=True, key="drag"))
+    poll_until(lambda: not session().busy)
+    assert order == ["first", "drag 2", "last"]
+
+
+def test_an_error_in_a_jobs_own_function_is_reported_and_the_next_job_runs(portrait: Path) -> None:
+    def broken(job: sessions.Job, result: object) -> str:
+        raise KeyError("a bug")
+
+    job = photo_job(str(portrait), bpy.context.scene.name, SETTINGS)
+    job.on_result = broken
+    session().submit(job)
+    begin(portrait)
+    poll_until(lambda: not session().busy)
+    assert [notice.kind for notice in session().notices] == ["error", "done"]
+    assert "KeyError" in session().notices[0].text
 
 
 @pytest.mark.usefixtures("cold_worker")
 def test_cancel_ends_the_job_and_leaves_the_scene_alone(portrait: Path) -> None:
     before = contents()
     assert not bpy.ops.pantomime.cancel.poll()
-    session().start(str(portrait), bpy.context.scene.name, SETTINGS)
+    begin(portrait)
     poll_until(lambda: session().status.text == "Loading the solver")
     assert bpy.ops.pantomime.cancel() == {"FINISHED"}
     assert session().status.cancelling and not bpy.ops.pantomime.cancel.poll()
@@ -170,7 +238,7 @@ def test_cancel_ends_the_job_and_leaves_the_scene_alone(portrait: Path) -> None:
 
 def test_the_result_goes_to_the_scene_that_it_was_asked_for_in(portrait: Path) -> None:
     first = bpy.context.scene.name
-    session().start(str(portrait), first, SETTINGS)
+    begin(portrait)
     bpy.ops.scene.new(type="EMPTY")
     assert bpy.context.scene.name != first
     poll_until(lambda: not session().status.running)
@@ -183,7 +251,7 @@ def test_undo_while_the_worker_runs_does_no_harm(portrait: Path) -> None:
     bpy.ops.ed.undo_push(message="nothing")
     bpy.ops.object.empty_add()
     bpy.ops.ed.undo_push(message="an object")
-    session().start(str(portrait), bpy.context.scene.name, SETTINGS)
+    begin(portrait)
     poll_until(lambda: session().status.fraction > 0)
     go_to_undo_step(0)
     assert len(bpy.data.objects) == 0
@@ -192,7 +260,7 @@ def test_undo_while_the_worker_runs_does_no_harm(portrait: Path) -> None:
 
 
 def test_opening_another_file_ends_the_job(portrait: Path) -> None:
-    session().start(str(portrait), bpy.context.scene.name, SETTINGS)
+    begin(portrait)
     pid = session().worker_pid
     assert pid is not None
     bpy.ops.wm.read_factory_settings(use_empty=True)
@@ -226,7 +294,7 @@ def test_a_picture_without_a_person_is_reported(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("cold_worker")
 def test_a_worker_killed_half_way_is_reported_and_the_next_photo_gets_a_new_one(portrait: Path) -> None:
-    session().start(str(portrait), bpy.context.scene.name, SETTINGS)
+    begin(portrait)
     poll_until(lambda: session().status.text == "Loading the solver")
     pid = session().worker_pid
     assert pid is not None
@@ -240,14 +308,14 @@ def test_a_worker_killed_half_way_is_reported_and_the_next_photo_gets_a_new_one(
 
 def test_a_python_that_is_not_there_is_reported(portrait: Path) -> None:
     with pytest.raises(ClientError, match="preferences"):
-        session().start(str(portrait), bpy.context.scene.name, SolverSettings(python="/nowhere/python"))
+        begin(portrait, SolverSettings(python="/nowhere/python"))
     assert not session().status.running and "/nowhere/python" in session().status.error
 
 
 def test_unregistering_ends_the_worker(portrait: Path) -> None:
     import pantomime
 
-    session().start(str(portrait), bpy.context.scene.name, SETTINGS)
+    begin(portrait)
     pid = session().worker_pid
     assert pid is not None and process_exists(pid)
     pantomime.unregister()
@@ -261,8 +329,9 @@ def test_no_worker_outlives_blender(portrait: Path, end: str) -> None:
         "import os, signal, sys, bpy, pantomime\n"
         "pantomime.register()\n"
         "from pantomime.operators.session import SESSION\n"
+        "from pantomime.operators.photo import photo_job\n"
         "from pantomime.operators.settings import SolverSettings\n"
-        f"SESSION.start({str(portrait)!r}, 'Scene', SolverSettings())\n"
+        f"SESSION.submit(photo_job({str(portrait)!r}, 'Scene', SolverSettings()))\n"
         "while SESSION.status.text != 'Loading the solver': SESSION.poll()\n"
         f"print('worker', SESSION.worker_pid, flush=True)\n{end}"
     )

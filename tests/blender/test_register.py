@@ -52,7 +52,7 @@ def test_registering_and_unregistering_twice_leaves_nothing_behind() -> None:
         during = traces()
         assert during["types"] and during["operators"] > before["operators"]
         assert len(during["import menu"]) == len(before["import menu"]) + 1
-        assert "PANTOMIME_PT_photo" in dir(bpy.types)
+        assert "PANTOMIME_PT_capture" in dir(bpy.types)
         pantomime.unregister()
         assert traces() == before
         assert not bpy.app.timers.is_registered(session._tick)
@@ -60,7 +60,7 @@ def test_registering_and_unregistering_twice_leaves_nothing_behind() -> None:
 
 @pytest.mark.usefixtures("extension")
 def test_the_sidebar_the_menu_and_the_operators_are_there() -> None:
-    panel = bpy.types.PANTOMIME_PT_photo
+    panel = bpy.types.PANTOMIME_PT_capture
     assert (panel.bl_space_type, panel.bl_region_type, panel.bl_category) == ("VIEW_3D", "UI", "Pantomime")
     drawn = [draw.__module__ for draw in bpy.types.TOPBAR_MT_file_import._dyn_ui_initialize()]
     assert "pantomime.panels.menus" in drawn

@@ -1,0 +1,80 @@
+"""How the user is told: status bar, popup, one sentence from an operator's report."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Protocol
+
+import bpy
+
+# Where a popup breaks its lines, in characters.
+POPUP_WIDTH = 70
+
+
+class Shown(Protocol):
+    """What the status bar needs to know."""
+
+    running: bool
+    urgent: bool
+    text: str
+    fraction: float
+
+
+def show(status: Shown) -> None:
+    """Status bar and sidebar, in all windows."""
+    text = None
+    if status.running and not status.urgent:
+        text = f"Pantomime: {bpy.app.translations.pgettext_iface(status.text)} ({status.fraction:.0%})"
+    for window in bpy.context.window_manager.windows:
+        # Blender writes the text through the context's window, and a timer has none.
+        with bpy.context.temp_override(window=window):
+            window.workspace.status_text_set(text)
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                area.tag_redraw()
+
+
+def popup(title: str, text: str) -> None:
+    """Say it where the pointer is: a timer has no operator whose report would be shown."""
+    if bpy.app.background or not bpy.context.window_manager.windows:
+        return
+
+    def draw(menu: bpy.types.Menu, _context: bpy.types.Context) -> None:
+        for line in wrapped(text, POPUP_WIDTH):
+            menu.layout.label(text=line, translate=False)
+
+    with window_override():
+        bpy.context.window_manager.popup_menu(draw, title=title, icon="ERROR")
+
+
+def sentence(report: str) -> str:
+    """What an operator's error says to a person: an unforeseen one comes with a traceback, which is for the console."""
+    lines = [line for line in report.removeprefix("Error:").splitlines() if line.strip()]
+    if any("Traceback" in line for line in lines):
+        last = next((line for line in reversed(lines) if not line.startswith(("Location", " "))), "")
+        return own_error(last.strip())
+    return " ".join(" ".join(lines).split())
+
+
+def own_error(reason: str) -> str:
+    """The sentence for an error that is Pantomime's own fault."""
+    return f"Pantomime met an error of its own ({reason[:200]}). Report it with the console's text."
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most `width` characters where words allow it: labels in Blender do not wrap."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and len(lines[-1]) + len(word) < width:
+            lines[-1] += " " + word
+        else:
+            lines.append(word)
+    return lines
+
+
+def window_override() -> contextlib.AbstractContextManager[object]:
+    """A timer runs without a window, and operators and popups want one."""
+    windows = bpy.context.window_manager.windows
+    if bpy.context.window is not None or not len(windows):
+        return contextlib.nullcontext()
+    return bpy.context.temp_override(window=windows[0])
