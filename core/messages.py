@@ -77,6 +77,25 @@ class FitPhoto(JobRequest):
 
 
 @dataclass(frozen=True)
+class Correct(JobRequest):
+    """Move a pose onto pins set by hand; the corrected pose becomes a capture file `out`.
+
+    `capture`: the pose before, as a capture of one frame. Further frames of it are poses to start from, such as what
+    the screen shows while a point is dragged.
+    """
+
+    type: ClassVar[str] = "correct"
+    capture: str
+    out: str
+    points: dict[str, list[float]] = field(default_factory=dict)  # "pose33/15": [x, y] px of the upright picture
+    joints: dict[str, list[float]] = field(default_factory=dict)  # "left_wrist": [x, y, z] metres, camera's frame
+    locked: list[str] = field(default_factory=list)  # joints whose own rotation stays as it is
+    refit: bool = False  # also draw the body to all points that were seen
+    body: str | None = None  # file or folder of a licensed body; None: the free body
+    threads: int = 1
+
+
+@dataclass(frozen=True)
 class Cancel(Message):
     """Stop the job; the worker answers `cancelled`, or the job's own end if that came first."""
 
@@ -171,7 +190,7 @@ class Failed(Message):
     detail: str = ""  # traceback, for the log
 
 
-REQUESTS: dict[str, type[Message]] = {cls.type: cls for cls in (FitPhoto, Cancel, Quit)}
+REQUESTS: dict[str, type[Message]] = {cls.type: cls for cls in (FitPhoto, Correct, Cancel, Quit)}
 EVENTS: dict[str, type[Message]] = {
     cls.type: cls for cls in (Ready, Stage, Progress, Checkpoint, Warn, Result, Cancelled, Failed)
 }

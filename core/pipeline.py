@@ -118,7 +118,7 @@ class Pipeline:
             timings[name] = time.perf_counter() - start
             _stop_if_cancelled(reporter)
 
-        with _plain_errors():
+        with plain_errors():
             with stage("read", "Reading the photo", 0.0):
                 from .media.photo import read_photo
 
@@ -162,18 +162,19 @@ class Pipeline:
                     f"The free body has no {settings.gender} version: its shape goes from one sex to the other. "
                     "Choose neutral, or name a folder with licensed bodies."
                 )
-            return [self._body(None, "neutral")]
+            return [self.body(None, "neutral")]
         if settings.gender != "auto":
-            body = self._body(settings.body, settings.gender)
+            body = self.body(settings.body, settings.gender)
             if settings.gender not in ("neutral", body.gender):
                 raise PipelineError(
                     f"{settings.body} is a {body.gender} body, not a {settings.gender} one. "
                     "Name the folder that holds the SMPL-X files."
                 )
             return [body]
-        return [self._body(settings.body, gender) for gender in genders_in(settings.body)]
+        return [self.body(settings.body, gender) for gender in genders_in(settings.body)]
 
-    def _body(self, spec: str | None, gender: str) -> BodyModel:
+    def body(self, spec: str | None, gender: str) -> BodyModel:
+        """A body, read once. Raises BodyError."""
         from .body.load import load_body
 
         if (spec, gender) not in self._bodies:
@@ -332,7 +333,7 @@ def _usable_device(name: str) -> str:
 
 
 @contextmanager
-def _plain_errors() -> Iterator[None]:
+def plain_errors() -> Iterator[None]:
     """The modules' own errors, and those of the machine, as one sentence for the user."""
     try:
         yield

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +15,14 @@ from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skeleton import JOINT_INDEX, JOINT_NAMES, NUM_JOINTS
 from pantomime.core.capture import Capture
+from pantomime.core.client import Client, new_job_id
 from pantomime.core.detection.vocabulary import HAND21, POSE33
 from pantomime.core.fitting.correct import Corrector
 from pantomime.core.fitting.correction import CorrectError, Correction
 from pantomime.core.fitting.kinematics import PointTable, Skeleton, pose_chain
 from pantomime.core.fitting.start import relaxed_pose
 from pantomime.core.fitting.state import BodyState
+from pantomime.core.messages import Correct, Failed, Message, Result
 from pantomime.core.rotation import exp_so3
 
 FOCAL_PX = 900.0
@@ -259,7 +263,7 @@ def test_a_result_does_not_hang_on_the_way_there(standing: Capture, body: BodyMo
         "expression", "global_orient", "body_pose", "jaw_pose", "leye_pose", "reye_pose", "left_hand_pose",
         "right_hand_pose", "transl", "joints",
     )  # fmt: skip
-    two = replace(standing, **{name: both(name) for name in fields})
+    two = replace(standing, **{name: both(name) for name in fields})  # type: ignore[arg-type]
     back = corrector.correct(two, Correction(points={("pose33", WRIST): tuple(place)}))
     np.testing.assert_array_equal(back.full_pose(), standing.full_pose())
     target = place + (20.0, -30.0)
@@ -308,3 +312,34 @@ def test_a_pose_of_another_body_or_without_numbers_is_refused(standing: Capture,
     broken = replace(standing, transl=np.full((1, 3), np.nan, np.float32))
     with pytest.raises(CorrectError, match="not numbers"):
         corrector.correct(broken, Correction())
+
+
+def test_the_worker_corrects_a_file_and_refuses_in_a_sentence(
+    standing: Capture, body: BodyModel, tmp_path: Path
+) -> None:
+    standing.save(tmp_path / "before.npz")
+    target = shown(standing, body, "pose33")[WRIST] + (30.0, -20.0)
+    files = (str(tmp_path / "before.npz"), str(tmp_path / "after.npz"))
+    pin = {f"pose33/{WRIST}": [float(value) for value in target]}
+    with Client() as client:
+
+        def answer(request: Correct) -> Message:
+            client.submit(request)
+            events: list[Message] = []
+            while client.job is not None:
+                events += client.poll()
+                time.sleep(0.005)
+            return events[-1]
+
+        done = answer(Correct(new_job_id(), *files, pin, locked=["left_wrist"]))
+        assert isinstance(done, Result) and done.captures == [files[1]], done
+        corrected = Capture.load(files[1])
+        assert np.linalg.norm(shown(corrected, body, "pose33")[WRIST] - target) < 0.5
+        assert "left_wrist" not in moved(corrected)
+        for request, word in (
+            (Correct(new_job_id(), *files, {"pose33": [1.0, 2.0]}), "makes no sense"),
+            (Correct(new_job_id(), *files, {"pose33/99": [1.0, 2.0]}), "no point 99"),
+            (Correct(new_job_id(), str(tmp_path / "none.npz"), files[1], pin), "none.npz"),
+        ):
+            failed = answer(request)
+            assert isinstance(failed, Failed) and word in failed.text and failed.detail == "", failed

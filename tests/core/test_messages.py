@@ -11,6 +11,7 @@ from pantomime.core.messages import (
     Cancel,
     Cancelled,
     Checkpoint,
+    Correct,
     Failed,
     FitPhoto,
     MessageError,
@@ -29,6 +30,8 @@ REQUESTS = [
     FitPhoto(
         "2", "a.jpg", "o", "stem", "body.npz", "p.json", 0, 900.0, None, "cuda", 4, "cache", "models", 172.0, "auto"
     ),
+    Correct("3", "a.npz", "b.npz"),
+    Correct("4", "a.npz", "b.npz", {"pose33/15": [1.5, 2.0]}, {"head": [0.0, 0.1, 2.0]}, ["jaw"], True, "smplx", 2),
     Cancel("1"),
     Quit(),
 ]
