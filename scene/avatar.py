@@ -17,11 +17,12 @@ from mathutils import Matrix
 from ..core.body.model import BodyModel
 from ..core.body.skeleton import JOINT_NAMES
 from ..core.capture import Capture
-from . import action, axes, camera, clothing, correctives, materials, mesh, pose, rest, shapekeys
+from . import action, axes, camera, clothing, correctives, materials, mesh, pose, rest, seen, shapekeys
 from . import armature as armatures
 from .rest import Floats
 
 PROPERTY = "pantomime"
+CAMERA_PROPERTY = "pantomime_camera"
 LAYOUT_VERSION = 1
 
 
@@ -161,6 +162,9 @@ def _build(
     avatar = Avatar(collection, skin, rig, settings.camera)
     _add_camera(avatar, capture, settings, scene, placement, name)
     rig[PROPERTY] = _identity(capture, body, settings, ground)
+    if avatar.camera is not None:
+        rig[CAMERA_PROPERTY] = avatar.camera
+    seen.store(rig, capture, settings.frame, scene if moving else None)
     return avatar
 
 
@@ -290,6 +294,15 @@ def _identity(capture: Capture, body: BodyModel, settings: AvatarSettings, groun
         "image_size": [int(value) for value in capture.image_size],
         "num_betas": int(body.num_betas),
     }
+
+
+def camera_of(rig: bpy.types.Object) -> bpy.types.Object | None:
+    """The camera that sees an avatar as the photo does: its own, or that of the others in the photo."""
+    camera = rig.get(CAMERA_PROPERTY)
+    if isinstance(camera, bpy.types.Object) and camera.type == "CAMERA":
+        return camera
+    beside = (other for collection in rig.users_collection for other in collection.objects)
+    return next((other for other in beside if other.type == "CAMERA"), None)
 
 
 def find_mesh(rig: bpy.types.Object) -> bpy.types.Object | None:

@@ -88,6 +88,19 @@ def match_lens(
     data.shift_y = (float(principal_px[1]) - 0.5 * height) / side
 
 
+def lens_of(data: bpy.types.Camera, image_size: tuple[int, int], frame_aspect: float) -> tuple[float, Floats]:
+    """The inverse of `match_lens` for a camera as it is now: focal length and principal point (2,) in px of the photo.
+
+    `frame_aspect`: the render's width/height, which counts for a camera whose sensor fits automatically.
+    """
+    width, height = image_size
+    wide = data.sensor_fit == "HORIZONTAL" or (data.sensor_fit == "AUTO" and frame_aspect >= 1.0)
+    side = width if wide else height
+    sensor = data.sensor_height if data.sensor_fit == "VERTICAL" else data.sensor_width
+    principal = np.array([0.5 * width - data.shift_x * side, 0.5 * height + data.shift_y * side])
+    return data.lens * side / sensor, principal
+
+
 def frame_aspect(scene: bpy.types.Scene) -> float:
     """Width/height of the scene's render."""
     render = scene.render

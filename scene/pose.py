@@ -8,6 +8,7 @@ C a, and the pelvis takes the whole rotation from camera to world.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import bpy
@@ -60,10 +61,12 @@ def bone_pose(
     return BonePose(locations, quaternions)
 
 
-def set_pose(armature: bpy.types.Object, pose: BonePose) -> None:
-    """Write the channels; bones in another rotation mode get the same rotation in theirs."""
+def set_pose(armature: bpy.types.Object, pose: BonePose, only: Collection[str] | None = None) -> None:
+    """Write the channels, of all bones or some; bones in another rotation mode get the same rotation in theirs."""
     bones = armature.pose.bones
     for joint, name in enumerate(JOINT_NAMES):
+        if only is not None and name not in only:
+            continue
         bone = bones[name]
         bone.location = pose.locations[joint]
         if bone.rotation_mode == "QUATERNION":

@@ -76,12 +76,12 @@ def check(capture: Capture, body: BodyModel, correction: Correction) -> None:
             raise CorrectError(f"“{name}” has no point {index} on this body. Pin another point.")
         if not np.isfinite(place).all() or len(place) != 2:
             raise CorrectError(f"The pin of {body.points[name].names[index]} is at no place. Remove it and pin again.")
-    for name, place in correction.joints.items():
+    for name, where in correction.joints.items():
         if name not in JOINT_INDEX:
             raise CorrectError(f"There is no bone “{name}”. Pin one of the avatar's 55 bones.")
-        if not np.isfinite(place).all() or len(place) != 3:
+        if not np.isfinite(where).all() or len(where) != 3:
             raise CorrectError(f"The pin of {name} is at no place. Remove it and pin again.")
-        if place[2] <= 0.05:
+        if where[2] <= 0.05:
             raise CorrectError(f"The pin of {name} lies behind the camera. Move it into the picture.")
     for name in correction.locked:
         if name not in JOINT_INDEX:

@@ -275,7 +275,8 @@ def _constrained_step(hessian: Tensor, gradient: Tensor, c: Tensor, j: Tensor) -
     diagonal = torch.diagonal(schur, dim1=-2, dim2=-1)
     schur = schur + torch.diag_embed(1e-9 * diagonal.amax(-1, keepdim=True).expand_as(diagonal) + 1e-12)
     multipliers = torch.linalg.solve(schur, c[..., None] - j @ by_gradient)
-    return -(by_gradient + by_rows @ multipliers)[..., 0]
+    step: Tensor = -(by_gradient + by_rows @ multipliers)[..., 0]
+    return step
 
 
 def _pull(j: Tensor, c: Tensor) -> Tensor:

@@ -1,0 +1,198 @@
+"""An avatar's pose as it is on the screen, as a capture, and a corrected capture back on its bones.
+
+The user may have turned bones, moved the object, the camera or the shape since the avatar was built: all of it is read
+from the scene. An object that was scaled evenly is seen as the same person nearer to a camera at the origin: scaling
+about the camera changes no picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import bpy
+import numpy as np
+
+from ..core.body.model import BodyModel
+from ..core.body.skeleton import JOINT_NAMES, NUM_JOINTS
+from ..core.capture import Capture
+from . import armature as armatures
+from . import axes, camera, pose, rest, seen, shapekeys
+from .avatar import PROPERTY, AvatarError, find_mesh
+from .rest import Floats
+
+EVEN = 1e-3  # how unequal the axes of a scale may be
+
+
+@dataclass(frozen=True)
+class View:
+    """How an avatar's object stands before the camera that took its photo."""
+
+    camera_rotation: Floats  # (3, 3) world from camera (OpenCV axes)
+    camera_centre: Floats  # (3,) world
+    rotation: Floats  # (3, 3) world from object
+    centre: Floats  # (3,) the object's origin in the world
+    scale: float
+
+    def to_camera(self, world: Floats) -> Floats:
+        """Points (…, 3) of the world in the camera's frame, at the body's own size."""
+        moved: Floats = (np.asarray(world, np.float64) - self.camera_centre) @ self.camera_rotation / self.scale
+        return moved
+
+    def to_object(self, places: Floats) -> Floats:
+        """Points (…, 3) of the camera's frame in object space."""
+        world = self.scale * np.asarray(places, np.float64) @ self.camera_rotation.T + self.camera_centre
+        moved: Floats = (world - self.centre) @ self.rotation / self.scale
+        return moved
+
+
+def view_of(rig: bpy.types.Object, eye: bpy.types.Object) -> View:
+    """The view of an avatar through a camera. Raises AvatarError."""
+    if eye.data.type != "PERSP":
+        raise AvatarError(f"{eye.name} is not a perspective camera. Set its type to Perspective.")
+    matrix = np.array(rig.matrix_world, np.float64)
+    lengths = np.linalg.norm(matrix[:3, :3], axis=0)
+    if lengths.min() < 1e-6 or np.ptp(lengths) > EVEN * lengths.max() or np.linalg.det(matrix[:3, :3]) < 0:
+        raise AvatarError(f"{rig.name} is scaled unevenly or mirrored. Apply its scale, or clear it.")
+    placed = camera.placement_of(eye)
+    return View(placed.rotation, placed.centre, matrix[:3, :3] / lengths, matrix[:3, 3].copy(), float(lengths.mean()))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The shape keys of an avatar, and what they make of its joints."""
+
+    betas: Floats  # (B,)
+    expression: Floats  # (E,)
+    joints: Floats  # (55, 3) at rest, body frame
+    shift: Floats  # (55, 3) object space: how far they are from the bones' heads
+
+
+def shape_of(rig: bpy.types.Object, body: BodyModel, heads: Floats, expression: Floats | None = None) -> Shape:
+    """The shape as the keys say; `expression` instead of theirs where given. Raises AvatarError."""
+    skin = find_mesh(rig)
+    if skin is None or skin.data.shape_keys is None:
+        raise AvatarError(f"{rig.name} has no body with shape keys. Make the avatar anew.")
+    names = [shapekeys.shape_name(k) for k in range(body.num_betas)]
+    keys = skin.data.shape_keys.key_blocks
+    if any(name not in keys for name in names):
+        raise AvatarError(f"{skin.name} lacks shape keys of the body “{body.body_id}”. Make the avatar anew.")
+    betas = shapekeys.get_values(skin.data, names).astype(np.float64)
+    if expression is None:
+        expression = shapekeys.get_values(skin.data, shapekeys.expression_key_names(body)).astype(np.float64)
+    joints = rest.rest_joints(body, betas, expression)
+    ground = np.array(rig[PROPERTY]["ground_m"], np.float64)
+    return Shape(betas, expression, joints, rest.to_object_space(joints, ground) - heads)
+
+
+def current_capture(rig: bpy.types.Object, body: BodyModel, eye: bpy.types.Object, scene: bpy.types.Scene) -> Capture:
+    """What the avatar shows now, through the camera `eye`, as a capture of one frame. Raises AvatarError."""
+    check(rig, body)
+    view = view_of(rig, eye)
+    heads, frames = armatures.bone_frames(rig)
+    shape = shape_of(rig, body, heads)
+    turns = pose.read_rotations(rig, frames)
+    root = view.rotation @ axes.BODY_TO_BLENDER @ turns[0] @ axes.BODY_TO_BLENDER.T
+    location = np.array(rig.pose.bones[JOINT_NAMES[0]].location, np.float64)
+    pelvis = heads[0] + frames[0] @ location + view.rotation.T @ root @ shape.shift[0]
+    there = view.to_camera(view.scale * view.rotation @ pelvis + view.centre)
+    turns[0] = view.camera_rotation.T @ root @ axes.BODY_TO_BLENDER
+    flat = axes.axis_angle(turns).astype(np.float32)
+    identity = rig[PROPERTY]
+    size = (int(identity["image_size"][0]), int(identity["image_size"][1]))
+    focal_px, principal = camera.lens_of(eye.data, size, camera.frame_aspect(scene))
+    counts = {name: len(points.names) for name, points in body.points.items()}
+    return Capture(
+        betas=shape.betas.astype(np.float32),
+        expression=shape.expression.astype(np.float32)[None],
+        global_orient=flat[:1],
+        body_pose=flat[1:22].reshape(1, -1),
+        jaw_pose=flat[22:23],
+        leye_pose=flat[23:24],
+        reye_pose=flat[24:25],
+        left_hand_pose=flat[25:40].reshape(1, -1),
+        right_hand_pose=flat[40:55].reshape(1, -1),
+        transl=(there - shape.joints[0]).astype(np.float32)[None],
+        joints=np.zeros((1, NUM_JOINTS, 3), np.float32),
+        joint_names=JOINT_NAMES,
+        focal_px=float(focal_px),
+        principal_px=principal.astype(np.float32),
+        image_size=size,
+        gender=body.gender,
+        surface_model_type=body.surface_model_type,
+        body_id=body.body_id,
+        points={name: rows[None] for name, rows in seen.points(rig, scene.frame_current, counts).items()},
+    )
+
+
+def check(rig: bpy.types.Object, body: BodyModel) -> None:
+    """Raises AvatarError where corrections of the bones would show nothing, or the body is another."""
+    if rig[PROPERTY]["body_id"] != body.body_id:
+        raise AvatarError(f"{rig.name} was made with the body “{rig[PROPERTY]['body_id']}”. Choose that body.")
+    missing = [name for name in JOINT_NAMES if name not in rig.pose.bones]
+    if missing:
+        raise AvatarError(f"{rig.name} lacks the bone {missing[0]}. Undo, or make the avatar anew.")
+    for name in JOINT_NAMES:
+        if any(not c.mute and c.influence > 0 for c in rig.pose.bones[name].constraints):
+            raise AvatarError(f"Constraints move the bone {name} of {rig.name}. Mute or bake them to correct the pose.")
+
+
+def apply_pose(
+    rig: bpy.types.Object,
+    body: BodyModel,
+    capture: Capture,
+    eye: bpy.types.Object,
+    bones: Collection[str],
+    key_frame: int | None = None,
+) -> None:
+    """Put the first frame of a capture on the bones named, the expression on the shape keys. Raises AvatarError.
+
+    Where the body stands is the pelvis bone's location, which is always written. `key_frame`: also key what changed
+    there, for an avatar with an action.
+    """
+    view = view_of(rig, eye)
+    heads, frames = armatures.bone_frames(rig)
+    expression = np.zeros(body.num_expressions)
+    expression[: capture.expression.shape[1]] = capture.expression[0]
+    before = shape_of(rig, body, heads)
+    shape = shape_of(rig, body, heads, expression)
+    pelvis = view.to_object(shape.joints[0] + capture.transl[0].astype(np.float64))
+    posed = pose.bone_pose(
+        capture.full_pose()[0], pelvis, frames, heads, shape.shift, view.rotation.T @ view.camera_rotation
+    )
+    changed = set(bones) | {JOINT_NAMES[0]}
+    if np.abs(shape.shift - before.shift).max() > 1e-6:
+        changed = set(JOINT_NAMES)  # an expression that moves joints moves their bones
+    old = rig.pose.bones
+    for joint, name in enumerate(JOINT_NAMES):
+        # The sign nearer to the one before: curves without jumps.
+        if np.dot(posed.quaternions[joint], old[name].rotation_quaternion) < 0.0:
+            posed.quaternions[joint] *= -1.0
+    pose.set_pose(rig, posed, changed)
+    keys = _set_expression(rig, body, before.expression, expression)
+    if key_frame is not None:
+        _key(rig, changed, keys, key_frame)
+
+
+def _set_expression(rig: bpy.types.Object, body: BodyModel, before: Floats, after: Floats) -> list[bpy.types.ShapeKey]:
+    """Set the keys that changed, and return them."""
+    skin = find_mesh(rig)
+    names = shapekeys.expression_key_names(body)
+    changed = [names[k] for k in np.flatnonzero(np.abs(after - before) > 1e-5)]
+    if skin is None or not changed:
+        return []
+    shapekeys.set_values(skin.data, changed, np.array([after[names.index(name)] for name in changed]))
+    return [skin.data.shape_keys.key_blocks[name] for name in changed]
+
+
+def _key(rig: bpy.types.Object, bones: Collection[str], keys: list[bpy.types.ShapeKey], frame: int) -> None:
+    for name in bones:
+        bone = rig.pose.bones[name]
+        path = {"QUATERNION": "rotation_quaternion", "AXIS_ANGLE": "rotation_axis_angle"}.get(
+            bone.rotation_mode, "rotation_euler"
+        )
+        bone.keyframe_insert(path, frame=frame, group=name)
+        if bone.parent is None:
+            bone.keyframe_insert("location", frame=frame, group=name)
+    for key in keys:
+        key.keyframe_insert("value", frame=frame)

@@ -1,0 +1,49 @@
+"""What the detector saw, kept with an avatar, so that points can be corrected long after the photo was solved.
+
+The armature object holds it under its custom property `pantomime_seen`: per set a flat array of x, y (px of the upright
+photo) and confidence, for each frame, and the scene's frames where they belong.
+"""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.capture import Capture
+
+PROPERTY = "pantomime_seen"
+FRAMES = "frames"
+Floats = NDArray[np.float32]
+
+
+def store(rig: bpy.types.Object, capture: Capture, frame: int, scene: bpy.types.Scene | None) -> None:
+    """Keep the points of one frame of `capture`, or of all of them where they are animated in `scene`."""
+    if not capture.points:
+        return
+    if scene is None:
+        frames, rows = np.zeros(1), slice(frame, frame + 1)
+    else:
+        rate = scene.render.fps / scene.render.fps_base
+        frames = scene.frame_start + np.asarray(capture.frame_times_s, np.float64) * rate
+        rows = slice(None)
+    rig[PROPERTY] = {
+        FRAMES: frames.astype(np.float32),
+        **{name: points[rows].astype(np.float32).ravel() for name, points in capture.points.items()},
+    }
+
+
+def points(rig: bpy.types.Object, frame: float, counts: dict[str, int]) -> dict[str, Floats]:
+    """What was seen at a scene's frame, or nearest to it: (N, 3) by set. `counts`: N of each set that is wanted."""
+    stored = rig.get(PROPERTY)
+    if stored is None:
+        return {}
+    frames = np.array(stored[FRAMES], np.float32)
+    row = int(np.argmin(np.abs(frames - frame)))
+    found = {}
+    for name, count in counts.items():
+        if name in stored:
+            flat = np.array(stored[name], np.float32)
+            if len(flat) == 3 * count * len(frames):
+                found[name] = flat.reshape(len(frames), count, 3)[row]
+    return found
