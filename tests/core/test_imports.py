@@ -27,6 +27,7 @@ ALLOWED = {
 # Inside core: what a folder may use beside itself.
 ALLOWED_IN_CORE = {
     "media": set[str](),
+    "package": {"core.detection.models"},
     "detection": {"core.media"},
     "body": {"core.detection", "core.media", "core.rotation", "core.capture", "core.priors"},
     "priors": {"core.body", "core.rotation", "core.detection.observation", "core.detection.vocabulary"},
