@@ -28,51 +28,43 @@ BONE_COLLECTIONS = (
 
 
 @contextmanager
-def edit_bones(armature: bpy.types.Object, scene: bpy.types.Scene) -> Iterator[bpy.types.ArmatureEditBones]:
-    """The armature's edit bones; bones can only be made in edit mode. Mode and active object are put back.
+def edit_bones(data: bpy.types.Armature) -> Iterator[bpy.types.ArmatureEditBones]:
+    """The edit bones of an armature; bones can only be made and moved in edit mode.
 
-    `armature` must be linked to `scene`, in its first view layer or the window's.
+    It happens in a scene of its own, which is gone afterwards: nothing of the user's scene changes its mode or is
+    evaluated meanwhile, and it makes no difference where the armature's objects are, or whether they are hidden.
     """
-    layer = bpy.context.view_layer if bpy.context.scene == scene else scene.view_layers[0]
-    with bpy.context.temp_override(scene=scene, view_layer=layer):
-        active, mode = layer.objects.active, "OBJECT"
-        if active is not None and active.mode != "OBJECT":
-            mode = active.mode
-            _set_mode(active, "OBJECT")
-        selected = armature.select_get(view_layer=layer)
-        layer.objects.active = armature
-        _set_mode(armature, "EDIT")
-        try:
-            yield armature.data.edit_bones
-        finally:
-            _set_mode(armature, "OBJECT")
-            armature.select_set(selected, view_layer=layer)
-            layer.objects.active = active
-            if active is not None and mode != "OBJECT":
-                _set_mode(active, mode)
+    scene = bpy.data.scenes.new("Pantomime")
+    stand_in = bpy.data.objects.new("Pantomime", data)
+    try:
+        scene.collection.objects.link(stand_in)
+        layer = scene.view_layers[0]
+        layer.objects.active = stand_in
+        # The context's active object is the window's, even where another scene is named: so it is named, too.
+        with bpy.context.temp_override(scene=scene, view_layer=layer, object=stand_in, active_object=stand_in):
+            bpy.ops.object.mode_set(mode="EDIT")
+            try:
+                yield data.edit_bones
+            finally:
+                bpy.ops.object.mode_set(mode="OBJECT")
+    finally:
+        bpy.data.objects.remove(stand_in)
+        bpy.data.scenes.remove(scene)
 
 
-def _set_mode(obj: bpy.types.Object, mode: str) -> None:
-    # The context's active object is the window's, even where another scene is named: so it is named, too.
-    with bpy.context.temp_override(object=obj, active_object=obj):
-        bpy.ops.object.mode_set(mode=mode)
-
-
-def new_armature(
-    name: str, collection: bpy.types.Collection, scene: bpy.types.Scene, skeleton: RestSkeleton
-) -> bpy.types.Object:
-    """An armature object in `collection` (linked to `scene`) with the bones of `skeleton`."""
+def new_armature(name: str, collection: bpy.types.Collection, skeleton: RestSkeleton) -> bpy.types.Object:
+    """An armature object in `collection` with the bones of `skeleton`."""
     data = bpy.data.armatures.new(name)
     data.display_type = "STICK"
     obj = bpy.data.objects.new(name, data)
     obj.show_in_front = True
-    collection.objects.link(obj)
-    with edit_bones(obj, scene) as bones:
+    with edit_bones(data) as bones:
         for joint, bone_name in enumerate(JOINT_NAMES):
             bone = bones.new(bone_name)
             _place(bone, skeleton, joint)
             if PARENTS[joint] >= 0:
                 bone.parent = bones[JOINT_NAMES[PARENTS[joint]]]
+    collection.objects.link(obj)
     for pose_bone in obj.pose.bones:
         pose_bone.rotation_mode = "QUATERNION"
         # Only the root travels: a bone dragged off its joint would tear the skin.
@@ -85,9 +77,9 @@ def new_armature(
     return obj
 
 
-def move_rest(obj: bpy.types.Object, scene: bpy.types.Scene, skeleton: RestSkeleton) -> None:
+def move_rest(obj: bpy.types.Object, skeleton: RestSkeleton) -> None:
     """Give an existing armature the rest pose of `skeleton`. Pose channels keep their numbers."""
-    with edit_bones(obj, scene) as bones:
+    with edit_bones(obj.data) as bones:
         for joint, bone_name in enumerate(JOINT_NAMES):
             _place(bones[bone_name], skeleton, joint)
 

@@ -130,7 +130,7 @@ def _build(
     name, shaped, joints = collection.name, person.shaped, person.joints
     ground = rest.ground_offset(joints, shaped)
     skeleton = rest.rest_skeleton(body, rest.to_object_space(joints, ground), rest.to_object_space(shaped, ground))
-    rig = armatures.new_armature(name, collection, scene, skeleton)
+    rig = armatures.new_armature(name, collection, skeleton)
     heads, frames = armatures.bone_frames(rig)
 
     skin = _build_mesh(f"{name} body", body, ground, settings)
@@ -313,7 +313,7 @@ def find_mesh(rig: bpy.types.Object) -> bpy.types.Object | None:
     return None
 
 
-def fit_rest_to_shape(rig: bpy.types.Object, body: BodyModel, scene: bpy.types.Scene | None = None) -> None:
+def fit_rest_to_shape(rig: bpy.types.Object, body: BodyModel) -> None:
     """Move the bones to where the joints of the current shape keys are; the pose stays. Raises AvatarError.
 
     To be called after `Shape…` values were changed by hand: the mesh follows them at once, bones can't.
@@ -323,7 +323,6 @@ def fit_rest_to_shape(rig: bpy.types.Object, body: BodyModel, scene: bpy.types.S
         raise AvatarError(f"{rig.name} is not an avatar. Select an avatar's armature.")
     if rig[PROPERTY]["body_id"] != body.body_id:
         raise AvatarError(f"{rig.name} was made with the body “{rig[PROPERTY]['body_id']}”. Choose that body.")
-    scene = scene or bpy.context.scene
     betas = shapekeys.get_values(skin.data, [shapekeys.shape_name(k) for k in range(body.num_betas)])
     expression = shapekeys.get_values(skin.data, shapekeys.expression_key_names(body))
     ground = np.array(rig[PROPERTY]["ground_m"], np.float64)
@@ -331,7 +330,7 @@ def fit_rest_to_shape(rig: bpy.types.Object, body: BodyModel, scene: bpy.types.S
     joints = rest.to_object_space(rest.rest_joints(body, betas, expression), ground)
     _, before = armatures.bone_frames(rig)
     turns = pose.read_rotations(rig, before)
-    armatures.move_rest(rig, scene, rest.rest_skeleton(body, joints, shaped))
+    armatures.move_rest(rig, rest.rest_skeleton(body, joints, shaped))
     _, after = armatures.bone_frames(rig)
     own = np.swapaxes(after, 1, 2) @ axes.BODY_TO_BLENDER
     quaternions = axes.quaternions_from_matrices(own @ turns @ np.swapaxes(own, 1, 2))

@@ -40,28 +40,33 @@ def add_driven(writer: KeyWriter, body: BodyModel, armature: bpy.types.Object, f
 
 
 def drive(mesh: bpy.types.Mesh, body: BodyModel, armature: bpy.types.Object, frames: Floats) -> None:
-    """(Re)write the drivers: they depend on how the bones are rolled at rest."""
+    """Write the drivers, or bring those that are there up to date: they depend on how the bones are rolled at rest."""
     keys = mesh.shape_keys
     for feature in body.posedirs_features.tolist():
         joint, row, column = _entry(feature)
         path = f'key_blocks["{feature_name(feature)}"].value'
-        keys.driver_remove(path)
-        curve = keys.driver_add(path)
-        while curve.modifiers:  # a generator that 4.x adds, harmless but not wanted
-            curve.modifiers.remove(curve.modifiers[0])
-        driver = curve.driver
-        driver.type = "SCRIPTED"
-        for channel in "wxyz":
-            variable = driver.variables.new()
-            variable.name = channel
-            variable.type = "TRANSFORMS"
-            target = variable.targets[0]
-            target.id = armature
-            target.bone_target = JOINT_NAMES[joint]
-            target.transform_type = f"ROT_{channel.upper()}"
-            target.transform_space = "LOCAL_SPACE"
-            target.rotation_mode = "QUATERNION"
+        curve = keys.animation_data.drivers.find(path) if keys.animation_data is not None else None
+        driver = curve.driver if curve is not None else _new_driver(keys, path, armature, JOINT_NAMES[joint])
         driver.expression = expression(row, column, axes.BODY_TO_BLENDER.T @ frames[joint])
+
+
+def _new_driver(keys: bpy.types.Key, path: str, armature: bpy.types.Object, bone: str) -> bpy.types.Driver:
+    curve = keys.driver_add(path)
+    while curve.modifiers:  # a generator that 4.x adds, harmless but not wanted
+        curve.modifiers.remove(curve.modifiers[0])
+    driver = curve.driver
+    driver.type = "SCRIPTED"
+    for channel in "wxyz":
+        variable = driver.variables.new()
+        variable.name = channel
+        variable.type = "TRANSFORMS"
+        target = variable.targets[0]
+        target.id = armature
+        target.bone_target = bone
+        target.transform_type = f"ROT_{channel.upper()}"
+        target.transform_space = "LOCAL_SPACE"
+        target.rotation_mode = "QUATERNION"
+    return driver
 
 
 def expression(row: int, column: int, body_from_bone: Floats) -> str:
