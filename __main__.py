@@ -27,6 +27,7 @@ EPILOG = "Options of a command: pantomime COMMAND --help"
 # Name, one line for the list of commands, module with add_arguments and main (None: here).
 COMMANDS: tuple[tuple[str, str, str | None], ...] = (
     ("fit", "fit the people in photos, write capture files (.npz)", ".core.command"),
+    ("video", "capture the motion of people in a clip, write capture files (.npz)", ".core.video_command"),
     ("avatar", "turn a photo or a capture into a Blender file with an avatar", None),
     ("demo", "photos to captures, Blender files and pictures, with the time that each stage takes", None),
     ("models", "make the detector's models, once", ".core.detection.models"),

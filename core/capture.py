@@ -18,6 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+IntArray = NDArray[np.int32]
+CONTACTS = ("left_heel", "left_toe", "right_heel", "right_toe")
+# Keys that came later: files without them are read all the same.
+LATER = {"frame_indices", "shots", "contacts", "ground_m", "camera_rotvec"}
 FORMAT_VERSION = 1
 POINTS = "points_"  # what the keys of `Capture.points` begin with in a file
 
@@ -68,6 +72,13 @@ class Capture:
     # What was seen, by the detector's point sets ("pose33", "left_hand" …): (T, N, 3) x, y in px of the upright
     # picture, confidence 0…1. In the file each is an array of its own, "points_pose33" …; older files have none.
     points: dict[str, Array] = field(default_factory=dict)
+    # Of clips; older files lack these. For a photo they are empty.
+    frame_indices: IntArray = field(default_factory=lambda: np.zeros(0, np.int32))  # (T,) frame of the clip, from 0
+    shots: IntArray = field(default_factory=lambda: np.zeros(0, np.int32))  # (T,) motion does not go on over a cut
+    contacts: Array = field(default_factory=lambda: np.zeros((0, 4), np.float32))  # (T, 4) 1 = stands, by CONTACTS
+    ground_m: float = float("nan")  # up_camera · x = ground_m is the ground, in the axes of the first frame's camera
+    camera_rotvec: Array = field(default_factory=lambda: np.zeros((0, 3), np.float32))  # (T, 3) turn of the camera:
+    # a point x of frame t's camera is Exp(camera_rotvec[t]) x in the first frame's axes. Empty: the camera stands
     format_version: int = FORMAT_VERSION
 
     @property
@@ -139,6 +150,8 @@ class Capture:
                 values["points"] = _points(stored, path)
                 continue
             if item.name not in stored:
+                if item.name in LATER:
+                    continue
                 raise CaptureError(f"{path} lacks {item.name}. Run the fit again to make a new one.")
             values[item.name] = _from_array(item.name, stored[item.name])
         return cls(**values)  # type: ignore[arg-type]

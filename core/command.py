@@ -126,11 +126,11 @@ def settings_from(arguments: argparse.Namespace) -> PipelineSettings:
 class ProgressBar:
     """A bar at the foot of a terminal; silent where the stream is none."""
 
-    def __init__(self, total: int, stream: TextIO | None = None) -> None:
+    def __init__(self, total: int, stream: TextIO | None = None, always: bool = False) -> None:
         self._total = total
         self._done = 0
         self._stream = stream if stream is not None else sys.stderr
-        self._shown = total > 1 and self._stream.isatty()
+        self._shown = (total > 1 or always) and self._stream.isatty()
 
     def draw(self, label: str, fraction: float = 0.0) -> None:
         """Show the item at work, and how far it has come (0…1)."""

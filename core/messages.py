@@ -77,6 +77,34 @@ class FitPhoto(JobRequest):
 
 
 @dataclass(frozen=True)
+class FitVideo(JobRequest):
+    """Capture the people of a clip, or of a folder of numbered pictures, to OUT.npz, OUT.2.npz, …
+
+    Each window of frames that is solved sends a `checkpoint` with the file of its capture. A job that ended early goes
+    on where it was when the same request comes again.
+    """
+
+    type: ClassVar[str] = "fit_video"
+    clip: str
+    out: str
+    start: int = 0  # frames of the clip, from 0
+    end: int | None = None  # not included; None: to the end
+    step: int = 1
+    frame_rate: float | None = None  # of pictures in a folder, or instead of the file's
+    moving_camera: bool = False  # take its turning from the background
+    body: str | None = None
+    people: int = 1  # those who are large for longest; 0 = all
+    focal_px: float | None = None
+    focal_mm: float | None = None
+    device: str = "cpu"
+    threads: int = 1
+    cache_dir: str | None = None
+    models_dir: str | None = None
+    height_cm: float | None = None
+    gender: str = "neutral"
+
+
+@dataclass(frozen=True)
 class Correct(JobRequest):
     """Move a pose onto pins set by hand; the corrected pose becomes a capture file `out`.
 
@@ -190,7 +218,7 @@ class Failed(Message):
     detail: str = ""  # traceback, for the log
 
 
-REQUESTS: dict[str, type[Message]] = {cls.type: cls for cls in (FitPhoto, Correct, Cancel, Quit)}
+REQUESTS: dict[str, type[Message]] = {cls.type: cls for cls in (FitPhoto, FitVideo, Correct, Cancel, Quit)}
 EVENTS: dict[str, type[Message]] = {
     cls.type: cls for cls in (Ready, Stage, Progress, Checkpoint, Warn, Result, Cancelled, Failed)
 }

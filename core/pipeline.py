@@ -96,7 +96,7 @@ class Pipeline:
 
     def __init__(self) -> None:
         self._bodies: dict[tuple[str | None, str], BodyModel] = {}
-        self._detectors: dict[tuple[str | None, str | None], Detector] = {}
+        self._detectors: dict[tuple[str | None, str | None, bool], Detector] = {}
         self._fitters: dict[tuple[str, str], Fitter] = {}
 
     def fit_photo(
@@ -181,15 +181,15 @@ class Pipeline:
             self._bodies[spec, gender] = load_body(spec, gender)
         return self._bodies[spec, gender]
 
-    def _detector(self, settings: PipelineSettings) -> Detector:
+    def _detector(self, settings: PipelineSettings, masks: bool = True) -> Detector:
         from .detection.detector import DetectionSettings, Detector
         from .detection.models import find_models
 
-        key = (settings.models_dir, settings.cache_dir)
+        key = (settings.models_dir, settings.cache_dir, masks)
         if key not in self._detectors:
             # Made here they are not: that may fetch a file, which the user has to ask for.
             paths = find_models(settings.models_dir, settings.cache_dir)
-            self._detectors[key] = Detector(paths, DetectionSettings())
+            self._detectors[key] = Detector(paths, DetectionSettings(masks=masks))
         return self._detectors[key]
 
     def _fitter(self, body: BodyModel, device: str) -> Fitter:

@@ -63,7 +63,7 @@ class Detector:
         self._face_task: FaceTask | None = None
         chosen = self.settings
         try:
-            self._pose = PoseNetwork(models.pose, _AT_ONCE, chosen.threshold)
+            self._pose = PoseNetwork(models.pose, _AT_ONCE, chosen.threshold, chosen.masks)
             self._hands = HandNetwork(models.hand, 2, chosen.threshold) if chosen.hands else None
             self._face = FaceNetwork(models.face_mesh) if chosen.face else None
             named = models.face_task if chosen.face else None
@@ -79,10 +79,9 @@ class Detector:
         """
         if detailed is None:
             detailed = self.settings.detailed_people
-        if self._pose is None:
-            raise DetectionError("The detector is closed already. Make a new one.")
+        pose = self._network()
         try:
-            return self._detect(frame.rgb, self._pose, detailed)
+            return self._detect(frame.rgb, pose, detailed)
         except LandmarkerError as error:
             raise DetectionError(str(error)) from error
 
@@ -91,16 +90,39 @@ class Detector:
         size = (width, height)
         if min(size) < 16:
             return []
-        people = find_people(
+        people = self._people(rgb, pose)
+        return [self.observe(rgb, person, size, rank < detailed) for rank, person in enumerate(people)]
+
+    def find(self, rgb: Image) -> list[Candidate]:
+        """Everybody in a picture, thoroughly, largest first, without hands and faces. Raises DetectionError."""
+        try:
+            return self._people(rgb, self._network())
+        except LandmarkerError as error:
+            raise DetectionError(str(error)) from error
+
+    def poses(self, rgb: Image) -> list[Candidate]:
+        """What one look at a picture or crop shows, in its pixels, unconfirmed. Raises DetectionError."""
+        try:
+            return self._network().detect(rgb)
+        except LandmarkerError as error:
+            raise DetectionError(str(error)) from error
+
+    def _network(self) -> PoseNetwork:
+        if self._pose is None:
+            raise DetectionError("The detector is closed already. Make a new one.")
+        return self._pose
+
+    def _people(self, rgb: Image, pose: PoseNetwork) -> list[Candidate]:
+        return find_people(
             rgb,
             pose.detect,
             self.settings.who,
             self.settings.people,
             lambda person: self._head_scale(rgb, person),
         )
-        return [self._observe(rgb, person, size, rank < detailed) for rank, person in enumerate(people)]
 
-    def _observe(self, rgb: Image, person: Candidate, size: tuple[int, int], detailed: bool) -> Observation:
+    def observe(self, rgb: Image, person: Candidate, size: tuple[int, int], detailed: bool) -> Observation:
+        """A candidate as an observation, with hands and face where it is to be `detailed`. `size`: the picture's."""
         confidence = np.where(inside(person.image_px, size), person.visibility, 0.0).astype(np.float32)
         points = {"pose33": Points(person.image_px, confidence, person.world_m)}
         scores = None

@@ -133,16 +133,16 @@ def _first_line(error: Exception) -> str:
 
 
 class PoseNetwork:
-    """33 points, metric hints and a mask for each person."""
+    """33 points, metric hints and, where asked for, a mask for each person."""
 
-    def __init__(self, path: Path, people: int, threshold: float) -> None:
+    def __init__(self, path: Path, people: int, threshold: float, masks: bool = True) -> None:
         self._task = _create(
             "PoseLandmarker",
             path,
             num_poses=people,
             min_pose_detection_confidence=threshold,
             min_pose_presence_confidence=threshold,
-            output_segmentation_masks=True,
+            output_segmentation_masks=masks,
         )
 
     def detect(self, rgb: Image) -> list[Candidate]:

@@ -19,25 +19,29 @@ def turned_direction(
     """A direction that is rigid in a joint's frame, turned with it, less the one it should be.
 
     turns (N, A, 3, 3) global rotations; joints (K,) which of them carry the directions; below (K, A) 1 where such a
-    joint hangs below another or is it; rest, seen (K, 3) unit; inverse_sigma (K,) 1/rad → residual (N, K, 3), and its
+    joint hangs below another or is it; rest (K, 3) unit; seen (K, 3) unit and
+    inverse_sigma (K,) 1/rad, or with N before → residual (N, K, 3), and its
     derivative by all right tangents (N, K, 3, A, 3): a turn G exp(ω) moves d by G ω × d.
     """
     direction = (turns[:, joints] @ rest[..., None])[..., 0]
-    lever = -hat(direction) * inverse_sigma[:, None, None]
+    lever = -hat(direction) * inverse_sigma[..., None, None]
     jacobian = torch.einsum("nkil,nalj->nkiaj", lever, turns) * below[:, None, :, None]
-    return (direction - seen) * inverse_sigma[:, None], jacobian
+    return (direction - seen) * inverse_sigma[..., None], jacobian
 
 
 class Regressed:
-    """One person's prediction, ready for any number of evaluations. It speaks of the pelvis and the 21 body joints."""
+    """A prediction, ready for any number of evaluations. It speaks of the pelvis and the 21 body joints.
+
+    That of one person serves all hypotheses of it; that of N frames has N states evaluated, each with its own.
+    """
 
     def __init__(self, prediction: Prediction, body: BodyModel, skeleton: Skeleton, settings: FitSettings) -> None:
         like = skeleton.J_template
         self.settings = settings
-        self.mean_inverse = prediction.rotmats[0, :NUM_BODY].to(like).transpose(-1, -2)
+        self.mean_inverse = prediction.rotmats[:, :NUM_BODY].to(like).transpose(-1, -2)
         weight = settings.regressor * settings.regressor_rotations
         inverse_sigma = weight / prediction.sigma_rad.to(like).clamp_min(settings.regressor_least_sigma)
-        self.inverse_sigma = inverse_sigma[:, None].expand(-1, 3)
+        self.inverse_sigma = inverse_sigma[..., None].expand(*inverse_sigma.shape, 3)
         self.columns = torch.arange(3 * NUM_BODY, device=like.device).reshape(NUM_BODY, 3)
         self.joints = torch.tensor(DIRECTION_JOINTS, device=like.device)
         self.below = skeleton.ancestors[self.joints, :NUM_BODY]

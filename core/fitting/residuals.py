@@ -19,14 +19,14 @@ def reprojection(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Pinhole projection less what was seen.
 
-    points (N, P, 3); log_focal (N,); principal (2,); observed (P, 2); inverse_sigma (P,) 1/px →
+    points (N, P, 3); log_focal (N,); principal (2,); observed (P, 2) or (N, P, 2); inverse_sigma (P,) or (N, P) 1/px →
     residual (N, P, 2), its derivative by the point (N, P, 2, 3) and by log_focal (N, P, 2).
     """
     depth = points[..., 2:].clamp_min(NEAREST_M)
     inside = (points[..., 2:] > NEAREST_M).to(points.dtype)
-    scale = (torch.exp(log_focal)[:, None, None] / depth) * inverse_sigma[:, None]
+    scale = (torch.exp(log_focal)[:, None, None] / depth) * inverse_sigma[..., None]
     by_focal = scale * points[..., :2]
-    residual = by_focal + (principal - observed) * inverse_sigma[:, None]
+    residual = by_focal + (principal - observed) * inverse_sigma[..., None]
     eye = torch.eye(2, dtype=points.dtype, device=points.device)
     by_xy = scale[..., None] * eye
     by_z = (-by_focal / depth * inside)[..., None]
@@ -36,23 +36,23 @@ def reprojection(
 def bone_direction(start: Tensor, end: Tensor, observed: Tensor, inverse_sigma: Tensor) -> tuple[Tensor, Tensor]:
     """Unit vector from `start` to `end` less the one seen.
 
-    start, end (N, K, 3); observed (K, 3) unit; inverse_sigma (K,) 1/rad → residual (N, K, 3) and its derivative by
-    `end` (N, K, 3, 3); by `start` it is the negative.
+    start, end (N, K, 3); observed (K, 3) unit and inverse_sigma (K,) 1/rad, or with N before → residual (N, K, 3) and
+    its derivative by `end` (N, K, 3, 3); by `start` it is the negative.
     """
     bone = end - start
     length = bone.norm(dim=-1, keepdim=True).clamp_min(1e-6)
     direction = bone / length
     eye = torch.eye(3, dtype=bone.dtype, device=bone.device)
     across = eye - direction[..., :, None] * direction[..., None, :]
-    weight = inverse_sigma[:, None]
+    weight = inverse_sigma[..., None]
     return (direction - observed) * weight, across / length[..., None] * weight[..., None]
 
 
 def rotation_offset(rotmats: Tensor, mean_inverse: Tensor, inverse_sigma: Tensor) -> tuple[Tensor, Tensor]:
     """How far rotations are from their mean: Log(mean⁻¹ R), each axis over its own σ.
 
-    rotmats (N, K, 3, 3); mean_inverse (K, 3, 3); inverse_sigma (K, 3) 1/rad → residual (N, K, 3) and its derivative
-    by the right tangent of R (N, K, 3, 3).
+    rotmats (N, K, 3, 3); mean_inverse (K, 3, 3), inverse_sigma (K, 3) 1/rad, or with N before → residual (N, K, 3) and
+    its derivative by the right tangent of R (N, K, 3, 3).
     """
     rotvec = log_so3(mean_inverse @ rotmats)
     return rotvec * inverse_sigma, inverse_right_jacobian(rotvec) * inverse_sigma[..., None]

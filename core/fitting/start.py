@@ -115,8 +115,8 @@ def start_orientations(observed_up: float, settings: FitSettings) -> Tensor:
 def place(positions: Tensor, log_focal: Tensor, principal: Tensor, observed: Tensor, inverse_sigma: Tensor) -> Tensor:
     """Translation that best puts points on what was seen: linear least squares of f (X + t) = (u − c)(Z + t_z).
 
-    positions (N, P, 3) with the body at the origin; log_focal (N,); principal (2,); observed (P, 2); inverse_sigma
-    (P,) → (N, 3). The body is put in front of the camera whatever the points say.
+    positions (N, P, 3) with the body at the origin; log_focal (N,); principal (2,); observed (P, 2) and inverse_sigma
+    (P,), or with N before → (N, 3). The body is put in front of the camera whatever the points say.
     """
     focal = torch.exp(log_focal)[:, None, None]
     offset = (observed - principal).expand(positions.shape[0], -1, 2)
@@ -124,7 +124,7 @@ def place(positions: Tensor, log_focal: Tensor, principal: Tensor, observed: Ten
     f = focal[..., 0].expand_as(zeros)
     left = torch.stack([torch.stack([f, zeros, -offset[..., 0]], -1), torch.stack([zeros, f, -offset[..., 1]], -1)], -2)
     right = offset * positions[..., 2:] - focal * positions[..., :2]
-    weight = inverse_sigma[:, None]
+    weight = inverse_sigma[..., None]
     a = (left * weight[..., None]).flatten(1, 2)
     b = (right * weight).flatten(1, 2)
     normal = a.transpose(1, 2) @ a + 1e-8 * torch.eye(3, dtype=a.dtype, device=a.device)

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..messages import Correct, FitPhoto, JobRequest, Message
+from ..messages import Correct, FitPhoto, FitVideo, JobRequest, Message
 from ..pipeline import Pipeline, Reporter
 
 # By name, so that a worker loads no more than what it is asked for.
 HANDLERS: dict[type[JobRequest], str] = {
     FitPhoto: "photo",
+    FitVideo: "video",
     Correct: "correct",
 }
 

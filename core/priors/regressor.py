@@ -260,9 +260,12 @@ def both_ways(network: nn.Module, features: Tensor) -> Outputs:
 
 @dataclass(frozen=True)
 class Prediction:
-    """A person's pose and shape as regressed. Camera axes are the picture's (OpenCV). σ are per axis."""
+    """A person's pose and shape as regressed. Camera axes are the picture's (OpenCV). σ are per axis.
 
-    rotmats: Tensor  # (1, 55, 3, 3) local; hands, jaw and eyes at rest
+    Of N frames (`predict_frames`) every array but `rotmats` has an axis of N before what is said here.
+    """
+
+    rotmats: Tensor  # (1 or N, 55, 3, 3) local; hands, jaw and eyes at rest
     sigma_rad: Tensor  # (22,) of the pelvis and the 21 body joints
     betas: Tensor  # (10,) the first components of the body that the network was trained on
     betas_sigma: Tensor  # (10,)
@@ -286,21 +289,44 @@ class Regressor:
         pixels, trust = collect(observation)
         if int((trust > 0).sum()) < MIN_POINTS:
             return None
-        rays = (pixels - np.asarray(principal_px)) / focal_px
         plain = np.array([0.0 if "pose33" in observation.points else 1.0])
-        features, turn = features_of(self._tensor(rays)[None], self._tensor(trust)[None], self._tensor(plain))
-        out = both_ways(self.network, features)
-        back = turn[0].T
-        rotmats = torch.eye(3, dtype=self.dtype, device=self.device).repeat(1, NUM_JOINTS, 1, 1)
-        rotmats[0, :NUM_BODY] = out.rotmats[0]
-        rotmats[0, 0] = back @ out.rotmats[0, 0]
+        out = self.predict_frames(pixels[None], trust[None], plain, focal_px, principal_px)
         return Prediction(
-            rotmats,
-            out.rotation_sigma[0],
+            out.rotmats,
+            out.sigma_rad[0],
             out.betas[0],
             out.betas_sigma[0],
-            out.directions[0] @ back.T,
-            out.direction_sigma[0],
+            out.directions[0],
+            out.direction_sigma_rad[0],
+        )
+
+    @torch.inference_mode()
+    def predict_frames(
+        self,
+        pixels: NDArray[np.float64],
+        trust: NDArray[np.float64],
+        plain: NDArray[np.float64],
+        focal_px: float,
+        principal_px: tuple[float, float],
+    ) -> Prediction:
+        """The same for N frames at once: pixels (N, P, 2), trust (N, P) of POINTS, plain (N,) as in `features_of`.
+
+        What is said of a frame with fewer than MIN_POINTS trusted points means nothing.
+        """
+        rays = (pixels - np.asarray(principal_px)) / focal_px
+        features, turn = features_of(self._tensor(rays), self._tensor(trust), self._tensor(plain))
+        out = both_ways(self.network, torch.nan_to_num(features, posinf=0.0, neginf=0.0))
+        back = turn.transpose(-1, -2)
+        rotmats = torch.eye(3, dtype=self.dtype, device=self.device).repeat(len(trust), NUM_JOINTS, 1, 1)
+        rotmats[:, :NUM_BODY] = out.rotmats
+        rotmats[:, 0] = back @ out.rotmats[:, 0]
+        return Prediction(
+            rotmats,
+            out.rotation_sigma,
+            out.betas,
+            out.betas_sigma,
+            out.directions @ turn,
+            out.direction_sigma,
         )
 
     def _tensor(self, array: NDArray[np.float64]) -> Tensor:

@@ -1,0 +1,256 @@
+"""Frames of one person as a batch of least-squares problems: evidence and priors of each frame, nothing between them.
+
+The terms are those of a photo (`problem.StageProblem`); here every frame has its own points, and shape and camera are
+known. A part of the body is solved for: the body with the wrists, a hand's fingers, or the face.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..body.model import BodyModel, VirtualPoints
+from ..body.skeleton import JAW, LEFT_EYE, LEFT_HAND, NUM_JOINTS, PARENTS, RIGHT_EYE, RIGHT_HAND
+from ..priors.limits import JointLimits
+from ..rotation import exp_so3
+from .kinematics import MovingPoints, PointTable, Skeleton, pose_chain
+from .problem import RotationPrior
+from .regressed import Regressed
+from .residuals import bone_direction, reprojection, robust_weight, rotation_offset, upright
+from .settings import INF, FitSettings
+from .solver import Linearisation
+from .start import relaxed_pose
+from .state import BodyState, Unknowns, retract
+from .video_evidence import FrameEvidence
+
+BODY = tuple(range(22))
+PARTS: dict[str, tuple[int, ...]] = {
+    "body": BODY,
+    "left_hand": tuple(range(LEFT_HAND.start, LEFT_HAND.stop)),
+    "right_hand": tuple(range(RIGHT_HAND.start, RIGHT_HAND.stop)),
+    "face": (JAW, LEFT_EYE, RIGHT_EYE),
+}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Points whose motion is judged from frame to frame: where they are and how they move."""
+
+    positions: Tensor  # (N, S, 3)
+    rows: Tensor  # (N, S, 3, n)
+
+
+class FramesProblem:
+    """N frames, each a problem of its own. Satisfies `solver.Problem`.
+
+    probes: points that `linearise_with_probe` tells of beside the evidence. trust (N, 55) as in `joint_trust`, already
+    raised where a limb was seen a moment before or after. follow: the evidence is shifted, frame by frame, on where
+    the rest of the body has the part, so that fingers and face do not make up for a wrist or head that is off.
+    """
+
+    def __init__(
+        self,
+        part: str,
+        body: BodyModel,
+        skeleton: Skeleton,
+        evidence: FrameEvidence,
+        principal: tuple[float, float],
+        priors: tuple[tuple[RotationPrior, float], ...],
+        settings: FitSettings,
+        robust_width: float,
+        limits: JointLimits | None = None,
+        regressed: Regressed | None = None,
+        trust: np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None = None,
+        probes: VirtualPoints | None = None,
+    ) -> None:
+        self.part, self.settings, self.skeleton, self.robust_width = part, settings, skeleton, robust_width
+        self.bounded = body.bounded_expression
+        self.like = skeleton.J_template
+        face = part == "face"
+        self.unknowns = Unknowns(PARTS[part], part == "body", False, 0, body.num_expressions if face else 0)
+        self.count = len(evidence.carriers.template)
+        carriers = evidence.carriers if probes is None else _join(evidence.carriers, probes)
+        self.points = PointTable.of(skeleton, carriers, self.unknowns.joints)
+        self.observed = self._tensor(evidence.image_px)
+        self.inverse_sigma = self._tensor(evidence.inverse_sigma)
+        self.bone_ends = torch.as_tensor(
+            np.concatenate([evidence.bone_end, evidence.bone_start]), device=self.like.device
+        )
+        self.bone_direction = self._tensor(evidence.bone_direction)
+        self.bone_inverse_sigma = self._tensor(evidence.bone_inverse_sigma)
+        self.principal = self._tensor(np.array(principal))
+        self.priors = tuple((p, w) for p, w in priors if set(p.joints) <= set(PARTS[part]))
+        self.limits, self.regressed = limits, regressed
+        self.frames = len(evidence.image_px)
+        self._set_rest(body, trust)
+        self.diagonal = self.like.new_zeros(self.unknowns.size)
+        if face:
+            sigma = settings.expression_sigma if self.bounded else settings.free_expression_sigma
+            self.diagonal[self.unknowns.expression_at :] = sigma**-2
+
+    def _tensor(self, array: object) -> Tensor:
+        return torch.as_tensor(array).to(dtype=self.like.dtype, device=self.like.device)
+
+    def columns(self, joints: tuple[int, ...]) -> Tensor:
+        """(K, 3) the columns of some of the joints that are solved for."""
+        firsts = torch.tensor(self.unknowns.joint_columns(joints), device=self.like.device, dtype=torch.long)
+        return firsts[:, None] + torch.arange(3, device=self.like.device)
+
+    def follow(self, state: BodyState, anchors: list[int]) -> None:
+        """Shift what was seen so that the evidence's points `anchors` lie, in the mean, where the state has them."""
+        positions = self.points.positions(pose_chain(self.skeleton, state))[:, anchors]
+        residual, _, _ = reprojection(
+            positions,
+            state.log_focal,
+            self.principal,
+            self.observed[:, anchors],
+            torch.ones_like(self.inverse_sigma[:, anchors]),
+        )
+        weight = self.inverse_sigma[:, anchors, None]
+        shift = (residual * weight).sum(1) / weight.sum(1).clamp_min(1e-9)
+        self.observed = self.observed + shift[:, None]
+
+    def _set_rest(self, body: BodyModel, trust: np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None) -> None:
+        """Fingers, jaw and eyes are drawn to their mean, limbs that were not seen for long to the relaxed pose."""
+        s, joints = self.settings, list(PARTS[self.part])
+        if self.part == "body":
+            joints = joints[1:]
+            if trust is None:
+                trust = np.ones((self.frames, NUM_JOINTS), np.float32)
+            mean = relaxed_pose()[joints].float().numpy()
+            inverse_sigma = unseen_inverse_sigma(trust, s, self.regressed is not None)[:, joints]
+        elif self.part == "face":
+            jaw = (s.bounded_jaw_sigma_rad,) * 3 if self.bounded else s.jaw_sigma_rad
+            mean = np.zeros((3, 3), np.float32)
+            inverse_sigma = 1 / np.array([jaw, (s.eye_sigma_rad,) * 3, (s.eye_sigma_rad,) * 3])
+        else:
+            mean = body.hands_mean.reshape(2, -1, 3)[0 if self.part == "left_hand" else 1]
+            inverse_sigma = np.full((len(joints), 3), 1 / s.hand_sigma_rad)
+        self.rest_joints = joints
+        self.rest_mean_inverse = exp_so3(self._tensor(mean)).transpose(-1, -2)
+        self.rest_inverse_sigma = self._tensor(inverse_sigma)
+        self.rest_columns = self.columns(tuple(joints))
+
+    # --- evaluation -----------------------------------------------------------------------------------------
+
+    def linearise(self, state: BodyState) -> Linearisation:
+        return self.linearise_with_probe(state)[0]
+
+    def linearise_with_probe(self, state: BodyState) -> tuple[Linearisation, Probe]:
+        """Normal equations of each frame, and the probes."""
+        chain = pose_chain(self.skeleton, state)
+        u = self.unknowns
+        n = state.transl.shape[0]
+        moving = self.points.differentiate(chain, u)
+        cost, hessian, gradient = self._evidence(moving, state)
+        for prior, weight in self.priors:
+            columns = self.columns(prior.joints).flatten()
+            r, j = prior.residual(state.rotmats[:, list(prior.joints)])
+            r, j = r * weight, j * weight
+            cost = cost + (r * r).sum(-1)
+            hessian[:, columns[:, None], columns] += j.transpose(1, 2) @ j
+            gradient[:, columns] += (j.transpose(1, 2) @ r[..., None])[..., 0]
+        blocks = rotation_offset(state.rotmats[:, self.rest_joints], self.rest_mean_inverse, self.rest_inverse_sigma)
+        cost = cost + add_blocks(hessian, gradient, *blocks, self.rest_columns)
+        if self.part == "body":
+            r, j = upright(state.rotmats[:, 0], self.settings.upright_sigma)
+            value, weight_ = robust_weight((r * r).sum(-1), self.settings.upright_robust_width)
+            root = weight_.sqrt()[:, None]
+            add_blocks(hessian, gradient, (r * root)[:, None], (j * root[..., None])[:, None], self.columns((0,)))
+            cost = cost + value
+            if self.regressed is not None:
+                cost = cost + self.regressed.add(chain, state.rotmats, hessian, gradient)
+        if self.limits is not None:
+            r, j = self.limits.blocks(state.rotmats[:, list(self.limits.joints)])
+            weight = self.settings.joint_limit
+            cost = cost + add_blocks(hessian, gradient, r * weight, j * weight, self.columns(self.limits.joints))
+        if u.num_expressions:
+            values = state.transl.new_zeros(n, u.size)
+            values[:, u.expression_at :] = state.expression
+            cost = cost + (self.diagonal * values * values).sum(-1)
+            gradient = gradient + self.diagonal * values
+            torch.diagonal(hessian, dim1=-2, dim2=-1).add_(self.diagonal)
+        return Linearisation(cost, hessian, gradient), self._probe(moving)
+
+    def _probe(self, moving: MovingPoints) -> Probe:
+        index = torch.arange(self.count, moving.positions.shape[1], device=self.like.device)
+        probes = moving.take(index)
+        n, count = probes.positions.shape[:2]
+        if count == 0:
+            return Probe(probes.positions, probes.positions.new_zeros(n, 0, 3, self.unknowns.size))
+        axes = torch.eye(3, dtype=self.like.dtype, device=self.like.device).expand(n, count, 3, 3)
+        return Probe(probes.positions, probes.rows(axes, self.unknowns))
+
+    def _evidence(self, moving: MovingPoints, state: BodyState) -> tuple[Tensor, Tensor, Tensor]:
+        n, u = state.transl.shape[0], self.unknowns
+        seen = moving.take(torch.arange(self.count, device=self.like.device))
+        residual, by_point, _ = reprojection(
+            seen.positions, state.log_focal, self.principal, self.observed, self.inverse_sigma
+        )
+        value, weight = robust_weight((residual * residual).sum(-1), self.robust_width)
+        cost = value.sum(-1)
+        root = weight.sqrt()[..., None]
+        residuals = [(residual * root).reshape(n, -1)]
+        jacobians = [seen.rows(by_point * root[..., None], u).reshape(n, -1, u.size)]
+        count = self.bone_direction.shape[1]
+        if count:
+            tips = moving.take(self.bone_ends)
+            end, start = tips.positions[:, :count], tips.positions[:, count:]
+            r, by_end = bone_direction(start, end, self.bone_direction, self.bone_inverse_sigma)
+            width = self.settings.hint_robust_width if self.robust_width < INF else INF
+            value, weight = robust_weight((r * r).sum(-1), width)
+            # A bone without a hint has no weight; its residual is not zero, for the direction it lacks is.
+            known = self.bone_inverse_sigma > 0
+            cost = cost + (value * known).sum(-1)
+            root = (weight * known).sqrt()[..., None]
+            by_end = by_end * root[..., None]
+            both = tips.rows(torch.cat([by_end, -by_end], 1), u)
+            residuals.append((r * root).reshape(n, -1))
+            jacobians.append((both[:, :count] + both[:, count:]).reshape(n, -1, u.size))
+        r, j = torch.cat(residuals, 1), torch.cat(jacobians, 1)
+        return cost, j.transpose(1, 2) @ j, (j.transpose(1, 2) @ r[..., None])[..., 0]
+
+    def move(self, state: BodyState, step: Tensor) -> BodyState:
+        return retract(state, step, self.unknowns, self.bounded)
+
+    def held(self, state: BodyState, gradient: Tensor) -> Tensor | None:
+        u = self.unknowns
+        if not (self.bounded and u.num_expressions):
+            return None
+        held = torch.zeros_like(gradient, dtype=torch.bool)
+        pull = gradient[:, u.expression_at :]
+        held[:, u.expression_at :] = ((state.expression <= 0) & (pull > 0)) | ((state.expression >= 1) & (pull < 0))
+        return held
+
+
+_HINGES = (4, 5, 18, 19)  # knees and elbows
+
+
+def unseen_inverse_sigma(
+    trust: np.ndarray[tuple[int, ...], np.dtype[np.float32]], settings: FitSettings, regressed: bool
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """How strongly each joint is drawn to the relaxed pose, (N, 55, 3) 1/rad; the rule is `unseen_share`'s."""
+    share = np.clip(1 - trust / settings.relaxed_below, 0, 1)
+    sigma = np.full(trust.shape, settings.unseen_sigma_rad, np.float32)
+    for joint in _HINGES:
+        far_end = share[:, PARENTS[joint]] < 0.5
+        sigma[far_end, joint] = settings.unseen_hinge_sigma_rad
+    freedom = settings.unseen_regressed if regressed else 1.0
+    result = np.repeat((share / (freedom * sigma))[..., None], 3, -1)
+    return np.asarray(result, np.float32)
+
+
+def add_blocks(hessian: Tensor, gradient: Tensor, residual: Tensor, jacobian: Tensor, columns: Tensor) -> Tensor:
+    """Add residuals (N, K, 3) that each see one joint's three columns (K, 3); their cost (N,)."""
+    transposed = jacobian.transpose(-1, -2)
+    gradient[:, columns] += (transposed @ residual[..., None])[..., 0]
+    hessian[:, columns[:, :, None], columns[:, None, :]] += transposed @ jacobian
+    return (residual * residual).sum((-1, -2))
+
+
+def _join(first: VirtualPoints, second: VirtualPoints) -> VirtualPoints:
+    names = ("template", "shapedirs", "exprdirs", "weights")
+    return VirtualPoints(*(np.concatenate([getattr(first, name), getattr(second, name)]) for name in names))

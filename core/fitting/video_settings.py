@@ -1,0 +1,68 @@
+"""All weights of fits of clips beyond those of photos, as data, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+def _position_sigmas() -> dict[str, float]:
+    return {
+        "pelvis": 8.0,
+        "spine3": 8.0,
+        "head": 12.0,
+        **{f"{side}_{name}": value for side in ("left", "right") for name, value in (
+            ("shoulder", 12.0), ("elbow", 25.0), ("wrist", 40.0), ("knee", 25.0), ("ankle", 30.0), ("foot", 35.0),
+        )},
+    }  # fmt: skip
+
+
+def _turn_sigmas() -> dict[str, float]:
+    return {
+        "pelvis": 30.0,
+        "neck": 40.0,
+        "head": 60.0,
+        **{f"spine{k}": 25.0 for k in (1, 2, 3)},
+        **{f"{side}_{name}": value for side in ("left", "right") for name, value in (
+            ("collar", 30.0), ("shoulder", 80.0), ("elbow", 100.0), ("wrist", 120.0),
+            ("hip", 60.0), ("knee", 80.0), ("ankle", 100.0), ("foot", 80.0),
+        )},
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class VideoSettings:
+    """How to fit a clip. σ of accelerations are per frame, so that the cut-off frequency does not hang on the rate."""
+
+    # Windows: what is kept of one, and how far it looks beyond that. Both in seconds, but at least so many frames.
+    keep_s: float = 2.0
+    ahead_s: float = 0.6
+    least_keep: int = 24
+    least_ahead: int = 12
+    most_keep: int = 240
+    # How far a joint's path bends from frame to frame: σ of its acceleration, m/s² and rad/s².
+    position_sigma: dict[str, float] = field(default_factory=_position_sigmas)
+    turn_sigma: dict[str, float] = field(default_factory=_turn_sigmas)
+    finger_turn_sigma: float = 250.0
+    face_turn_sigma: float = 150.0
+    expression_sigma: float = 150.0  # of an expression component, 1/s²
+    blink_sigma: float = 500.0  # of those that close the eyes
+    smooth_robust_width: float = 4.0  # Geman–McClure, in σ: a blow or a landing is an outlier of smoothness
+    robust_width: float = 3.0  # of image points
+    # Solver.
+    start_steps: int = 6  # each frame alone, wide
+    frame_steps: int = 4  # each frame alone
+    smooth_steps: int = 5  # a window, plainly smooth
+    window_steps: int = 5  # a window, smooth but for outliers
+    contact_steps: int = 5
+    tolerance: float = 1e-3
+    # Gaps.
+    bridge_s: float = 1.0  # a person who is away for longer is not followed through
+    unseen_full_s: float = 1.0  # a limb unseen for so long is drawn to the relaxed pose as in a photo
+    # Frames that a shape is taken from.
+    key_frames: int = 16
+    # Contacts: σ of what a foot does while it stands.
+    contact_speed_sigma: float = 0.03  # m/s
+    contact_height_sigma: float = 0.01  # m
+    contact_speed: float = 0.35  # m/s below which a foot may stand
+    contact_height: float = 0.06  # m above the ground below which it may
+    contact_least_s: float = 0.1

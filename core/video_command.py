@@ -1,0 +1,84 @@
+"""`pantomime video`: a clip to capture files."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from .command import ProgressBar, add_solver_arguments, positive, settings_from, whole
+from .pipeline import PipelineCancelled, PipelineError, Reporter
+from .video_pipeline import ClipSettings, capture_clip, clip_summary
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `pantomime video`."""
+    parser.add_argument("clip", metavar="CLIP", help="a video, or a folder of numbered pictures")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="FILE.npz", help="the capture; further people get FILE.2.npz, …"
+    )
+    parser.add_argument("--start", type=count, default=0, metavar="F", help="first frame, from 0 (default: 0)")
+    parser.add_argument("--end", type=whole, metavar="F", help="the frame after the last one (default: the clip's end)")
+    parser.add_argument("--step", type=whole, default=1, metavar="N", help="every N-th frame (default: 1)")
+    parser.add_argument(
+        "--fps", type=positive, metavar="R", help="frames a second of a folder of pictures (default: 30)"
+    )
+    parser.add_argument(
+        "--moving-camera", action="store_true", help="the camera turns: take its rotation from the background"
+    )
+    parser.add_argument("--keep-parts", action="store_true", help="leave the folder FILE.npz.parts in place at the end")
+    add_solver_arguments(parser, several_people=True)
+
+
+def count(text: str) -> int:
+    """A whole number from 0 on. For argparse."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def clip_settings(arguments: argparse.Namespace) -> ClipSettings:
+    """Settings from parsed options."""
+    return ClipSettings(
+        settings_from(arguments),
+        start=arguments.start,
+        end=arguments.end,
+        step=arguments.step,
+        frame_rate=arguments.fps,
+        moving_camera=arguments.moving_camera,
+        keep_parts=arguments.keep_parts,
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run `pantomime video`; 0: captured, 1: failed, 2: wrong use."""
+    out = Path(arguments.output)
+    if out.suffix != ".npz":
+        print(f"{out} is not the name of a capture. Give one that ends in .npz.", file=sys.stderr)
+        return 2
+    bar = ProgressBar(1, always=True)
+    warnings: list[str] = []
+    label = [arguments.clip]
+
+    def stage(_: str, text: str) -> None:
+        label[0] = text
+
+    reporter = Reporter(stage=stage, progress=lambda fraction: bar.draw(label[0], fraction), warning=warnings.append)
+    try:
+        result = capture_clip(arguments.clip, out, clip_settings(arguments), reporter=reporter)
+    except (PipelineError, PipelineCancelled) as error:
+        bar.clear()
+        print(error if arguments.clip in str(error) else f"{arguments.clip}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        bar.clear()
+        print(f"Stopped. What is done is kept in {out}.parts: the same command goes on from there.", file=sys.stderr)
+        return 130
+    bar.clear()
+    for warning in warnings:
+        print(warning, file=sys.stderr)
+    for path, capture in zip(result.paths, result.captures, strict=True):
+        print(f"{path}: {clip_summary(capture)}", flush=True)
+    seconds = ", ".join(f"{name} {value:.1f} s" for name, value in result.timings_s.items())
+    print(f"{seconds} for {result.frames} frames", file=sys.stderr)
+    return 0

@@ -1,0 +1,143 @@
+"""From sightings in the job's parts to people: who is in the clip for long, and what was seen of one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .detection.follow import FrameSightings
+from .fitting.video_evidence import Seen, pack
+from .priors.regressor import trust_of
+from .video_job import Arrays, JobFolder
+
+PACKED = ("image_px", "confidence", "world_m", "score", "box_px")
+
+
+def sightings_arrays(frames: list[FrameSightings]) -> Arrays:
+    """A stretch of frames as arrays: F frames, and S sightings in them."""
+    rows = [(at, sighting) for at, frame in enumerate(frames) for sighting in frame.people]
+    packed = [pack(sighting.observation) for _, sighting in rows] or [pack(None)]
+    kept = len(rows)
+    return {
+        "frame_index": np.array([frame.index for frame in frames], np.int64),
+        "frame_time_s": np.array([frame.time_s for frame in frames], np.float64),
+        "frame_cut": np.array([frame.cut for frame in frames], bool),
+        "row": np.array([at for at, _ in rows], np.int64),
+        "track": np.array([sighting.track for _, sighting in rows], np.int64),
+        **{name: np.stack([item[name] for item in packed])[:kept] for name in PACKED},
+    }
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """All frames that were read, F of them."""
+
+    index: NDArray[np.int64]  # (F,)
+    time_s: NDArray[np.float64]  # (F,)
+    shot: NDArray[np.int64]  # (F,)
+
+
+@dataclass(frozen=True)
+class Person:
+    """Someone in the clip: one track, or several that are the same person. Frames first … last of the timeline."""
+
+    tracks: tuple[int, ...]
+    presence: float  # Σ size in px over frames
+    sightings: int
+    first: int
+    last: int
+    quality: NDArray[np.float32]  # (last − first + 1,) how much of the person each frame shows, 0 where nothing
+
+
+class Sightings:
+    """What detection left in a job's folder. Reads only the parts that are asked for; keeps a few."""
+
+    def __init__(self, folder: JobFolder, key: str, parts: int) -> None:
+        self._folder, self._key, self._count = folder, key, parts
+        self._kept: dict[int, Arrays] = {}
+        starts, index, time_s, cut = [0], [], [], []
+        self._tracks: dict[int, dict[int, tuple[float, float]]] = {}  # track → frame → size, quality
+        for number in range(parts):
+            part = self._part(number)
+            for at, track, box, confidence in zip(
+                part["row"], part["track"], part["box_px"], part["confidence"], strict=True
+            ):
+                size = float(max(box[2] - box[0], box[3] - box[1]))
+                seen = float(trust_of(confidence[11:33]).sum())
+                self._tracks.setdefault(int(track), {})[starts[-1] + int(at)] = (size, seen * size)
+            index.append(part["frame_index"])
+            time_s.append(part["frame_time_s"])
+            cut.append(part["frame_cut"])
+            starts.append(starts[-1] + len(part["frame_index"]))
+        self._starts = np.array(starts)
+        self.timeline = Timeline(
+            np.concatenate(index) if index else np.zeros(0, np.int64),
+            np.concatenate(time_s) if time_s else np.zeros(0),
+            np.cumsum(np.concatenate(cut)) if cut else np.zeros(0, np.int64),
+        )
+
+    def people(self, least_sightings: int = 3) -> list[Person]:
+        """Everybody who was seen for a while, who was large for longest first. Shots are joined where that is plain."""
+        spans = {track: frames for track, frames in self._tracks.items() if len(frames) >= least_sightings}
+        found = []
+        for tracks in self._joined(spans):
+            frames = {at: value for track in tracks for at, value in spans[track].items()}
+            first, last = min(frames), max(frames)
+            quality = np.zeros(last - first + 1, np.float32)
+            for at, (_, value) in frames.items():
+                quality[at - first] = value
+            presence = sum(size for size, _ in frames.values())
+            found.append(Person(tuple(tracks), presence, len(frames), first, last, quality))
+        return sorted(found, key=lambda person: (-person.presence, person.tracks))
+
+    def _joined(self, spans: dict[int, dict[int, tuple[float, float]]]) -> list[list[int]]:
+        """Tracks grouped by person: over a cut, where one person alone is on either side of it."""
+        groups = {track: [track] for track in sorted(spans)}
+        cuts = np.flatnonzero(np.diff(self.timeline.shot)) + 1
+        shot = self.timeline.shot
+        for cut in cuts.tolist():
+            before = [g for g in groups.values() if any(shot[max(spans[t])] == shot[cut - 1] for t in g)]
+            after = [g for g in groups.values() if any(shot[min(spans[t])] == shot[cut] for t in g)]
+            before, after = _distinct(before), _distinct(after)
+            if len(before) == 1 and len(after) == 1 and before[0] is not after[0]:
+                before[0].extend(after[0])
+                for track in after[0]:
+                    groups[track] = before[0]
+        return _distinct(list(groups.values()))
+
+    def seen(self, person: Person, start: int, end: int) -> Seen:
+        """What was seen of a person in rows start … end − 1, counted from the person's first frame."""
+        low, high = person.first + start, person.first + end
+        empty = pack(None)
+        arrays: dict[str, NDArray[Any]] = {
+            name: np.repeat(value[None], high - low, axis=0) for name, value in empty.items()
+        }
+        for number in range(self._count):
+            first, last = int(self._starts[number]), int(self._starts[number + 1])
+            if last <= low or first >= high:
+                continue
+            part = self._part(number)
+            at = part["row"] + first
+            mine = np.isin(part["track"], person.tracks) & (at >= low) & (at < high)
+            for name in PACKED:
+                arrays[name][at[mine] - low] = part[name][mine]
+        line = self.timeline
+        span = slice(low, high)
+        return Seen(line.index[span], line.time_s[span], line.shot[span], **arrays)
+
+    def _part(self, number: int) -> Arrays:
+        if number not in self._kept:
+            part = self._folder.load(f"seen-{number:05d}", self._key)
+            if part is None:
+                raise FileNotFoundError(f"seen-{number:05d}")
+            while len(self._kept) >= 3:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[number] = part
+        return self._kept[number]
+
+
+def _distinct(groups: list[list[int]]) -> list[list[int]]:
+    return list({id(group): group for group in groups}.values())

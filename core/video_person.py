@@ -1,0 +1,335 @@
+"""One person of a clip from sightings to a capture, window by window, each finished window kept as a part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .body.skeleton import BODY, JAW, JOINT_NAMES, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RIGHT_HAND
+from .capture import Capture
+from .fitting.contacts import find_contacts, find_ground, speeds
+from .fitting.ground import up_direction
+from .fitting.kinematics import pose_chain
+from .fitting.photo import Fitter, PhotoCamera
+from .fitting.state import BodyState
+from .fitting.video_evidence import Seen, joint_trusts
+from .fitting.video_fit import ClipFitter, ClipShape, Motion, Standing, fill_in
+from .rotation import log_so3
+from .video_job import JobFolder
+from .video_people import Person, Sightings
+
+
+@dataclass(frozen=True)
+class Window:
+    """Rows of a person: `context` … `first` are held as the window before left them, `last` is one beyond what is
+    kept, `end` one beyond what is looked at."""
+
+    context: int
+    first: int
+    last: int
+    end: int
+
+
+UNKNOWN_M, UNKNOWN_RAD = 1.0, float(np.pi)  # σ where a gap is not followed through
+
+
+class PersonFit:
+    """The fit of one person. `run` may be called in another process after a stop: finished parts are read."""
+
+    def __init__(
+        self,
+        fitter: Fitter,
+        sightings: Sightings,
+        person: Person,
+        number: int,
+        image_size: tuple[int, int],
+        camera: PhotoCamera,
+        rate: float,
+        folder: JobFolder,
+        key: str,
+        progress: Callable[[float], None],
+        stop_if_cancelled: Callable[[], None],
+        on_window: Callable[[Capture, str], None] | None = None,
+    ) -> None:
+        self.clip = ClipFitter(fitter)
+        self.fitter, self.sightings, self.person, self.number = fitter, sightings, person, number
+        self.image_size, self.camera, self.rate = image_size, camera, rate
+        self.folder, self.key = folder, key
+        self.progress, self.stop_if_cancelled, self.on_window = progress, stop_if_cancelled, on_window
+        line = sightings.timeline
+        span = slice(person.first, person.last + 1)
+        self.time_s, self.index, self.shot = line.time_s[span], line.index[span], line.shot[span]
+
+    def run(self) -> Capture:
+        shape = self._shape()
+        windows = [window for span in self._spans() for window in self._windows(*span)]
+        rough = self._solve("rough", windows, shape, None, None)
+        standing = self._standing(rough, windows, shape)
+        final = self._solve("final", windows, shape, rough, standing)
+        self._fill_gaps(final, windows, shape)
+        return self._capture(final, slice(0, len(self.time_s)), shape, standing)
+
+    # --- stages -------------------------------------------------------------------------------------------------
+
+    def _shape(self) -> ClipShape:
+        name = f"shape-{self.number}"
+        kept = self.folder.load(name, self.key)
+        if kept is None:
+            keys = Seen.join([self.sightings.seen(self.person, row, row + 1) for row in self._key_rows()])
+            shape = self.clip.shape(keys, self.image_size, self.camera)
+            kept = {
+                "betas": shape.betas,
+                "focal_px": np.float64(shape.focal_px).reshape(()),
+                "source": np.array(shape.focal_source),
+                "principal_px": np.array(shape.principal_px, np.float64),
+            }
+            self.folder.save(name, self.key, kept)
+        principal = float(kept["principal_px"][0]), float(kept["principal_px"][1])
+        return ClipShape(kept["betas"], float(kept["focal_px"]), str(kept["source"]), principal)
+
+    def _key_rows(self) -> list[int]:
+        """Rows that show most of the person, spread over the clip."""
+        quality = self.person.quality
+        there = np.flatnonzero(quality > 0)
+        bins = np.array_split(there, min(self.clip.settings.key_frames, len(there)))
+        rows = [int(part[quality[part].argmax()]) for part in bins]
+        best = max(float(quality[row]) for row in rows)
+        return [row for row in rows if quality[row] > 0.4 * best]
+
+    def _spans(self) -> list[tuple[int, int]]:
+        """Stretches that are solved as one: without a long absence and without a cut."""
+        there = np.flatnonzero(self.person.quality > 0)
+        spans = []
+        start = int(there[0])
+        for a, b in zip(there[:-1].tolist(), there[1:].tolist(), strict=True):
+            away = b - a > 1 and self.time_s[b] - self.time_s[a] > self.clip.settings.bridge_s
+            if away or self.shot[a] != self.shot[b]:
+                spans.append((start, a + 1))
+                start = b
+        spans.append((start, int(there[-1]) + 1))
+        return spans
+
+    def _windows(self, start: int, end: int) -> list[Window]:
+        """A stretch in windows of which each is kept but for what it looks ahead at."""
+        s = self.clip.settings
+        keep = min(max(s.least_keep, round(s.keep_s * self.rate)), s.most_keep)
+        ahead = min(max(s.least_ahead, round(s.ahead_s * self.rate)), s.most_keep // 2)
+        found, at = [], start
+        while at < end:
+            last = min(at + keep, end)
+            if end - last < ahead:
+                last = end
+            found.append(Window(max(start, at - 2), at, last, min(last + ahead, end)))
+            at = last
+        return found
+
+    def _solve(
+        self, name: str, windows: list[Window], shape: ClipShape, rough: Motion | None, standing: Standing | None
+    ) -> Motion:
+        """All windows in order: without contacts (`rough` is None), or with them and with hands and face."""
+        motion = self._empty()
+        for number, window in enumerate(windows):
+            part = f"{name}-{self.number}-{number:05d}"
+            arrays = self.folder.load(part, self.key)
+            if arrays is None:
+                self.stop_if_cancelled()
+                if rough is None or standing is None:
+                    solved = self._rough(window, motion, shape)
+                else:
+                    solved = self._final(window, motion, rough, shape, standing)
+                arrays = solved.arrays()
+                self.folder.save(part, self.key, arrays)
+            solved = Motion.of(arrays)
+            # What was looked ahead at is the next window's start.
+            motion.put(slice(window.first, window.first + len(solved)), solved)
+            if rough is not None and self.on_window is not None and standing is not None:
+                rows = slice(window.first, window.last)
+                self.on_window(self._capture(motion, rows, shape, standing), f"window-{self.number}-{number:05d}")
+            share = (number + 1) / len(windows)
+            self.progress(0.5 * share if rough is None else 0.5 + 0.5 * share)
+        return motion
+
+    def _rough(self, window: Window, before: Motion, shape: ClipShape) -> Motion:
+        """The body without contacts, in all frames of a window that were not there before."""
+        known = self._known(window, before)
+        seen = self.sightings.seen(self.person, window.context, window.end)
+        new, _ = self.clip.alone(seen.rows(slice(known - window.context, None)), shape, self.image_size)
+        old = self._state(before.rows(slice(window.context, known)), shape)
+        held = window.first - window.context
+        solution = self.clip.body_window(seen, _join(old, new), held, shape, self.image_size)
+        return self._motion(_rows(solution.state, slice(held, None)))
+
+    def _known(self, window: Window, before: Motion) -> int:
+        """The first row of a window that no window before looked at."""
+        row = window.first
+        while row < window.end and before.transl[row].any() and window.first > window.context:
+            row += 1
+        return row
+
+    def _final(self, window: Window, before: Motion, rough: Motion, shape: ClipShape, standing: Standing) -> Motion:
+        """The window with contacts, hands and face."""
+        seen = self.sightings.seen(self.person, window.context, window.end)
+        held = window.first - window.context
+        old = self._state(before.rows(slice(window.context, window.first)), shape)
+        new = self._state(rough.rows(slice(window.first, window.end)), shape)
+        part = Standing(standing.solid[window.context : window.end], standing.up, standing.ground_m)
+        solution = self.clip.body_window(seen, _join(old, new), held, shape, self.image_size, part)
+        state = self.clip.detail_window(seen, solution.state, held, shape, self.image_size)
+        kept = slice(held, window.last - window.context)
+        state = _rows(state, kept)
+        covariance = None if solution.covariance is None else solution.covariance[kept]
+        sigma_m, sigma_rad = self.clip.uncertainty(state, covariance)
+        confidence = self.clip.inliers(seen.rows(kept), state, shape, self.image_size)
+        motion = self._motion(state)
+        return Motion(motion.rotmats, motion.transl, motion.expression, confidence, sigma_m, sigma_rad)
+
+    def _standing(self, rough: Motion, windows: list[Window], shape: ClipShape) -> Standing:
+        """Ground, gravity and contacts of the whole clip."""
+        count = len(self.time_s)
+        belief, speed = np.zeros((count, 4), np.float32), np.full((count, 4), 1e3, np.float32)
+        soles = np.zeros((count, 4, 3), np.float32)
+        ups, weights = [], []
+        for window in windows:
+            rows = slice(window.first, window.last)
+            state = self._state(rough.rows(rows), shape)
+            seen = self.sightings.seen(self.person, window.first, window.last)
+            trust = joint_trusts(seen, self.image_size, self.fitter.settings)
+            soles[rows] = self.clip.probe_positions(state)[:, -4:]
+            belief[rows] = np.repeat(trust[:, [7, 8]], 2, axis=1)
+            joints = pose_chain(self.fitter.skeleton, state).joints.float().cpu().numpy()
+            for row in range(0, len(joints), max(1, round(self.rate / 5))):
+                if seen.score[row] > 0:
+                    ups.append(up_direction(joints[row], trust[row]))
+                    weights.append(float(seen.score[row]))
+        for start, end in self._spans():
+            speed[start:end] = speeds(soles[start:end], self.time_s[start:end])
+        up = np.average(np.array(ups), axis=0, weights=weights) if ups else np.array([0.0, -1.0, 0.0])
+        solved = np.zeros(count, bool)
+        for window in windows:
+            solved[window.first : window.last] = True
+        ground = find_ground(soles[solved], speed[solved], belief[solved], up.astype(np.float32))
+        solid = np.zeros((count, 4), np.float32)
+        for start, end in self._spans():
+            span = slice(start, end)
+            solid[span] = find_contacts(soles[span], speed[span], belief[span], ground, self.time_s[span])
+        return Standing(solid, ground.up, ground.height_m)
+
+    # --- arrays and states --------------------------------------------------------------------------------------
+
+    def _empty(self) -> Motion:
+        count = len(self.time_s)
+        return Motion(
+            np.zeros((count, 55, 3, 3), np.float32),
+            np.zeros((count, 3), np.float32),
+            np.zeros((count, self.fitter.body.num_expressions), np.float32),
+            np.zeros(count, np.float32),
+            np.full((count, 55), UNKNOWN_M, np.float32),
+            np.full((count, 55), UNKNOWN_RAD, np.float32),
+        )
+
+    def _motion(self, state: BodyState) -> Motion:
+        count = len(state.transl)
+        return Motion(
+            state.rotmats.float().cpu().numpy(),
+            state.transl.float().cpu().numpy(),
+            state.expression.float().cpu().numpy(),
+            np.zeros(count, np.float32),
+            np.full((count, 55), UNKNOWN_M, np.float32),
+            np.full((count, 55), UNKNOWN_RAD, np.float32),
+        )
+
+    def _state(self, motion: Motion, shape: ClipShape) -> BodyState:
+        like = self.fitter.skeleton.J_template
+
+        def tensor(array: object) -> torch.Tensor:
+            return torch.as_tensor(array).to(like)
+
+        count = len(motion)
+        return BodyState(
+            tensor(motion.rotmats),
+            tensor(motion.transl),
+            like.new_full((count,), float(np.log(shape.focal_px))),
+            tensor(shape.betas).expand(count, -1),
+            tensor(motion.expression),
+        )
+
+    def _fill_gaps(self, motion: Motion, windows: list[Window], shape: ClipShape) -> None:
+        """Between stretches: from one to the other, with no confidence. In place."""
+        solved = np.zeros(len(self.time_s), bool)
+        for window in windows:
+            solved[window.first : window.last] = True
+        if solved.all():
+            return
+        # Over a cut nothing is interpolated: the gap keeps the pose before it, then takes the one after it.
+        nearest = self.time_s.copy()
+        state = fill_in(self._state(motion, shape), torch.as_tensor(solved), torch.as_tensor(nearest))
+        filled = self._motion(state)
+        motion.put(np.flatnonzero(~solved), filled.rows(~solved))
+
+    def _capture(self, motion: Motion, rows: slice, shape: ClipShape, standing: Standing) -> Capture:
+        part = motion.rows(rows)
+        state = self._state(part, shape)
+        rotvec = log_so3(state.rotmats.double()).float().cpu().numpy()
+        joints = pose_chain(self.fitter.skeleton, state).joints.float().cpu().numpy()
+        count = len(part)
+
+        def flat(which: slice | int) -> NDArray[np.float32]:
+            return np.asarray(rotvec[:, which].reshape(count, -1), np.float32)
+
+        body = self.fitter.body
+        return Capture(
+            betas=shape.betas,
+            expression=part.expression,
+            global_orient=flat(0),
+            body_pose=flat(BODY),
+            jaw_pose=flat(JAW),
+            leye_pose=flat(LEFT_EYE),
+            reye_pose=flat(RIGHT_EYE),
+            left_hand_pose=flat(LEFT_HAND),
+            right_hand_pose=flat(RIGHT_HAND),
+            transl=part.transl,
+            joints=joints,
+            joint_names=JOINT_NAMES,
+            focal_px=shape.focal_px,
+            principal_px=np.array(shape.principal_px, np.float32),
+            image_size=self.image_size,
+            focal_source=shape.focal_source,
+            up_camera=standing.up,
+            confidence=part.confidence,
+            joint_sigma_m=part.sigma_m,
+            joint_sigma_rad=part.sigma_rad,
+            frame_times_s=self.time_s[rows].astype(np.float32),
+            mocap_frame_rate=self.rate,
+            gender=body.gender,
+            surface_model_type=body.surface_model_type,
+            body_id=body.body_id,
+            person_id=self.number,
+            frame_indices=self.index[rows].astype(np.int32),
+            shots=self.shot[rows].astype(np.int32),
+            contacts=standing.solid[rows],
+            ground_m=standing.ground_m,
+            diagnostics={
+                "frames_seen": int((self.person.quality > 0).sum()),
+                **({"warnings": list(self.fitter.warnings)} if self.fitter.warnings else {}),
+            },
+        )
+
+
+def _rows(state: BodyState, which: slice) -> BodyState:
+    return BodyState(
+        state.rotmats[which], state.transl[which], state.log_focal[which], state.betas[which], state.expression[which]
+    )
+
+
+def _join(first: BodyState, second: BodyState) -> BodyState:
+    return BodyState(
+        torch.cat([first.rotmats, second.rotmats]),
+        torch.cat([first.transl, second.transl]),
+        torch.cat([first.log_focal, second.log_focal]),
+        torch.cat([first.betas, second.betas]),
+        torch.cat([first.expression, second.expression]),
+    )

@@ -1,0 +1,294 @@
+"""From a clip to captures, one for each person, in parts that are kept: a run that was stopped goes on where it was.
+
+Stages: find people in all frames; a shape and a camera for each person; every window of frames together; ground and
+contacts; every window again with them, then hands and face. Memory does not grow with the clip's length but for the
+result itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .capture import Capture
+from .pipeline import (
+    FILM_DIAGONAL_MM,
+    Pipeline,
+    PipelineCancelled,
+    PipelineError,
+    PipelineSettings,
+    Reporter,
+    _check,
+    _usable_device,
+    limit_threads,
+    plain_errors,
+    save_captures,
+)
+from .video_job import JobFolder, key_of
+
+if TYPE_CHECKING:
+    from .detection.follow import Follower
+    from .fitting.photo import Fitter, PhotoCamera
+    from .media.video import Clip
+
+# Changes whenever parts of an older version can't be gone on with.
+PARTS_VERSION = 1
+DETECTION_PART = 64  # frames
+SHARE_DETECTION = 0.7  # of the whole time, for the progress
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """What of a clip to capture, and how."""
+
+    base: PipelineSettings = field(default_factory=PipelineSettings)
+    start: int = 0  # frames of the clip, from 0
+    end: int | None = None  # not included
+    step: int = 1
+    frame_rate: float | None = None  # instead of the file's; needed for folders of pictures that are not at 30
+    moving_camera: bool = False
+    keep_parts: bool = False
+
+
+@dataclass
+class ClipResult:
+    """Captures, the person first who was large for longest, their files, and seconds by stage."""
+
+    captures: list[Capture]
+    paths: list[Path]
+    timings_s: dict[str, float] = field(default_factory=dict)
+    frames: int = 0
+
+
+def capture_clip(
+    clip: str | Path,
+    out: str | Path,
+    settings: ClipSettings,
+    pipeline: Pipeline | None = None,
+    reporter: Reporter | None = None,
+    checkpoint: Callable[[Path], None] | None = None,
+) -> ClipResult:
+    """Capture the people of a clip to OUT.npz, OUT.2.npz, …
+
+    checkpoint gets the file of a capture of each window as soon as it is solved. Raises PipelineError and
+    PipelineCancelled; then what is done stays in the folder OUT.npz.parts, and the same call goes on from there.
+    """
+    reporter = reporter or Reporter()
+    _check(settings.base)
+    _check_range(settings)
+    limit_threads(settings.base.threads)
+    own = pipeline is None
+    pipeline = pipeline or Pipeline()
+    try:
+        with plain_errors(), JobFolder(Path(f"{out}.parts")) as folder:
+            job = _Job(Path(clip), Path(out), settings, pipeline, reporter, checkpoint, folder)
+            return job.run()
+    finally:
+        if own:
+            pipeline.close()
+
+
+class _Job:
+    def __init__(
+        self,
+        path: Path,
+        out: Path,
+        settings: ClipSettings,
+        pipeline: Pipeline,
+        reporter: Reporter,
+        checkpoint: Callable[[Path], None] | None,
+        folder: JobFolder,
+    ) -> None:
+        self.path, self.out, self.settings, self.pipeline = path, out, settings, pipeline
+        self.reporter, self.checkpoint, self.folder = reporter, checkpoint, folder
+        self.timings: dict[str, float] = {}
+
+    def run(self) -> ClipResult:
+        from .media.video import Clip
+
+        s, base = self.settings, self.settings.base
+        self._stage("read", "Opening the clip")
+        clip = Clip(self.path, s.frame_rate)
+        self.identity = clip.identity()
+        detection_key = key_of(
+            version=PARTS_VERSION, clip=self.identity, start=s.start, end=s.end, step=s.step, rate=s.frame_rate,
+            models=base.models_dir, people=base.people,
+        )  # fmt: skip
+        self._stage("load", "Loading the solver")
+        body = self.pipeline._bodies_for(base)[0]
+        fitter = self.pipeline._fitter(body, _usable_device(base.device))
+        start = time.perf_counter()
+        self._stage("detect", "Looking for people")
+        parts = self._detect(clip, detection_key)
+        self.timings["detect"] = time.perf_counter() - start
+        for warning in clip.warnings:
+            self.reporter.warning(warning)
+        start = time.perf_counter()
+        self._stage("fit", "Fitting the motion")
+        captures = self._fit(clip, detection_key, parts, fitter)
+        self.timings["fit"] = time.perf_counter() - start
+        paths = save_captures(captures, self.out.parent, self.out.name.removesuffix(".npz"))
+        if not s.keep_parts:
+            self.folder.remove()
+        self.reporter.progress(1.0)
+        return ClipResult(captures, paths, self.timings, captures[0].num_frames)
+
+    # --- detection ----------------------------------------------------------------------------------------------
+
+    def _detect(self, clip: Clip, key: str) -> int:
+        """Sightings of all frames as parts in the folder; how many parts."""
+        from .media.video import FrameRange
+
+        s = self.settings
+        number, done, finished, state = self._detected(key)
+        if finished:
+            return number
+        follower = self._follower()
+        if state is not None:
+            follower.restore(state)
+        total = FrameRange(s.start, s.end, s.step).count(clip.info.frame_count) if clip.info.frame_count else 0
+        waiting = []
+        # The frames that were done are decoded again, not looked at: seeking is not exact in every container.
+        rest = FrameRange(s.start + done * s.step, s.end, s.step)
+        for frame in clip.frames(rest):
+            self._stop_if_cancelled()
+            waiting.append(follower.see(frame))
+            done += 1
+            if total:
+                self.reporter.progress(SHARE_DETECTION * min(done / total, 1.0))
+            if len(waiting) == DETECTION_PART:
+                self._save_sightings(number, key, waiting, follower, False)
+                number, waiting = number + 1, []
+        if done == 0:
+            raise PipelineError(f"No frame of {self.path} is in the chosen range. Choose an earlier start.")
+        self._save_sightings(number, key, waiting, follower, True)
+        return number + 1
+
+    def _detected(self, key: str) -> tuple[int, int, bool, dict[str, np.ndarray] | None]:  # type: ignore[type-arg]
+        """How many parts and frames are done, whether that is all, and the follower's state after them."""
+        number, done, finished, state = 0, 0, False, None
+        while not finished and (part := self.folder.load(f"seen-{number:05d}", key)) is not None:
+            number, done = number + 1, done + len(part["frame_index"])
+            finished = bool(part["finished"])
+            state = {name[6:]: value for name, value in part.items() if name.startswith("state_")}
+        return number, done, finished, state
+
+    def _follower(self) -> Follower:
+        from .detection.follow import Follower
+
+        base = self.settings.base
+        return Follower(self.pipeline._detector(base, masks=False), base.people)
+
+    def _save_sightings(self, number: int, key: str, frames: list, follower: Follower, finished: bool) -> None:  # type: ignore[type-arg]
+        from .video_people import sightings_arrays
+
+        self._check_clip()
+        arrays = sightings_arrays(frames)
+        arrays |= {f"state_{name}": value for name, value in follower.state.items()}
+        self.folder.save(f"seen-{number:05d}", key, arrays | {"finished": np.array(finished)})
+
+    # --- fitting ------------------------------------------------------------------------------------------------
+
+    def _fit(self, clip: Clip, detection_key: str, parts: int, fitter: Fitter) -> list[Capture]:
+        from .video_people import Sightings
+        from .video_person import PersonFit
+
+        s, base = self.settings, self.settings.base
+        sightings = Sightings(self.folder, detection_key, parts)
+        people = sightings.people()
+        if not people:
+            raise PipelineError(
+                f"No person was found in {self.path} for longer than a moment. Choose one that shows a person larger."
+            )
+        wanted = people[: base.people or None]
+        if base.people > len(people):
+            self.reporter.warning(f"Only {len(people)} of {base.people} people were found in {self.path}")
+        size = clip.info.size
+        rate = clip.info.frame_rate / s.step
+        camera = self._camera(size)
+        captures = []
+        for number, person in enumerate(wanted):
+            fit_key = key_of(
+                number=number,
+                detection=detection_key, tracks=person.tracks, body=fitter.body.body_id, camera=asdict(camera),
+                moving=s.moving_camera, settings=asdict(fitter.settings), dtype=str(fitter.dtype),
+            )  # fmt: skip
+            fit = PersonFit(
+                fitter, sightings, person, number, size, camera, rate, self.folder, fit_key,
+                lambda fraction, number=number: self._fit_progress((number + fraction) / len(wanted)),  # type: ignore[misc]
+                self._stop_if_cancelled,
+                self._on_window if self.checkpoint is not None else None,
+            )  # fmt: skip
+            captures.append(replace(fit.run(), source=clip.source))
+        return captures
+
+    def _camera(self, size: tuple[int, int]) -> PhotoCamera:
+        from .fitting.photo import PhotoCamera
+
+        base = self.settings.base
+        if base.focal_px is not None:
+            return PhotoCamera(base.focal_px, "given")
+        if base.focal_mm is not None:
+            return PhotoCamera(base.focal_mm * float(np.hypot(*size)) / FILM_DIAGONAL_MM, "given")
+        return PhotoCamera()
+
+    def _on_window(self, capture: Capture, name: str) -> None:
+        assert self.checkpoint is not None
+        path = self.folder.path / f"{name}.npz"
+        replace(capture, source=str(self.path)).save(path)
+        self.checkpoint(path)
+
+    # --- small things -------------------------------------------------------------------------------------------
+
+    def _stage(self, name: str, text: str) -> None:
+        self._stop_if_cancelled()
+        self.reporter.stage(name, text)
+
+    def _fit_progress(self, fraction: float) -> None:
+        self._check_clip()
+        self.reporter.progress(SHARE_DETECTION + (1 - SHARE_DETECTION) * fraction)
+
+    def _stop_if_cancelled(self) -> None:
+        if self.reporter.cancelled():
+            raise PipelineCancelled
+
+    def _check_clip(self) -> None:
+        """Raises PipelineError where the clip is not the one that the run began with."""
+        if self.path.is_dir():
+            return
+        try:
+            stat = self.path.stat()
+            same = (stat.st_size, stat.st_mtime_ns) == (self.identity["bytes"], self.identity["changed_ns"])
+        except OSError:
+            same = False
+        if not same:
+            raise PipelineError(f"{self.path} was changed or removed while it was captured. Start again.")
+
+
+def _check_range(settings: ClipSettings) -> None:
+    if settings.step < 1:
+        raise PipelineError("The step must be 1 or more.")
+    if settings.start < 0 or (settings.end is not None and settings.end <= settings.start):
+        raise PipelineError("The range of frames is empty. Give an end after the start.")
+    if settings.frame_rate is not None and not 0.01 < settings.frame_rate < 10_000:
+        raise PipelineError(f"A frame rate of {settings.frame_rate:g} is impossible. Give one above 0.")
+    if settings.base.points:
+        raise PipelineError("A file of points belongs to a photo. Leave it out for a clip.")
+
+
+def clip_summary(capture: Capture) -> str:
+    """What a person at a terminal wants to know of a captured clip, in one line."""
+    times = capture.frame_times_s
+    seen = capture.confidence > 0
+    parts = [
+        f"{capture.num_frames} frames, {float(times[0]):.2f} to {float(times[-1]):.2f} s",
+        f"seen in {100 * float(seen.mean()):.0f} %",
+        f"focal length {capture.focal_px:.0f} px ({capture.focal_source})",
+        f"confidence {float(capture.confidence[seen].mean()) if seen.any() else 0.0:.2f}",
+    ]
+    return "; ".join(parts)
