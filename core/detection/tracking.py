@@ -165,12 +165,14 @@ class Tracker:
     def restore(self, state: dict[str, NDArray[np.generic]]) -> None:
         """Go on from where another tracker was."""
         self.next_id = int(state["next_id"])
-        names = ("image_px", "visibility", "velocity_px_s")
-        arrays = {name: np.asarray(state[name], np.float32) for name in (*names, "colour")}
+        names = ("image_px", "visibility", "velocity_px_s", "colour")
+        arrays = {name: np.asarray(state[name], np.float32) for name in names}
         self.tracks = [
             Track(
                 int(state["id"][i]),
-                *(arrays[name][i] for name in names),
+                arrays["image_px"][i],
+                arrays["visibility"][i],
+                arrays["velocity_px_s"][i],
                 float(state["time_s"][i]),
                 arrays["colour"][i],
                 int(state["sightings"][i]),

@@ -46,14 +46,14 @@ def speeds(points: Array, time_s: NDArray[np.float64]) -> Array:
 
 
 def find_ground(
-    soles: Array, speed: Array, belief: Array, up: Array, settings: ContactSettings | None = None
+    soles: Array, speed: Array, belief: Array, first_up: Array, settings: ContactSettings | None = None
 ) -> Ground:
-    """The plane that slow soles rest on, near `up`, by iteratively re-weighted least squares.
+    """The plane that slow soles rest on, near `first_up`, by iteratively re-weighted least squares.
 
-    soles (T, 4, 3); speed (T, 4); belief (T, 4) 0…1; up (3,) the first guess.
+    soles (T, 4, 3); speed (T, 4); belief (T, 4) 0…1; first_up (3,) a guess.
     """
     s = settings or ContactSettings()
-    up = _unit(np.asarray(up, np.float64))
+    up = _unit(np.asarray(first_up, np.float64))
     prior = up.copy()
     slow = (speed < s.speed) & (belief > 0.3)
     # The lower foot carries: a lifted foot that is slow for a moment does not tell where the ground is.

@@ -179,7 +179,7 @@ def carriers_of(body: BodyModel, chosen: Layout) -> VirtualPoints:
 
     def take(name: str) -> Array:
         parts = [getattr(all_sets[int(s)], name)[r] for s, r in zip(chosen.sets, rows, strict=True)]
-        return np.stack(parts).astype(np.float32)
+        return np.asarray(np.stack(parts), np.float32)
 
     return VirtualPoints(take("template"), take("shapedirs"), take("exprdirs"), take("weights"))
 

@@ -257,7 +257,7 @@ class ClipFitter:
         trusted = problem.inverse_sigma > 0
         near = (residual.norm(dim=-1) < 3) & trusted
         share = near.sum(-1) / trusted.sum(-1).clamp_min(1)
-        return (share.float().cpu().numpy() * seen.score).astype(np.float32)
+        return np.asarray(share.float().cpu().numpy() * seen.score, np.float32)
 
     def uncertainty(self, state: BodyState, covariance: Tensor | None) -> tuple[Array, Array]:
         """σ of each joint, (T, 55): position against the pelvis in metres, and own rotation in radians."""

@@ -14,6 +14,7 @@ from pantomime.core.messages import (
     Correct,
     Failed,
     FitPhoto,
+    FitVideo,
     MessageError,
     Progress,
     Quit,
@@ -29,6 +30,10 @@ REQUESTS = [
     FitPhoto("1", "/photos/ä b\n“c”.jpg", "/out"),
     FitPhoto(
         "2", "a.jpg", "o", "stem", "body.npz", "p.json", 0, 900.0, None, "cuda", 4, "cache", "models", 172.0, "auto"
+    ),
+    FitVideo("5", "/clips/ä.mp4", "/out/a.npz"),
+    FitVideo(
+        "6", "a.mov", "o.npz", 3, 90, 2, 29.97, True, "body.npz", 0, 900.0, None, "cuda", 4, "c", "m", 172.0, "auto"
     ),
     Correct("3", "a.npz", "b.npz"),
     Correct("4", "a.npz", "b.npz", {"pose33/15": [1.5, 2.0]}, {"head": [0.0, 0.1, 2.0]}, ["jaw"], True, "smplx", 2),
