@@ -37,6 +37,7 @@ COMMANDS: tuple[tuple[str, str, str | None], ...] = (
     ("train-prior", "train the pose prior on motion capture (development)", ".core.priors.train"),
     ("train-regressor", "train what starts fits from seen points (development)", ".core.priors.train_regressor"),
     ("render-people", "make photos of people whose body is known, to measure fits on", None),
+    ("render-clips", "make clips of people whose motion is known, to measure captured motion on", None),
     ("bench", "measure: body (surface distance), accuracy (fits of rendered people), speed (time and memory)", None),
 )
 BENCHES = (
@@ -330,10 +331,60 @@ def _render_people(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _render_clips_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for clips and labels")
+    parser.add_argument("--clips", type=int, nargs="+", metavar="N", help="which of the ten (default: all)")
+    parser.add_argument("--frames", type=int, help="only so many frames of each")
+    parser.add_argument("--seed", type=int, default=3, help="people, cameras and rooms (default: 3)")
+
+
+def _render_clips(arguments: argparse.Namespace) -> int:
+    _bpy()
+    import numpy as np
+
+    from .core.body import bench_clips
+    from .core.body.bench_people import People
+    from .core.body.load import load_body
+    from .scene.render_people import Shot, render_clip
+
+    out, body = Path(arguments.output), load_body()
+    print("Building the source body (about a minute the first time) …", flush=True)
+    people = People(body)
+    for index in arguments.clips or range(len(bench_clips.bench_motions())):
+        path = out / f"{index:02d}.mp4"
+        if path.exists() and path.with_suffix(".npz").exists():
+            continue
+        start = time.perf_counter()
+        clip = bench_clips.draw_clip(people, body, index, arguments.seed, arguments.frames)
+        view, things = clip.view, clip.things
+        label = bench_clips.label_of(clip, body)
+        bench_clips.save_clip_label(path.with_suffix(".npz"), label)
+        shown = view.to_camera(np.concatenate([person.vertices[::11] for person in clip.people[::5]]))
+        shot = Shot(
+            arguments.seed,
+            index,
+            view.size,
+            view.focal_px,
+            label.T_camera_world.astype(np.float64),
+            shown.astype(np.float32),
+            view.to_camera(things.vertices).astype(np.float32),
+            things.quads,
+            things.ids,
+        )
+        pictures = out / f"{index:02d}"
+        pictures.mkdir(parents=True, exist_ok=True)
+        frames = (view.to_camera(person.vertices) for person in clip.people)
+        written = list(render_clip(shot, frames, body, pictures))
+        bench_clips.write_video(written, path)
+        print(f"{path}: {clip.motion.name}, {len(written)} frames, {time.perf_counter() - start:.0f} s", flush=True)
+    return 0
+
+
 _OWN: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]] = {
     "avatar": (_avatar_arguments, _avatar),
     "demo": (_demo_arguments, _demo),
     "render-people": (_render_people_arguments, _render_people),
+    "render-clips": (_render_clips_arguments, _render_clips),
 }
 
 

@@ -111,7 +111,7 @@ def dress(mesh: bpy.types.Mesh, body: BodyModel, look: PersonLook, prefix: str) 
     )
     materials = list(mesh.materials)
     _skin_and_clothes(materials[0], body, look)
-    _grow_hair(mesh, fields["hair"], look.hair_m)
+    grow_hair(mesh, fields["hair"], look.hair_m)
     # Nails below shoes and lips below nothing: what a garment covers is cloth.
     covered = fields["shoes"] > 0
     corners, starts, _ = polygons(body)
@@ -121,7 +121,8 @@ def dress(mesh: bpy.types.Mesh, body: BodyModel, look: PersonLook, prefix: str) 
     return materials
 
 
-def _grow_hair(mesh: bpy.types.Mesh, field: Floats, height_m: float) -> None:
+def grow_hair(mesh: bpy.types.Mesh, field: Floats, height_m: float) -> None:
+    """Push the vertices out along their normals where `field` (V,) is positive, up to `height_m`."""
     count = len(mesh.vertices)
     places, normals = np.empty(count * 3, np.float32), np.empty(count * 3, np.float32)
     mesh.vertices.foreach_get("co", places)

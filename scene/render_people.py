@@ -6,6 +6,7 @@ and the room are drawn here from the label's seed and index, so that equal label
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,14 @@ from ..core.body.model import BodyModel
 from . import axes
 from .materials import Colour, _Nodes
 from .mesh import new_mesh
-from .people_look import draw_look, dress, patterned
+from .people_look import draw_look, dress, grow_hair, patterned, person_fields
 from .rest import Floats
 from .studio import Quality, Studio, look_at
 
 SENSOR_MM = 36.0
 DEFAULT_QUALITY = Quality(samples=3, denoise=True, threads=1)
+# A clip has many frames: one sample and the denoiser keep what a detector looks at, in a second each.
+CLIP_QUALITY = Quality(samples=1, denoise=True, threads=1)
 _LOOK_STREAM = 7  # the label's own draws use other streams
 
 
@@ -81,14 +84,53 @@ def render_shot(shot: Shot, body: BodyModel, path: str | Path, quality: Quality 
         for material in dress(mesh, body, draw_look(rng), "Person"):
             studio.keep(material)
         studio.add("Person", mesh)
-        for number in np.unique(shot.object_ids):
-            quads = shot.object_quads[shot.object_ids == number]
-            _add_thing(studio, rng, shot.to_world(shot.object_vertices), quads)
-        room = Room(studio, rng, shot, person)
-        room.build()
-        _light(studio, rng, room)
-        camera = _camera(studio, shot)
+        camera = _surroundings(studio, rng, shot, person)
         _render(studio, camera, shot.image_size, Path(path))
+
+
+def render_clip(
+    shot: Shot,
+    frames: Iterable[NDArray[np.floating]],
+    body: BodyModel,
+    folder: Path,
+    quality: Quality = CLIP_QUALITY,
+) -> Iterator[Path]:
+    """Write FOLDER/NNNN.jpg for each surface (V, 3) of `frames`, camera frame; only the person moves.
+
+    The shot's own vertices (any number) say where the person goes: nothing else is put there.
+    """
+    rng = np.random.default_rng([shot.seed, shot.index, _LOOK_STREAM])
+    look = draw_look(rng)
+    hair = person_fields(body, look)["hair"]
+    with Studio(quality) as studio:
+        studio.scene.render.use_persistent_data = True
+        mesh, camera = None, None
+        for number, vertices in enumerate(frames):
+            person = shot.to_world(vertices)
+            if mesh is None:
+                mesh = new_mesh("Person", body, person)
+                for material in dress(mesh, body, look, "Person"):
+                    studio.keep(material)
+                studio.add("Person", mesh)
+                camera = _surroundings(studio, rng, shot, shot.to_world(shot.vertices))
+            else:
+                mesh.vertices.foreach_set("co", person.astype(np.float32).ravel())
+                mesh.update()
+                grow_hair(mesh, hair, look.hair_m)
+            path = folder / f"{number:04d}.jpg"
+            _render(studio, camera, shot.image_size, path)
+            yield path
+
+
+def _surroundings(studio: Studio, rng: np.random.Generator, shot: Shot, person: Floats) -> bpy.types.Object:
+    """Things, room and light around a person (N, 3); the camera."""
+    for number in np.unique(shot.object_ids):
+        quads = shot.object_quads[shot.object_ids == number]
+        _add_thing(studio, rng, shot.to_world(shot.object_vertices), quads)
+    room = Room(studio, rng, shot, person)
+    room.build()
+    _light(studio, rng, room)
+    return _camera(studio, shot)
 
 
 def _camera(studio: Studio, shot: Shot) -> bpy.types.Object:

@@ -58,14 +58,14 @@ def draw_close_view(rng: np.random.Generator, person: PosedPerson, framing: str)
     focal_px = float(np.exp(rng.uniform(np.log(35.0), np.log(100.0)))) / 36.0 * max(size)
     ahead = person.joint_rotations[JOINT_INDEX["head"]][:, 2] if framing == "face" else facing(person)
     turn = float(np.clip(rng.normal(0, 0.3), -0.6, 0.6))
-    direction = _turned(ahead / np.linalg.norm(ahead[[0, 2]]), turn)
+    direction = turned(ahead / np.linalg.norm(ahead[[0, 2]]), turn)
     shown = framed_vertices(person, framing)
     height = float(shown[:, 1].mean() + rng.normal(0, 0.1))
     fill = rng.uniform(0.4, 0.7) if framing == "face" else rng.uniform(0.8, 0.95)
-    return _filling(direction, height, float(rng.normal(0, 0.03)), shown, focal_px, size, fill, rng)
+    return filling(direction, height, float(rng.normal(0, 0.03)), shown, focal_px, size, fill, rng)
 
 
-def _turned(direction: Float, turn_rad: float) -> Float:
+def turned(direction: Float, turn_rad: float) -> Float:
     """The horizontal part of a direction (3,), turned about the vertical."""
     cos, sin = np.cos(turn_rad), np.sin(turn_rad)
     return np.array([cos * direction[0] + sin * direction[2], 0.0, -sin * direction[0] + cos * direction[2]])
@@ -80,15 +80,15 @@ def draw_view(rng: np.random.Generator, person: PosedPerson) -> tuple[View, str]
     if min(person.joint_rotations[JOINT_INDEX[name]][1, 1] for name in ("pelvis", "spine3")) < 0.5:
         framing = "full"  # nobody frames a cartwheel by its knees
     turn = rng.uniform(-np.pi, np.pi) if rng.random() < 0.08 else np.clip(rng.normal(0, 0.5), -1.2, 1.2)
-    direction = _turned(facing(person), float(turn))
+    direction = turned(facing(person), float(turn))
     height = float(np.clip(rng.normal(1.45, 0.3), 0.8, 2.2))
     roll = float(rng.normal(0, np.deg2rad(1.5)))
     shown = framed_vertices(person, framing)
     fill = rng.uniform(0.6, 0.92) if framing == "full" else rng.uniform(0.85, 1.1)
-    return _filling(direction, height, roll, shown, focal_px, size, fill, rng), framing
+    return filling(direction, height, roll, shown, focal_px, size, fill, rng), framing
 
 
-def _filling(
+def filling(
     direction: Float,
     height: float,
     roll: float,

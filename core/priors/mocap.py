@@ -219,12 +219,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `pantomime mocap`."""
     parser.add_argument("--root", type=Path, required=True, help="folder with MANIFEST.csv and the capture files")
     parser.add_argument("--write-bench-poses", action="store_true", help="write core/body/data/bench_poses.npz")
+    parser.add_argument("--write-bench-clips", action="store_true", help="write core/body/data/bench_clips.npz")
     parser.add_argument("--write-hands", action="store_true", help="write core/priors/data/hands.npz")
     parser.add_argument("--write-gaussian", action="store_true", help="write core/priors/data/gaussian_pose.npz")
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Run `pantomime mocap`: say what the folder holds, and write what was asked for."""
+    if arguments.write_bench_clips:
+        from .mocap_clips import write_bench_clips
+
+        try:
+            path = write_bench_clips(arguments.root)
+        except MocapError as error:
+            print(error, file=sys.stderr)
+            return 1
+        print(f"wrote {path.name}, {path.stat().st_size} bytes")
+        return 0
     try:
         poses = load_poses(arguments.root)
     except MocapError as error:
