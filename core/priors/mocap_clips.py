@@ -27,8 +27,8 @@ class Cut:
     lie_down: bool = False  # turn the whole motion onto its back
 
 
-# Subjects that no prior was trained on: 2 and 14 (test) and 55 (validation: the test subjects turn little). Walks are as
-# long as the capture's volume. Nobody among them lies down, so a standing person who washes and bends is laid on the back.
+# Subjects that no prior was trained on: 2 and 14 (test) and 55 (validation: the test subjects turn little). Walks are
+# as long as the capture's volume. Nobody among them lies down: one who stands, washes and bends is laid on the back.
 CUTS = (
     Cut("walk", "asfamc/02/02_01.amc", 0, 86),
     Cut("walk again", "asfamc/02/02_02.amc", 0, 75),
