@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import bpy
 
-from . import photo, session
+from . import correct, photo, session
 
-MODULES = (session, photo)
+MODULES = (session, photo, correct)
 CLASSES = tuple(cls for module in MODULES for cls in getattr(module, "CLASSES", ()))
 
 

@@ -213,10 +213,13 @@ def _select(context: bpy.types.Context, obj: bpy.types.Object) -> None:
 
 
 def camera_of(obj: bpy.types.Object | None) -> bpy.types.Object | None:
-    """The camera beside an avatar's armature or mesh."""
+    """The camera that sees an avatar, its armature or its mesh, as the photo does."""
     rig = obj.parent if obj is not None and obj.type == "MESH" and obj.parent is not None else obj
     if rig is None or "pantomime" not in rig:
         return None
+    camera = rig.get("pantomime_camera")
+    if isinstance(camera, bpy.types.Object) and camera.type == "CAMERA":
+        return camera  # several people of one photo share one
     beside = (other for collection in rig.users_collection for other in collection.objects)
     return next((other for other in beside if other.type == "CAMERA"), None)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import bpy
 
-from . import capture, menus, preferences
+from . import capture, correct, handles, menus, preferences
 
-MODULES = (preferences, capture)
+MODULES = (preferences, capture, correct, handles)
 CLASSES = tuple(cls for module in MODULES for cls in module.CLASSES)
 
 

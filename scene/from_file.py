@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import bpy
 
 from ..core.body.load import BodyError, load_body
+from ..core.body.model import BodyModel
 from ..core.capture import Capture, CaptureError
 from .avatar import Avatar, AvatarError, AvatarSettings, build_avatar, remove_avatar
 from .camera import placement_of
@@ -57,6 +58,14 @@ def avatars_from_files(paths: Sequence[str], body_spec: str | None, scene: bpy.t
             remove_avatar(avatar)
         raise FromFileError(str(error)) from error
     return avatars
+
+
+def body_of(body_id: str, gender: str, spec: str | None) -> BodyModel:
+    """The body of an avatar; `spec` names the licensed bodies. Raises FromFileError."""
+    try:
+        return load_body(None if body_id == "free" else spec, gender)
+    except BodyError as error:
+        raise FromFileError(str(error)) from error
 
 
 def read_body_early(spec: str | None) -> None:

@@ -38,18 +38,6 @@ FACE_POINTS = {
     172: "right jaw", 397: "left jaw", 205: "right cheek", 425: "left cheek", 234: "right side of the face",
     454: "left side of the face",
 }  # fmt: skip
-# What a point's lock hangs on: the limb that ends there.
-LIMBS: dict[str, tuple[str, ...]] = {
-    "left_arm": ("left_collar", "left_shoulder", "left_elbow", "left_wrist"),
-    "right_arm": ("right_collar", "right_shoulder", "right_elbow", "right_wrist"),
-    "left_leg": ("left_hip", "left_knee", "left_ankle", "left_foot"),
-    "right_leg": ("right_hip", "right_knee", "right_ankle", "right_foot"),
-    "trunk": ("pelvis", "spine1", "spine2", "spine3"),
-    "head": ("neck", "head"),
-    "left_hand": JOINT_NAMES[25:40],
-    "right_hand": JOINT_NAMES[40:55],
-    "face": JOINT_NAMES[22:25],
-}
 
 
 @dataclass(frozen=True)

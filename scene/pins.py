@@ -12,11 +12,25 @@ from collections.abc import Iterable
 from typing import Any
 
 import bpy
-from mathutils import Vector
+from mathutils import Matrix, Vector
+
+from ..core.body.skeleton import JOINT_NAMES
 
 PROPERTY = "pantomime_pins"
 EMPTY_PROPERTY = "pantomime_pinned_bone"
 STILL = "still"
+# What is locked together.
+LIMBS: dict[str, tuple[str, ...]] = {
+    "left_arm": ("left_collar", "left_shoulder", "left_elbow", "left_wrist"),
+    "right_arm": ("right_collar", "right_shoulder", "right_elbow", "right_wrist"),
+    "left_leg": ("left_hip", "left_knee", "left_ankle", "left_foot"),
+    "right_leg": ("right_hip", "right_knee", "right_ankle", "right_foot"),
+    "trunk": ("pelvis", "spine1", "spine2", "spine3"),
+    "head": ("neck", "head"),
+    "left_hand": JOINT_NAMES[25:40],
+    "right_hand": JOINT_NAMES[40:55],
+    "face": JOINT_NAMES[22:25],
+}
 
 PointKey = tuple[str, int]  # set, index
 Place = tuple[float, float]
@@ -99,7 +113,7 @@ def pin_bone(rig: bpy.types.Object, bone: str, place: Vector) -> bpy.types.Objec
         empty.show_in_front = True
         empty[EMPTY_PROPERTY] = bone
         rig.users_collection[0].objects.link(empty)
-    empty.location = place
+    empty.matrix_world = Matrix.Translation(place)
     return empty
 
 

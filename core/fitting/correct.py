@@ -180,7 +180,8 @@ class Corrector:
         s = self.settings
         turned = log_so3(reference.rotmats[0].transpose(-1, -2) @ state.rotmats[0]).norm(dim=-1)
         u = problem.unknowns
-        moving = tuple(joint for joint in u.joints if float(turned[joint]) > s.still_rad)
+        least = torch.where(self._near(correction), s.still_rad, s.still_far_rad)
+        moving = tuple(joint for joint in u.joints if bool(turned[joint] > least[joint]))
         places = u.transl and float((state.transl - reference.transl).norm()) > s.still_m
         faces = (
             u.num_expressions

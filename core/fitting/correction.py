@@ -54,7 +54,8 @@ class CorrectSettings:
     tolerance: float = 1e-3
     meet_steps: int = 12
     close_px: float = 0.02  # pins are met when they are no farther off; a millimetre counts as a px
-    still_rad: float = math.radians(0.25)
+    still_rad: float = math.radians(0.25)  # less than that is no change
+    still_far_rad: float = math.radians(1.0)  # the same of other limbs, which only make up for a trunk that moves
     still_m: float = 0.0005
     still_expression: float = 0.004
     refit_sigma: float = 0.02  # σ of seen points in a refit, as a share

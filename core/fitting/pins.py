@@ -80,7 +80,8 @@ class PinProblem:
         self.skeleton, self.reference, self.unknowns, self.bounded = skeleton, reference, unknowns, bounded
         self.principal, self.pins, self.holds, self.stay = principal, pins, holds, stay
         like = reference.transl
-        self.pin_table = PointTable.of(skeleton, pins.carriers, unknowns.joints)
+        if len(pins.carriers.template):
+            self.pin_table = PointTable.of(skeleton, pins.carriers, unknowns.joints)
         self.hold_table = PointTable.of(skeleton, holds.carriers, unknowns.joints)
         flat, deep = len(pins.image_px), len(pins.places)
         self.pin_weight = torch.cat([like.new_full((2 * flat,), 1 / pin_px), like.new_full((3 * deep,), 1 / pin_m)])
@@ -161,6 +162,8 @@ class PinProblem:
 
     def _constraints(self, chain: Chain, state: BodyState) -> tuple[Tensor, Tensor]:
         n, count = len(state.transl), len(self.pins.image_px)
+        if not len(self.pin_weight):
+            return state.transl.new_zeros(n, 0), state.transl.new_zeros(n, 0, self.unknowns.size)
         moving = self.pin_table.differentiate(chain, self.unknowns)
         flat, deep = torch.arange(count), torch.arange(count, moving.positions.shape[1])
         residuals, rows = [], []

@@ -196,7 +196,7 @@ def test_pins_and_locks_are_saved_with_the_file(
     points = {"pose33": np.ones((1, 33, 3), np.float32)}
     rig, _ = built(random_capture(free_body, 3, points=points), free_body)
     pins.pin_point(rig, 1, ("pose33", 15), (10.5, 20.25))
-    pins.set_locked(rig, handles.LIMBS["left_leg"], True)
+    pins.set_locked(rig, pins.LIMBS["left_leg"], True)
     pins.pin_bone(rig, "left_wrist", Vector((0.1, 0.2, 0.3)))
     name = rig.name
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "a.blend"))
@@ -204,13 +204,13 @@ def test_pins_and_locks_are_saved_with_the_file(
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "a.blend"))
     rig = bpy.data.objects[name]
     assert pins.pinned_points(rig, 77) == {("pose33", 15): (10.5, 20.25)}
-    assert pins.locked(rig) == set(handles.LIMBS["left_leg"])
+    assert pins.locked(rig) == set(pins.LIMBS["left_leg"])
     assert list(pins.empties(rig)) == ["left_wrist"]
     assert camera_of(rig) is not None
     assert seen.points(rig, 1, {"pose33": 33})["pose33"].shape == (33, 3)
     pins.clear(rig, 1)
     assert pins.pinned_points(rig, 1) == {} and pins.empties(rig) == {}
-    assert pins.locked(rig) == set(handles.LIMBS["left_leg"])
+    assert pins.locked(rig) == set(pins.LIMBS["left_leg"])
     pins.set_locked(rig, JOINT_NAMES, False)
     assert pins.PROPERTY not in rig
 

@@ -281,6 +281,8 @@ def test_a_refit_goes_to_what_was_seen_and_keeps_the_pins(
     wrong = replace(standing, body_pose=turned)
     elbow = POSE33.index("right_elbow")
     assert np.linalg.norm(shown(wrong, body, "pose33")[elbow] - truth[elbow]) > 30
+    free = shown(corrector.correct(wrong, Correction(refit=True)), body, "pose33")
+    assert np.linalg.norm(free[elbow] - truth[elbow]) < 12
     target = truth[WRIST] + (10.0, -10.0)
     corrected = corrector.correct(wrong, Correction(points={("pose33", WRIST): tuple(target)}, refit=True))
     there = shown(corrected, body, "pose33")
