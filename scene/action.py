@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import bpy
 import numpy as np
-from numpy.typing import NDArray
 
 from ..core.body.model import BodyModel
 from ..core.body.skeleton import JOINT_NAMES
@@ -14,8 +11,7 @@ from ..core.capture import Capture
 from . import armature as armatures
 from . import axes, camera, pose, rest, shapekeys, versions
 from .rest import Floats
-
-STILL = 1e-7  # a channel that moves less, in metres, radians or key units, gets one key
+from .versions import STILL
 
 
 def write_animation(
@@ -55,15 +51,15 @@ def write_animation(
         path = f'pose.bones["{name}"]'
         if joint == 0 or np.abs(locations[:, joint]).max() > STILL:
             for axis in range(3):
-                _key(curves, f"{path}.location", axis, name, times, locations[:, joint, axis])
+                versions.key_curve(curves, f"{path}.location", axis, name, times, locations[:, joint, axis])
         for axis in range(4):
-            _key(curves, f"{path}.rotation_quaternion", axis, name, times, quaternions[:, joint, axis])
+            versions.key_curve(curves, f"{path}.rotation_quaternion", axis, name, times, quaternions[:, joint, axis])
     keys = skin.data.shape_keys
     curves = versions.channel_curves(bpy.data.actions.new(f"{rig.name} expression"), keys)
     for k, name in enumerate(shapekeys.expression_key_names(body)):
         if np.abs(values[:, k]).max() > STILL:
             shapekeys.widen(keys.key_blocks[name], float(values[:, k].min()), float(values[:, k].max()))
-            _key(curves, f'key_blocks["{name}"].value', 0, "", times, values[:, k])
+            versions.key_curve(curves, f'key_blocks["{name}"].value', 0, "", times, values[:, k])
 
 
 def continuous(quaternions: Floats) -> Floats:
@@ -71,15 +67,3 @@ def continuous(quaternions: Floats) -> Floats:
     dots = np.einsum("t...a,t...a->t...", quaternions[1:], quaternions[:-1])
     flips = np.cumprod(np.where(dots < 0.0, -1.0, 1.0), axis=0)
     return np.concatenate([quaternions[:1], quaternions[1:] * flips[..., None]])
-
-
-def _key(curves: Any, path: str, index: int, group: str, times: Floats, values: NDArray[np.floating]) -> None:
-    if np.ptp(values) <= STILL:
-        times, values = times[:1], values[:1]
-    curve = versions.new_curve(curves, path, index, group)
-    points = curve.keyframe_points
-    points.add(len(times))
-    points.foreach_set("co", np.stack([times, values], axis=1).astype(np.float32).ravel())
-    linear = bpy.types.Keyframe.bl_rna.properties["interpolation"].enum_items["LINEAR"].value
-    points.foreach_set("interpolation", np.full(len(times), linear, np.int32))
-    curve.update()

@@ -63,15 +63,16 @@ def _mix(a: Colour, b: Colour, t: float) -> Colour:
     return r, g, bl
 
 
-class _Nodes:
-    """A thin writer of shader nodes: makes a node, sets inputs, links."""
+class Nodes:
+    """A thin writer of shader nodes: makes a node, sets inputs, links. `clear`: the material's own nodes go first."""
 
-    def __init__(self, material: bpy.types.Material) -> None:
+    def __init__(self, material: bpy.types.Material, clear: bool = True) -> None:
         if material.node_tree is None:  # before 5.0 a new material has no nodes
             material.use_nodes = True
         self.tree: Any = material.node_tree
-        self.tree.nodes.clear()
-        self._x = 0.0
+        if clear:
+            self.tree.nodes.clear()
+        self._x = max((node.location.x + 180.0 for node in self.tree.nodes), default=0.0)
 
     def node(self, kind: str, inputs: Mapping[Any, Any] | None = None, **settings: Any) -> Any:
         node = self.tree.nodes.new(kind)
@@ -118,14 +119,14 @@ def _is_colour(socket: Any, value: Any) -> bool:
 
 def plain_nodes(material: bpy.types.Material, colour: Colour, roughness: float) -> None:
     """A matt surface."""
-    nodes = _Nodes(material)
+    nodes = Nodes(material)
     nodes.finish({"Base Color": colour, "Roughness": roughness})
     material.diffuse_color = (*colour, 1.0)
 
 
 def wet_nodes(material: bpy.types.Material, colour: Colour, roughness: float, subsurface: float) -> None:
     """A moist or polished surface with some light below it: lips, nails, teeth, tongue."""
-    nodes = _Nodes(material)
+    nodes = Nodes(material)
     inputs = {"Base Color": colour, "Roughness": roughness, **_subsurface(subsurface, 0.003)}
     nodes.finish(inputs)
     material.diffuse_color = (*colour, 1.0)
@@ -141,7 +142,7 @@ def skin_nodes(material: bpy.types.Material, look: Look, size_m: tuple[float, fl
     `size_m`: the template's extent, which generated coordinates are fractions of.
     """
     colour = look.skin
-    nodes = _Nodes(material)
+    nodes = Nodes(material)
     generated = nodes.node("ShaderNodeTexCoord").outputs["Generated"]
     where = nodes.node("ShaderNodeMapping", {"Vector": generated, "Scale": size_m}).outputs["Vector"]
     blood = nodes.node("ShaderNodeTexNoise", {"Vector": where, "Scale": 16.0, "Detail": 3.0}).outputs[0]
@@ -162,7 +163,7 @@ def skin_nodes(material: bpy.types.Material, look: Look, size_m: tuple[float, fl
     material.diffuse_color = (*colour, 1.0)
 
 
-def _brow_mask(nodes: _Nodes) -> Any:
+def _brow_mask(nodes: Nodes) -> Any:
     """How much of a brow covers a point: an arc above the eye that thins outwards, broken into hairs."""
     face = nodes.node("ShaderNodeAttribute", attribute_name=FACE_ATTRIBUTE).outputs["Vector"]
     place = nodes.node("ShaderNodeSeparateXYZ", {"Vector": face})
@@ -184,7 +185,7 @@ def _brow_mask(nodes: _Nodes) -> Any:
 def lash_nodes(material: bpy.types.Material) -> None:
     """Lashes on cards: hairs that leave the lid along the eye's radii and thin out to their tips."""
     colour = (0.012, 0.009, 0.008)
-    nodes = _Nodes(material)
+    nodes = Nodes(material)
     direction = nodes.node("ShaderNodeAttribute", attribute_name=EYE_ATTRIBUTE).outputs["Vector"]
     length = nodes.node("ShaderNodeVectorMath", {0: direction}, operation="LENGTH").outputs["Value"]
     radial = nodes.node("ShaderNodeVectorMath", {0: direction}, operation="NORMALIZE").outputs["Vector"]
@@ -201,7 +202,7 @@ def lash_nodes(material: bpy.types.Material) -> None:
 
 def cloth_nodes(material: bpy.types.Material, colour: Colour, field: str, hair: bool = False) -> None:
     """Cloth or short hair on a garment's shell, cut where the attribute `field` is negative."""
-    nodes = _Nodes(material)
+    nodes = Nodes(material)
     where = nodes.node("ShaderNodeTexCoord").outputs["Object"]
     folds = nodes.node("ShaderNodeTexNoise", {"Vector": where, "Scale": 90.0 if hair else 9.0, "Detail": 4.0}).outputs[
         0
@@ -227,7 +228,7 @@ PUPIL = 0.15
 
 def eye_nodes(material: bpy.types.Material, iris: Colour) -> None:
     """A whole eye on one shell: sclera, limbus, iris with fibres, pupil; a clear coat for the cornea."""
-    nodes = _Nodes(material)
+    nodes = Nodes(material)
     direction = nodes.node("ShaderNodeAttribute", attribute_name=EYE_ATTRIBUTE).outputs["Vector"]
     axis = nodes.node("ShaderNodeSeparateXYZ", {"Vector": direction})
     x, y, z = axis.outputs[0], axis.outputs[1], axis.outputs[2]

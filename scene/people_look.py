@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..core.body.model import BodyModel
 from ..core.body.skeleton import JOINT_INDEX
 from .clothing import Regions
-from .materials import Colour, Look, _Nodes, add_materials
+from .materials import Colour, Look, Nodes, add_materials
 from .mesh import EYE_ATTRIBUTE, eye_directions, polygons
 from .rest import Floats
 
@@ -135,7 +135,7 @@ def grow_hair(mesh: bpy.types.Mesh, field: Floats, height_m: float) -> None:
 
 
 def _skin_and_clothes(material: bpy.types.Material, body: BodyModel, look: PersonLook) -> None:
-    nodes = _Nodes(material)
+    nodes = Nodes(material)
     rest = nodes.node("ShaderNodeAttribute", attribute_name=REST_ATTRIBUTE).outputs["Vector"]
     blood = nodes.node("ShaderNodeTexNoise", {"Vector": rest, "Scale": 12.0, "Detail": 3.0}).outputs[0]
     redder = _colour(np.array(look.skin) * np.array([0.95, 0.7, 0.65]))
@@ -153,12 +153,12 @@ def _skin_and_clothes(material: bpy.types.Material, body: BodyModel, look: Perso
     nodes.finish({"Base Color": colour, "Roughness": roughness, "Specular IOR Level": 0.3})
 
 
-def _inside(nodes: _Nodes, attribute: str) -> Any:
+def _inside(nodes: Nodes, attribute: str) -> Any:
     field = nodes.node("ShaderNodeAttribute", attribute_name=attribute).outputs["Fac"]
     return nodes.smooth_step(field, -0.0008, 0.0008)
 
 
-def patterned(nodes: _Nodes, where: Any, colours: tuple[Colour, Colour], pattern: str, scale: float) -> Any:
+def patterned(nodes: Nodes, where: Any, colours: tuple[Colour, Colour], pattern: str, scale: float) -> Any:
     """A colour socket: two colours in a pattern over places in metres."""
     if pattern == "plain":
         return nodes.mix(0.0, *colours)
@@ -175,7 +175,7 @@ def patterned(nodes: _Nodes, where: Any, colours: tuple[Colour, Colour], pattern
     return nodes.mix(factor, *colours)
 
 
-def _brows(nodes: _Nodes, rest: Any, body: BodyModel) -> Any:
+def _brows(nodes: Nodes, rest: Any, body: BodyModel) -> Any:
     """0…1: a line some 20 mm above the middle of the eye, thinner towards the temple."""
     eye = body.J_template[JOINT_INDEX["left_eye_smplhf"]]
     eye_x, eye_y, eye_z = (float(value) for value in eye)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..core.body.model import BodyModel
 from . import axes
-from .materials import Colour, _Nodes
+from .materials import Colour, Nodes
 from .mesh import new_mesh
 from .people_look import draw_look, dress, grow_hair, patterned, person_fields
 from .rest import Floats
@@ -179,7 +179,7 @@ def without_comments(jpeg: bytes) -> bytes:
 def _material(studio: Studio, rng: np.random.Generator, scale: tuple[float, float] = (1.0, 12.0)) -> bpy.types.Material:
     """Any matt or slightly shiny stuff in any pattern."""
     material = studio.keep(bpy.data.materials.new("Stuff"))
-    nodes = _Nodes(material)
+    nodes = Nodes(material)
     where = nodes.node("ShaderNodeTexCoord").outputs["Object"]
     first = rng.choice([0.05, 0.25, 0.6]) * rng.uniform(0.4, 1.2, 3)
     second = np.clip(first * rng.uniform(0.3, 1.6) + rng.uniform(-0.05, 0.1, 3), 0.0, 0.9)

@@ -6,6 +6,8 @@ from typing import Any
 
 import bpy
 
+STILL = 1e-7  # a channel that moves less, in metres, radians or key units, gets one key
+
 
 def channel_curves(action: bpy.types.Action, target: bpy.types.ID) -> Any:
     """The F-curve collection of `action` that animates `target`, and `target` bound to it.
@@ -31,6 +33,21 @@ def new_curve(curves: Any, data_path: str, index: int = 0, group: str = "") -> b
     known = curves.bl_rna.functions["new"].parameters.keys()
     name = next((name for name in ("group_name", "action_group") if name in known), None)
     return curves.new(data_path, index=index, **({name: group} if name else {}))
+
+
+def key_curve(curves: Any, data_path: str, index: int, group: str, times: Any, values: Any) -> None:
+    """A curve through `values` (T,) at frames `times` (T,), straight between keys; one key where nothing moves."""
+    import numpy as np
+
+    if np.ptp(values) <= STILL:
+        times, values = times[:1], values[:1]
+    curve = new_curve(curves, data_path, index, group)
+    points = curve.keyframe_points
+    points.add(len(times))
+    points.foreach_set("co", np.stack([times, values], axis=1).astype(np.float32).ravel())
+    linear = bpy.types.Keyframe.bl_rna.properties["interpolation"].enum_items["LINEAR"].value
+    points.foreach_set("interpolation", np.full(len(times), linear, np.int32))
+    curve.update()
 
 
 def compositing_off(scene: bpy.types.Scene) -> None:

@@ -18,13 +18,13 @@ def spread(
     steps: int = 300,
     tolerance: float = 1e-3,
 ) -> Float:
-    """Colours (V, 3) that are smooth along `edges` (E, 2) and near the given `colours` (V, 3) where `trust` (V,) is high.
+    """Colours (V, 3) that are smooth along `edges` (E, 2) and near `colours` (V, 3) where `trust` (V,) is high.
 
     The minimum of Σ trust |c − colour|² + Σ conductance |cᵢ − cⱼ|² + a little |c − fallback|², by conjugate gradients
     with Jacobi's preconditioner. `fallback` (V, 3) or (3,) decides where nothing else does.
     """
     n, (a, b) = len(colours), edges.T
-    weak = 1e-5
+    weak = 1e-7
     target = np.broadcast_to(np.asarray(fallback, np.float64), (n, 3))
     weight = trust.astype(np.float64)
     degree = np.bincount(a, conductance, n) + np.bincount(b, conductance, n)

@@ -19,6 +19,8 @@ from .surface import Surface, surface_of, vertex_normals
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
+_ENOUGH = 12  # vertices that have to be seen of a part before its tone is believed
+
 
 class TextureError(Exception):
     """A texture that can't be made; the message says what to do next."""
@@ -28,7 +30,7 @@ class TextureError(Exception):
 class TextureSettings:
     """Lengths are on the body, in metres; cosines are of the angle between surface and line of sight."""
 
-    size: int = 2048
+    size: int = 1536
     most_px: int = 2048  # longer side of the part of the photo that shows the body
     depth_px: int = 900  # the same for the picture of depths
     facing: tuple[float, float] = (0.2, 0.6)  # nothing is taken below, all above
@@ -38,6 +40,8 @@ class TextureSettings:
     depth_m: float = 0.008  # tolerance of the depth test
     mirrored: float = 0.04  # trust in the other side, for the own
     skin: float = 0.02  # trust in the face's tone for hands that are not seen
+    hair: float = 0.02  # trust in the tone of what is seen of the scalp for the rest of it
+    clothes: float = 2e-4  # trust in the trunk's tone for what is dressed as it is, most likely
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ def make_texture(
     own = _Look(surface, vertices, normals, same, picture, trust, settings)
     if float(own.weight.max(initial=0.0)) < 0.05:
         raise TextureError(
-            "The photo shows nothing of this avatar where it stands now. Undo changes of its pose and place, and try again."
+            "The photo shows nothing of the avatar as it stands now. Undo changes of its pose and place, and try again."
         )
     low, tone = _spread_colours(surface, own, settings)
     soft = surface.blend(low)
@@ -180,12 +184,18 @@ class _Look:
         trust: Float | None,
         settings: TextureSettings,
     ) -> None:
-        moved = surface.with_corners(which)
+        self.colours = np.zeros((len(surface.texels), 3), np.float32)
+        self.weight = np.zeros(len(surface.texels), np.float32)
+        # Most of the surface turns away, or is not believed: that is left out before anything is computed for it.
+        towards = np.einsum("vi,vi->v", normals, vertices) < 0.0
+        if trust is not None:
+            towards &= trust > 0.01
+        there = np.flatnonzero(towards[which][surface.corners].any(axis=1))
+        moved = surface.part(there).with_corners(which)
         points, turned = moved.blend(vertices), moved.blend(normals)
         turned /= np.maximum(np.linalg.norm(turned, axis=1, keepdims=True), 1e-6)
-        self.colours, self.weight = picture.look(points, turned, settings)
-        if trust is not None:
-            self.weight = self.weight * moved.blend(trust[:, None])[:, 0]
+        self.colours[there], weight = picture.look(points, turned, settings)
+        self.weight[there] = weight if trust is None else weight * moved.blend(trust[:, None])[:, 0]
 
 
 def _spread_colours(surface: Surface, own: _Look, settings: TextureSettings) -> tuple[Float, Float]:
@@ -201,15 +211,30 @@ def _spread_colours(surface: Surface, own: _Look, settings: TextureSettings) -> 
     coverage = np.bincount(flat, surface.weights.ravel(), count)
     trust = (weight / np.maximum(coverage, 1e-9)).astype(np.float32)
     everywhere = np.average(colours, axis=0, weights=np.maximum(trust, 1e-9))
-    face = surface.face & (trust > 0.5)
-    tone = np.median(colours[face], axis=0) if face.sum() > 10 else everywhere
-    # In order of trust: the vertex's own colour, the other side's, for hands the face's.
-    other = settings.mirrored * trust[surface.mirror]
-    skin = settings.skin * surface.hands * (face.sum() > 10)
-    together = trust + other + skin
-    mixed = trust[:, None] * colours + other[:, None] * colours[surface.mirror] + skin[:, None] * tone
-    target = (mixed / np.maximum(together, 1e-9)[:, None]).astype(np.float32)
-    low = spread(target, together.astype(np.float32), surface.edges, surface.conductance, everywhere.astype(np.float32))
+
+    def tone_of(part: NDArray[np.bool_], otherwise: NDArray[np.floating]) -> NDArray[np.floating]:
+        seen = part & (trust > 0.5)
+        return np.median(colours[seen], axis=0) if seen.sum() >= _ENOUGH else otherwise
+
+    tone = tone_of(surface.face, everywhere)
+    # In order of trust: the vertex's own colour, the other side's, what its part of the body is like.
+    terms = [
+        (trust, colours),
+        (settings.mirrored * trust[surface.mirror], colours[surface.mirror]),
+        (settings.skin * surface.hands, tone),
+        (settings.hair * surface.scalp, tone_of(surface.scalp, tone)),
+        (settings.clothes * surface.dressed, tone_of(surface.trunk, everywhere)),
+    ]
+    together = np.sum([weight for weight, _ in terms], axis=0)
+    mixed = np.sum([weight[:, None] * colour for weight, colour in terms], axis=0)
+    target = mixed / np.maximum(together, 1e-9)[:, None]
+    low = spread(
+        target.astype(np.float32),
+        together.astype(np.float32),
+        surface.edges,
+        surface.conductance,
+        tone.astype(np.float32),
+    )
     return low, tone.astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""The surface in UV space: which point of which triangle a texel shows, and how the surface hangs together. numpy only."""
+"""The surface in UV space: which point of which triangle a texel shows, and how colours pass over it. numpy only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ Float = NDArray[np.float32]
 Int = NDArray[np.int32]
 
 PHOTO_MATERIALS = ("skin", "lips", "nails")  # eyes, teeth and what else is inside keep their own looks
+HANDS = ("left_hand", "right_hand")
 _MIRROR_TOLERANCE_M = 0.002
+_TRUNK = ("pelvis", "spine1", "spine2", "spine3", "left_collar", "right_collar", "left_hip", "right_hip")
+_HEAD = (JOINT_INDEX["head"], JOINT_INDEX["jaw"])
+_CUFF = 0.002  # what passes over the wrists: sleeves end there, or gloves
 _ALONG = 0.06  # how much of a colour passes along a limb, for what passes around it
 
 
@@ -32,14 +36,15 @@ class Surface:
     edges: Int  # (E, 2) vertices
     conductance: Float  # (E,) how well colours pass along an edge
     hands: NDArray[np.bool_]  # (V,)
+    trunk: NDArray[np.bool_]  # (V,) chest to hips and thighs
+    dressed: NDArray[np.bool_]  # (V,) all but head and hands
+    scalp: NDArray[np.bool_]  # (V,) where hair grows, or a hat sits
     face: NDArray[np.bool_]  # (V,) cheeks, nose and chin: where the skin's tone is read
     size: int
 
     def part(self, texels: NDArray[np.integer]) -> Surface:
         """The same surface with some of its texels only."""
-        return replace(
-            self, texels=self.texels[texels], corners=self.corners[texels], weights=self.weights[texels]
-        )
+        return replace(self, texels=self.texels[texels], corners=self.corners[texels], weights=self.weights[texels])
 
     def with_corners(self, which: Int) -> Surface:
         """The same texels on other vertices: `which` (V,) says by which one a vertex is replaced."""
@@ -89,7 +94,10 @@ def _surface(key: _Key, size: int) -> Surface:
         mirror=mirror_vertices(body.v_template),
         edges=edges,
         conductance=_conductance(body, edges),
-        hands=_members(body, ("left_hand", "right_hand")),
+        hands=_members(body, HANDS),
+        trunk=np.isin(body.weights.argmax(axis=1), [JOINT_INDEX[name] for name in _TRUNK]),
+        dressed=~_members(body, HANDS) & (body.weights[:, list(_HEAD)].sum(axis=1) < 0.5),
+        scalp=_scalp(body),
         face=_face(body),
         size=size,
     )
@@ -168,7 +176,9 @@ def _conductance(body: BodyModel, edges: Int) -> Float:
     length = np.maximum(np.linalg.norm(step, axis=1), 1e-4)
     cosine = np.einsum("ei,ei->e", step / length[:, None], axis[main[edges[:, 0]]])
     # Short edges are in dense parts, where a colour has more edges to pass.
-    return ((_ALONG + (1.0 - _ALONG) * (1.0 - cosine**2)) * (0.01 / length)).astype(np.float32)
+    passes = (_ALONG + (1.0 - _ALONG) * (1.0 - cosine**2)) * (0.01 / length)
+    hands = _members(body, HANDS)[edges]
+    return np.where(hands[:, 0] != hands[:, 1], _CUFF * passes, passes).astype(np.float32)
 
 
 def _members(body: BodyModel, groups: tuple[str, ...]) -> NDArray[np.bool_]:
@@ -179,8 +189,19 @@ def _members(body: BodyModel, groups: tuple[str, ...]) -> NDArray[np.bool_]:
 
 
 def _face(body: BodyModel) -> NDArray[np.bool_]:
+    x, y, z = _seen_from_eyes(body).T
+    front = (np.abs(x) < 0.8) & (y < -0.25) & (y > -1.3) & (z > -0.2)
+    return front & (body.weights[:, list(_HEAD)].sum(axis=1) > 0.5)
+
+
+def _scalp(body: BodyModel) -> NDArray[np.bool_]:
+    """Above the hairline, and behind the ears down to the neck."""
+    _, y, z = _seen_from_eyes(body).T
+    hair = (y > 1.1 - 0.35 * np.maximum(0.2 - z, 0.0)) | ((z < -1.75) & (y > -0.6))
+    return hair & (body.weights[:, JOINT_INDEX["head"]] > 0.5)
+
+
+def _seen_from_eyes(body: BodyModel) -> Float:
+    """Vertices (V, 3) from the middle between the eyes: left, up, forward; the eyes' distance is 1."""
     left, right = (body.J_template[JOINT_INDEX[f"{side}_eye_smplhf"]] for side in ("left", "right"))
-    apart = float(np.linalg.norm(left - right))
-    place = (body.v_template - 0.5 * (left + right)) / max(apart, 1e-3)
-    front = (np.abs(place[:, 0]) < 0.8) & (place[:, 1] < -0.25) & (place[:, 1] > -1.3) & (place[:, 2] > -0.2)
-    return front & (body.weights[:, [JOINT_INDEX["head"], JOINT_INDEX["jaw"]]].sum(axis=1) > 0.5)
+    return (body.v_template - 0.5 * (left + right)) / max(float(np.linalg.norm(left - right)), 1e-3)

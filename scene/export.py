@@ -1,0 +1,282 @@
+"""An avatar to a file of another program, by Blender's own exporters with settings that work there.
+
+What is exported is a plain copy in a scene of its own, made for it and removed again: the 55 bones without controls,
+the mesh with the body's shape in its basis and expressions as shape keys, materials that formats can carry. The user's
+scene, selection and frame stay as they are. What is lost is said (`ExportNotes`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from . import export_copy
+from .avatar import PROPERTY, find_mesh
+from .export_copy import Copy
+
+SUFFIXES = {"FBX": (".fbx",), "GLTF": (".glb",), "USD": (".usdc", ".usd", ".usda", ".usdz"), "BVH": (".bvh",)}
+_ADDONS = {"FBX": "io_scene_fbx", "GLTF": "io_scene_gltf2", "BVH": "io_anim_bvh"}
+CENTIMETRE = 0.01
+
+
+class ExportError(Exception):
+    """A file that can't be written; the message says what to do next."""
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """What to write."""
+
+    format: str = "FBX"  # FBX, GLTF, USD or BVH
+    centimetres: bool = False  # FBX only. True: as Unreal and Maya count; False: metres, as Unity wants it from Blender
+    shape_keys: str = "FACE"  # "FACE": expressions, the shape is in the mesh; "ALL": the shape's keys too; "NONE"
+    pose_corrective: bool = False  # a key with the correction of the one pose that is exported
+    animation: bool = True  # the action, where there is one; False: the pose of this frame
+    influences: int = 4  # bones that move a vertex, at most
+
+
+@dataclass(frozen=True)
+class ExportNotes:
+    """What was written, and what the file doesn't hold."""
+
+    path: Path
+    frames: int
+    left_out: list[str] = field(default_factory=list)  # sentences
+
+
+def export_avatar(
+    rig: bpy.types.Object,
+    path: str | Path,
+    settings: ExportSettings | None = None,
+    scene: bpy.types.Scene | None = None,
+) -> ExportNotes:
+    """Write the avatar of `rig`, standing at the origin, to `path`; a missing ending is added. Raises ExportError."""
+    settings = settings or ExportSettings()
+    scene = scene or bpy.context.scene
+    skin = find_mesh(rig)
+    if PROPERTY not in rig or skin is None:
+        raise ExportError(f"{rig.name} is not an avatar. Select an avatar.")
+    target = _target(Path(path), settings.format)
+    _need_addon(settings.format)
+    scale = 1.0 / CENTIMETRE if settings.format == "FBX" and settings.centimetres else 1.0
+    wishes = export_copy.Wishes(
+        shape_keys=settings.shape_keys,
+        pose_corrective=settings.pose_corrective,
+        animation=settings.animation,
+        influences=settings.influences,
+        scale=scale,
+        y_up=settings.format == "BVH",
+        mesh=settings.format != "BVH",
+    )
+    with export_copy.copied(rig, skin, scene, wishes) as copy:
+        if settings.format == "FBX" and settings.centimetres:
+            copy.scene.unit_settings.scale_length = CENTIMETRE
+        _write(copy, target, settings)
+        return ExportNotes(target, copy.frames, _left_out(copy, settings))
+
+
+def _target(path: Path, kind: str) -> Path:
+    if path.suffix.lower() not in SUFFIXES[kind]:
+        path = path.with_name(path.name + SUFFIXES[kind][0])
+    if not path.parent.is_dir():
+        raise ExportError(f"There is no folder {path.parent}. Choose another one.")
+    return path
+
+
+def _need_addon(kind: str) -> None:
+    name = _ADDONS.get(kind)
+    if name is not None and name not in bpy.context.preferences.addons:
+        raise ExportError(
+            f"Blender's add-on for {kind} is switched off. Switch it on in Edit ▸ Preferences ▸ Add-ons, then export."
+        )
+
+
+def _write(copy: Copy, target: Path, settings: ExportSettings) -> None:
+    """To a folder of its own first: a file that stood there before is replaced by a whole one, or stays."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".pantomime", dir=target.parent) as folder:
+            written = Path(folder) / target.name
+            with _alone(copy):
+                _EXPORTERS[settings.format](copy, str(written), settings)
+            if not written.is_file() or written.stat().st_size == 0:
+                raise ExportError(f"Blender's exporter wrote no file. Try another format than {settings.format}.")
+            for item in Path(folder).iterdir():
+                _move(item, target.parent / item.name)
+    except OSError as error:
+        raise ExportError(
+            f"Can't write {target}: {error.strerror or error}. Free some space or choose another folder."
+        ) from error
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise ExportError(
+            f"Blender's exporter failed: {lines[-1] if lines else error}. Try another format or folder."
+        ) from error
+
+
+def _move(source: Path, target: Path) -> None:
+    if source.is_dir():
+        target.mkdir(exist_ok=True)
+        for item in source.iterdir():
+            _move(item, target / item.name)
+    else:
+        shutil.copyfile(source, f"{target}.part")
+        os.replace(f"{target}.part", target)
+
+
+@contextmanager
+def _alone(copy: Copy) -> Iterator[None]:
+    """The context of the copy's scene, with all of it selected."""
+    objects = [obj for obj in (copy.rig, copy.skin) if obj is not None]
+    layer = copy.scene.view_layers[0]
+    layer.update()
+    for obj in objects:
+        obj.select_set(True, view_layer=layer)
+    layer.objects.active = copy.rig
+    with bpy.context.temp_override(
+        scene=copy.scene,
+        view_layer=layer,
+        collection=copy.scene.collection,
+        object=copy.rig,
+        active_object=copy.rig,
+        selected_objects=objects,
+    ):
+        yield
+
+
+def _known(operator: Any, settings: dict[str, Any]) -> dict[str, Any]:
+    """Those settings that this Blender's exporter has: they come and go with its versions."""
+    known = operator.get_rna_type().properties.keys()
+    return {name: value for name, value in settings.items() if name in known}
+
+
+def _fbx(copy: Copy, path: str, settings: ExportSettings) -> None:
+    bpy.ops.export_scene.fbx(
+        filepath=path,
+        check_existing=False,
+        use_selection=True,
+        object_types={"ARMATURE", "MESH"},
+        # Y up, the face towards +Z: what both engines turn into their own forward.
+        axis_forward="-Z",
+        axis_up="Y",
+        # In centimetres the data are scaled themselves, so that no object carries a scale of 100.
+        apply_unit_scale=True,
+        apply_scale_options="FBX_SCALE_NONE" if settings.centimetres else "FBX_SCALE_ALL",
+        use_space_transform=True,
+        bake_space_transform=False,
+        use_mesh_modifiers=False,  # shape keys would be lost
+        mesh_smooth_type="FACE",
+        use_armature_deform_only=True,
+        add_leaf_bones=False,
+        primary_bone_axis="Y",
+        secondary_bone_axis="X",
+        armature_nodetype="NULL",
+        bake_anim=True,
+        bake_anim_use_all_bones=True,
+        bake_anim_use_nla_strips=False,
+        bake_anim_use_all_actions=False,
+        bake_anim_force_startend_keying=True,
+        bake_anim_simplify_factor=0.0,
+        path_mode="COPY",
+        embed_textures=True,
+    )
+
+
+def _gltf(copy: Copy, path: str, settings: ExportSettings) -> None:
+    operator = bpy.ops.export_scene.gltf
+    options = _known(
+        operator,
+        {
+            "use_selection": True,
+            "use_active_scene": True,
+            "export_yup": True,
+            "export_apply": False,  # shape keys would be lost
+            "export_skins": True,
+            "export_influence_nb": settings.influences,
+            "export_all_influences": False,
+            "export_def_bones": False,
+            "export_leaf_bone": False,
+            "export_rest_position_armature": True,
+            "export_morph": True,
+            "export_morph_normal": True,
+            "export_morph_animation": True,
+            "export_morph_reset_sk_data": False,
+            "export_animations": True,
+            "export_animation_mode": "ACTIVE_ACTIONS",
+            "export_force_sampling": True,
+            "export_optimize_animation_size": False,
+            "export_frame_range": True,
+            "export_cameras": False,
+            "export_lights": False,
+            "export_extras": False,
+        },
+    )
+    operator(filepath=path, check_existing=False, export_format="GLB", **options)
+
+
+def _usd(copy: Copy, path: str, settings: ExportSettings) -> None:
+    operator = bpy.ops.wm.usd_export
+    options = _known(
+        operator,
+        {
+            "selected_objects_only": True,
+            "visible_objects_only": False,
+            "export_animation": True,
+            "export_armatures": True,
+            "only_deform_bones": True,
+            "export_shapekeys": True,
+            "export_hair": False,
+            "export_uvmaps": True,
+            "export_normals": True,
+            "export_materials": True,
+            "generate_preview_surface": True,
+            "export_textures": True,
+            "export_textures_mode": "NEW",
+            "overwrite_textures": True,
+            "export_custom_properties": False,
+            "convert_world_material": False,
+            "export_cameras": False,
+            "export_lights": False,
+            "evaluation_mode": "RENDER",
+            # Y up as elsewhere; importers that know USD turn it back.
+            "convert_orientation": True,
+            "export_global_forward_selection": "NEGATIVE_Z",
+            "export_global_up_selection": "Y",
+        },
+    )
+    operator(filepath=path, check_existing=False, **options)
+
+
+def _bvh(copy: Copy, path: str, settings: ExportSettings) -> None:
+    bpy.ops.export_anim.bvh(
+        filepath=path,
+        check_existing=False,
+        global_scale=1.0,
+        frame_start=copy.scene.frame_start,
+        frame_end=copy.scene.frame_end,
+        rotate_mode="NATIVE",
+        root_transform_only=False,
+    )
+
+
+_EXPORTERS = {"FBX": _fbx, "GLTF": _gltf, "USD": _usd, "BVH": _bvh}
+
+
+def _left_out(copy: Copy, settings: ExportSettings) -> list[str]:
+    notes = []
+    if settings.format == "BVH":
+        return ["BVH holds bones and motion alone: mesh, face and materials are left out"]
+    if copy.correctives_left:
+        notes.append("Pose correctives, which follow the bones by drivers, are left out")
+    if copy.limited:
+        notes.append(
+            f"{copy.limited} vertices were moved by more than {settings.influences} bones; the weakest were dropped"
+        )
+    return notes
