@@ -144,7 +144,7 @@ def _copy_rig(
     obj = bpy.data.objects.new(_plain(rig.name) + "_rig", data)
     made.append(obj)
     scene.collection.objects.link(obj)
-    with armatures.edit_bones(obj, scene) as bones:
+    with armatures.edit_bones(data) as bones:
         for bone in [bone for bone in bones if bone.name not in JOINT_NAMES]:
             bones.remove(bone)
         change = Matrix(_change(wishes).tolist())
