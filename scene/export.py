@@ -137,6 +137,9 @@ def _alone(copy: Copy) -> Iterator[None]:
     objects = [obj for obj in (copy.rig, copy.skin) if obj is not None]
     layer = copy.scene.view_layers[0]
     layer.update()
+    # The first update made this scene the one whose poses are written back, which an exporter reads: so once more.
+    copy.rig.update_tag(refresh={"DATA", "TIME"})
+    layer.update()
     for obj in objects:
         obj.select_set(True, view_layer=layer)
     layer.objects.active = copy.rig
