@@ -20,10 +20,12 @@ from ..priors.pose import load_gaussian_prior
 from ..priors.regressor import Prediction, Regressor, load_regressor
 from ..rotation import exp_so3, log_so3
 from .collision import Collision
+from .contour import Contour, contour_of
 from .evidence import Evidence, gather
 from .ground import up_direction
 from .height import KnownHeight, StandingHeight
 from .kinematics import Chain, PointTable, Skeleton, pose_chain
+from .outline import Outline, Silhouette
 from .problem import CameraGuess, RotationPrior, StageProblem
 from .regressed import Regressed
 from .settings import INF, FitSettings, Stage
@@ -69,6 +71,7 @@ class Fitter:
         self._limits: dict[tuple[int, ...], JointLimits] = {}
         self._keep_apart: Collision | None = None
         self._standing: StandingHeight | None = None
+        self._outline: Outline | None = None
         self.priors = default_priors(body, self.settings, dtype, device) if priors is None else priors
         self.warnings: list[str] = []  # what every capture's diagnostics should say
         self.regressor: Regressor | None = None
@@ -109,6 +112,7 @@ class Fitter:
         height = self._known_height(height_m)
         problem = self._problem(evidence, guess, stages[0], regressed, height)
         state = self._start(observation, evidence, guess, problem, prediction)
+        contour = self._contour(observation, evidence)
         steps, stops, fitted = 0, [], None
         for number, stage in enumerate(stages):
             if on_stage is not None:
@@ -121,7 +125,8 @@ class Fitter:
                 # Fingers are many unknowns: they move only where they are in each other's way.
                 stage = replace(stage, hands=stage.hands and fingers)
             if number:
-                problem = self._problem(evidence, guess, stage, regressed, height)
+                silhouette = self._silhouette(stage, contour, state, evidence, guess)
+                problem = self._problem(evidence, guess, stage, regressed, height, silhouette)
             solution = solve(
                 problem, state, SolverSettings(max_steps=stage.max_steps, tolerance=stage.tolerance), is_cancelled
             )
@@ -159,6 +164,7 @@ class Fitter:
         stage: Stage,
         regressed: Regressed | None = None,
         height: KnownHeight | None = None,
+        silhouette: Silhouette | None = None,
     ) -> StageProblem:
         return StageProblem(
             self.body,
@@ -172,7 +178,32 @@ class Fitter:
             regressed,
             self._collision(stage),
             height,
+            silhouette,
         )
+
+    def _contour(self, observation: Observation, evidence: Evidence) -> Contour | None:
+        s, size = self.settings, evidence.person_px
+        if s.silhouette <= 0 or not any(stage.silhouette for stage in s.stages):
+            return None
+        return contour_of(observation, s.silhouette_spacing * size, s.silhouette_level, s.silhouette_margin * size)
+
+    def _silhouette(
+        self, stage: Stage, contour: Contour | None, state: BodyState, evidence: Evidence, guess: CameraGuess
+    ) -> Silhouette | None:
+        """The outline of the body as it is now, matched with the mask's edge."""
+        if not stage.silhouette or contour is None:
+            return None
+        if self._outline is None:
+            self._outline = Outline(self.body, self.skeleton)
+        matches = self._outline.match(
+            pose_chain(self.skeleton, state),
+            float(torch.exp(state.log_focal[0])),
+            np.array(guess.principal),
+            contour,
+            evidence,
+            self.settings,
+        )
+        return Silhouette(self._outline, matches)
 
     def _known_height(self, height_m: float | None) -> KnownHeight | None:
         if height_m is None:

@@ -18,6 +18,7 @@ from .collision import Collision
 from .evidence import Evidence, unseen_share
 from .height import KnownHeight
 from .kinematics import Chain, PointTable, Skeleton, pose_chain
+from .outline import Silhouette, outline_offset
 from .regressed import Regressed
 from .residuals import bone_direction, reprojection, robust_weight, rotation_offset, upright
 from .settings import FACE_SETS, HAND_SETS, INF, FitSettings, Stage
@@ -73,6 +74,7 @@ class StageProblem:
         regressed: Regressed | None = None,
         collision: Collision | None = None,
         height: KnownHeight | None = None,
+        silhouette: Silhouette | None = None,
     ) -> None:
         self.stage, self.settings, self.camera, self.skeleton = stage, settings, camera, skeleton
         self.bounded = body.bounded_expression
@@ -120,6 +122,8 @@ class StageProblem:
         self.limit_columns = self._columns_of(limited)
         self.collision = collision if stage.collision else None
         self.principal = self._tensor(np.array(camera.principal))
+        self.silhouette = silhouette.table(self.unknowns.joints) if silhouette is not None else None
+        self.matches = silhouette.matches if silhouette is not None else None
         self.height = height if self.unknowns.num_betas else None
 
     # --- set-up ---------------------------------------------------------------------------------------------
@@ -284,6 +288,20 @@ class StageProblem:
             cost = cost + value.sum(-1)
             root = weight.sqrt()[..., None]
             rows.append(_Rows((r * root).reshape(n, -1), (j * root[..., None]).reshape(n, -1, self.unknowns.size)))
+        if self.silhouette is not None and self.matches is not None:
+            seen = self.matches
+            rim = self.silhouette.differentiate(chain, self.unknowns)
+            offset, by_place, by_log_focal = outline_offset(
+                rim.positions, state.log_focal, self.principal, seen.seen, seen.normals, seen.inverse_sigma
+            )
+            jacobian = rim.rows(by_place[:, :, None], self.unknowns)[:, :, 0]
+            if self.unknowns.focal:
+                jacobian[..., self.unknowns.focal_at] = by_log_focal
+            value, weight = robust_weight(offset * offset, self.settings.silhouette_robust_width)
+            share = self.settings.silhouette
+            cost = cost + share * value.sum(-1)
+            root = (share * weight).sqrt()
+            rows.append(_Rows(offset * root, jacobian * root[..., None]))
         return cost, rows
 
     def move(self, state: BodyState, step: Tensor) -> BodyState:

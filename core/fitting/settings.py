@@ -20,6 +20,7 @@ class Stage:
     face: bool = False
     focal: bool = False
     body: bool = True
+    silhouette: bool = False  # lay the outline on the edge of the mask; skipped without one
     collision: bool = False  # keep parts out of each other; skipped where none overlap
     tolerance: float = 2e-3
 
@@ -38,9 +39,9 @@ class FitSettings:
         Stage("body, wide", 5, 8.0, BODY_SETS, betas=4, tolerance=1e-2),
         Stage("body", 4, 4.0, BODY_SETS, betas=10, focal=True, tolerance=5e-3),
         Stage("hands, wide", 5, 8.0, BODY_SETS + HAND_SETS, betas=10, hands=True, focal=True, tolerance=1e-2),
-        Stage("all", 8, 3.0, ALL_SETS, betas=1000, hands=True, face=True, focal=True, tolerance=4e-3),
+        Stage("all", 8, 3.0, ALL_SETS, betas=1000, hands=True, face=True, focal=True, silhouette=True, tolerance=4e-3),
         # Shape stays: a body must not grow thin to keep out of itself.
-        Stage("apart", 8, 3.0, ALL_SETS, betas=0, hands=True, collision=True),
+        Stage("apart", 8, 3.0, ALL_SETS, betas=0, hands=True, silhouette=True, collision=True),
     )
     # 2D points: σ as a share of the size of the person (body), the hand or the face in the picture.
     sigma_2d: dict[str, float] = field(
@@ -60,6 +61,16 @@ class FitSettings:
     min_confidence: float = 0.2  # points below it are not used
     full_confidence: float = 0.65  # points above it count fully
     max_face_points: int = 100
+    # The mask's edge: σ and reach as shares of the person's size in the picture. 0 weight: without it.
+    silhouette: float = 1.0  # a point's share in the energy
+    silhouette_sigma: float = 0.006
+    silhouette_spacing: float = 0.03
+    silhouette_level: float = 0.45  # probability at which the mask ends
+    silhouette_reach: float = 0.06  # how far across the edge the outline is looked for
+    silhouette_width: float = 0.012  # the same along it
+    silhouette_margin: float = 0.02  # from the picture's edge, where the mask ends but the person does not
+    silhouette_trust: float = 0.25  # of a limb whose outline counts
+    silhouette_robust_width: float = 3.0
     # 3D hints: σ of a bone's direction in radians, by kind.
     hint_sigma: dict[str, float] = field(
         default_factory=lambda: {"torso": 0.22, "limb": 0.38, "extremity": 0.45, "head": 0.35, "hand": 0.35}
@@ -80,7 +91,7 @@ class FitSettings:
     relaxed_below: float = 0.25  # trust in a limb from which on nothing draws it to the relaxed pose
     upright_sigma: float = 0.3  # of the trunk's direction (unit vector) from upright in the picture
     upright_robust_width: float = 1.5
-    betas_sigma: float = 1.0
+    betas_sigma: float = 0.5
     gender_margin: float = 6.0  # of twice a negative log likelihood, by which a male or female body has to be better
     height_sigma_m: float = 0.001  # of a height that the user gives
     expression_sigma: float = 0.45  # bounded (ARKit) components

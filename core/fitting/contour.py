@@ -1,0 +1,79 @@
+"""The edge of a person's mask as points with directions. numpy only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..detection.observation import Observation
+
+Array = NDArray[np.float32]
+
+_SMOOTH = 2  # mask pixels around each that its edge's direction is taken over
+
+
+@dataclass(frozen=True)
+class Contour:
+    """M points of a mask's edge, all over it. Image px."""
+
+    image_px: Array  # (M, 2)
+    normals: Array  # (M, 2) unit, out of the mask
+
+    def __len__(self) -> int:
+        return len(self.image_px)
+
+
+def contour_of(observation: Observation, spacing_px: float, level: float, margin_px: float) -> Contour | None:
+    """Where the mask crosses `level` (0…1), a point about every `spacing_px`; None without a mask or an edge.
+
+    Edges that are the picture's (within `margin_px` of it) or of the mask's box are left out: the person goes on there.
+    """
+    mask, box = observation.mask, observation.mask_box_px
+    if mask is None or box is None or min(mask.shape) < 2 * _SMOOTH + 2:
+        return None
+    height, width = mask.shape
+    scale = np.array([(box[2] - box[0]) / width, (box[3] - box[1]) / height], np.float32)
+    values = mask.astype(np.float32) / 255 - level
+    places, directions = [], []
+    slope = np.stack([_slope(values, 1), _slope(values, 0)], -1)
+    for axis in (0, 1):
+        first, second = (values[:, :-1], values[:, 1:]) if axis else (values[:-1], values[1:])
+        rows, columns = np.nonzero((first > 0) != (second > 0))
+        near, far = first[rows, columns], second[rows, columns]
+        share = near / (near - far)
+        place = np.stack([columns + 0.5, rows + 0.5], -1).astype(np.float32)
+        place[:, 0 if axis else 1] += share
+        places.append(place)
+        directions.append(slope[rows, columns])
+    place = np.concatenate(places)
+    # In pixels of the picture; across an edge values fall outwards.
+    outward = -np.concatenate(directions) / scale
+    length = np.linalg.norm(outward, axis=1)
+    image = place * scale + box[:2]
+    inner = np.array(observation.image_size) - margin_px
+    kept = np.flatnonzero((length > 0) & (image > margin_px).all(1) & (image < inner).all(1))
+    if len(kept) == 0:
+        return None
+    # One of each cell of a grid.
+    cells = np.floor(image[kept] / spacing_px).astype(np.int64)
+    _, one = np.unique(cells[:, 0] * (1 << 20) + cells[:, 1], return_index=True)
+    kept = kept[one]
+    return Contour(
+        image[kept].astype(np.float32), (outward[kept] / np.maximum(length[kept], 1e-9)[:, None]).astype(np.float32)
+    )
+
+
+def _slope(values: Array, axis: int) -> Array:
+    """Derivative of the smoothed values along an axis, (H, W)."""
+    size = 2 * _SMOOTH + 1
+    result = values
+    for k in (0, 1):
+        padded = np.concatenate(
+            [np.repeat(result.take([0], k), _SMOOTH + 1, k), result, np.repeat(result.take([-1], k), _SMOOTH, k)], k
+        )
+        total = np.cumsum(padded, axis=k, dtype=np.float32)
+        length = result.shape[k]
+        result = (total.take(np.arange(size, size + length), k) - total.take(np.arange(length), k)) / size
+    return np.asarray(np.gradient(result, axis=axis), np.float32)

@@ -1,0 +1,156 @@
+"""The body's outline in the picture, and which of its points belong to the edge of the person's mask.
+
+Nothing of the mesh is evaluated in the solver's loop: a fixed share of the vertices is posed once for each solve, those
+on the rim are matched with the contour, and the matched ones alone are points of the problem. What is left out is what
+masks don't tell: heads (hair), fingers, and limbs that were not seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..body.model import BodyModel, VirtualPoints
+from ..body.skeleton import JOINT_INDEX, LEFT_HAND, RIGHT_HAND
+from .contour import Contour
+from .evidence import Evidence
+from .kinematics import Chain, PointTable, Skeleton
+from .residuals import reprojection
+from .settings import FitSettings
+
+_VOXEL_M = 0.013  # one vertex of each cube of the rest pose is kept
+_RIM = 0.35  # largest cosine between normal and ray of a vertex that may be on the rim
+_ALIKE = 0.5  # least cosine between the contour's direction and a rim vertex's
+_LEAST_SIGMA_PX = 1.0
+_NO_PART = ("neck", "head", "jaw", "left_eye_smplhf", "right_eye_smplhf")
+
+
+@dataclass(frozen=True)
+class Matches:
+    """M vertices of the outline and where the mask's edge has them."""
+
+    vertices: Tensor  # (M,) indices into the outline's vertices
+    seen: Tensor  # (M, 2) px
+    normals: Tensor  # (M, 2) unit, outwards
+    inverse_sigma: Tensor  # (M,) 1/px
+
+
+@dataclass(frozen=True)
+class Silhouette:
+    """Matches of one person, with what poses their vertices."""
+
+    outline: Outline
+    matches: Matches
+
+    def table(self, joints: tuple[int, ...]) -> PointTable:
+        """The matched vertices for these unknowns."""
+        return self.outline.table(joints).take(self.matches.vertices)
+
+
+class Outline:
+    """The vertices of one body that its outline is looked for among."""
+
+    def __init__(self, body: BodyModel, skeleton: Skeleton) -> None:
+        self.skeleton = skeleton
+        chosen = _spread(body)
+        carriers = VirtualPoints(
+            body.v_template[chosen], body.shapedirs[chosen], body.exprdirs[chosen], body.weights[chosen]
+        )
+        self._all = PointTable.of(skeleton, carriers, (0,))
+        self._carriers = carriers
+        like = skeleton.J_template
+        self.normals = torch.as_tensor(_normals(body)[chosen]).to(like)
+        self.part = body.weights[chosen].argmax(1)
+        self._tables: dict[tuple[int, ...], PointTable] = {}
+
+    def table(self, joints: tuple[int, ...]) -> PointTable:
+        """All the vertices for these unknowns; made once."""
+        if joints not in self._tables:
+            self._tables[joints] = PointTable.of(self.skeleton, self._carriers, joints)
+        return self._tables[joints]
+
+    def match(
+        self,
+        chain: Chain,
+        focal_px: float,
+        principal: NDArray[np.float64],
+        contour: Contour,
+        evidence: Evidence,
+        settings: FitSettings,
+    ) -> Matches:
+        """The outline of the first body of the chain, a vertex for each point of the contour that it comes near."""
+        reach_px = settings.silhouette_reach * evidence.person_px
+        width_px = settings.silhouette_width * evidence.person_px
+        points = self._all.positions(chain)[0]
+        blend = (self._all.weights @ chain.globals[0].reshape(-1, 9)).reshape(-1, 3, 3)
+        normals = (blend @ self.normals[..., None])[..., 0]
+        facing = (normals * torch.nn.functional.normalize(points, dim=-1)).sum(-1)
+        place, normal = points.double().cpu().numpy(), normals.double().cpu().numpy()
+        trusted = evidence.joint_trust[self.part] >= settings.silhouette_trust
+        rim = np.flatnonzero((np.abs(facing.cpu().numpy()) < _RIM) & trusted & (place[:, 2] > 0.1))
+        place, normal = place[rim], normal[rim]
+        pixels = focal_px * place[:, :2] / place[:, 2:] + principal
+        # A normal's direction in the picture: what is perpendicular to the ray, projected.
+        flat = normal[:, :2] - normal[:, 2:] * place[:, :2] / place[:, 2:]
+        flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)
+        offset = pixels[None] - contour.image_px[:, None]
+        across = (offset * contour.normals[:, None]).sum(-1)
+        tangent = np.stack([-contour.normals[:, 1], contour.normals[:, 0]], -1)
+        along = np.abs((offset * tangent[:, None]).sum(-1))
+        allowed = (contour.normals @ flat.T > _ALIKE) & (along < width_px) & (np.abs(across) < reach_px)
+        distance = np.where(allowed, np.hypot(across, along), np.inf)
+        rows = np.flatnonzero(np.isfinite(distance.min(1, initial=np.inf)))
+        nearest = distance[rows].argmin(1)
+        # The outermost beside the nearest: a vertex a little inside the rim is not the outline.
+        level = across[rows, nearest][:, None]
+        beside = allowed[rows] & (across[rows] >= level) & (across[rows] < level + width_px)
+        best = np.where(beside, across[rows], -np.inf).argmax(1)
+        like = self.normals
+        sigma_px = max(settings.silhouette_sigma * evidence.person_px, _LEAST_SIGMA_PX)
+        return Matches(
+            torch.as_tensor(rim[best], device=like.device),
+            torch.as_tensor(contour.image_px[rows]).to(like),
+            torch.as_tensor(contour.normals[rows]).to(like),
+            like.new_full((len(rows),), 1 / sigma_px),
+        )
+
+
+def outline_offset(
+    points: Tensor, log_focal: Tensor, principal: Tensor, seen: Tensor, normals: Tensor, inverse_sigma: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """How far points of the outline are outside of the contour, across it.
+
+    points (N, M, 3); log_focal (N,); principal (2,); seen, normals (M, 2); inverse_sigma (M,) 1/px → residual (N, M),
+    its derivative by the point (N, M, 3) and by log_focal (N, M).
+    """
+    residual, by_point, by_focal = reprojection(points, log_focal, principal, seen, inverse_sigma)
+    return (
+        (residual * normals).sum(-1),
+        (normals[None, :, None] @ by_point)[..., 0, :],
+        (by_focal * normals).sum(-1),
+    )
+
+
+def _spread(body: BodyModel) -> NDArray[np.int64]:
+    """Vertices all over the skin of trunk, limbs and feet, about as far from each other as a voxel is wide."""
+    left_out = [JOINT_INDEX[name] for name in _NO_PART]
+    left_out += [*range(LEFT_HAND.start, LEFT_HAND.stop), *range(RIGHT_HAND.start, RIGHT_HAND.stop)]
+    part = body.weights.argmax(1)
+    candidates = np.setdiff1d(np.unique(body.faces), np.flatnonzero(np.isin(part, left_out)))
+    cells = np.floor(body.v_template[candidates] / _VOXEL_M).astype(np.int64) + (1 << 15)
+    _, first = np.unique((cells[:, 0] << 40) + (cells[:, 1] << 20) + cells[:, 2], return_index=True)
+    return np.sort(candidates[first])
+
+
+def _normals(body: BodyModel) -> NDArray[np.float32]:
+    """Unit normals of the template's vertices, outwards (V, 3)."""
+    corners = body.v_template[body.faces]
+    face = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    result = np.zeros_like(body.v_template)
+    for k in range(3):
+        np.add.at(result, body.faces[:, k], face)
+    return np.asarray(result / np.maximum(np.linalg.norm(result, axis=1, keepdims=True), 1e-12))
