@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from .contents import FORBIDDEN, ROOT, extension_files, is_licence, kept, model_files, place
+from .contents import FORBIDDEN, ROOT, extension_files, gathered, is_licence, kept, model_files, place
 from .resolve import PackageError, Pin
 from .targets import BLENDERS, Target
 
@@ -54,7 +54,7 @@ def write_zip(
     """
     part = path.with_name(path.name + ".part")
     try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
             for name in extension_files(root):
                 if name == "blender_manifest.toml":
                     _add(archive, name, manifest_for(target, root).encode())
@@ -64,7 +64,7 @@ def write_zip(
                 _add(archive, name, file.read_bytes())
             for wheel in wheels:
                 assert target is not None
-                for name, data in _wheel_files(wheel):
+                for name, data in wheel_files(wheel):
                     if target.is_foreign(name, data[:_HEAD_BYTES]):
                         raise PackageError(f"{name} of {wheel.name} is for another platform. Lock again.")
                     _add(archive, target.solver_folder + name, data)
@@ -80,14 +80,27 @@ def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
     archive.writestr(info, data)
 
 
-def _wheel_files(wheel: Path) -> Iterator[tuple[str, bytes]]:
+def wheel_files(wheel: Path) -> Iterator[tuple[str, bytes]]:
+    """What the solver needs of a wheel: path relative to site-packages, content. Raises PackageError."""
+    gatherings: dict[str, list[bytes]] = {}
     try:
         with zipfile.ZipFile(wheel) as archive:
             for info in sorted(archive.infolist(), key=lambda item: item.filename):
-                if not info.is_dir() and kept(info.filename):
-                    yield place(info.filename), archive.read(info)
+                name = info.filename
+                if info.is_dir() or not kept(name):
+                    continue
+                if (target := gathered(name)) is not None:
+                    gatherings.setdefault(target, []).append(_heading(name) + archive.read(info).rstrip() + b"\n\n")
+                else:
+                    yield place(name), archive.read(info)
     except zipfile.BadZipFile as error:
         raise PackageError(f"{wheel.name} is damaged. Fetch it again.") from error
+    for name, texts in gatherings.items():
+        yield name, b"".join(texts)
+
+
+def _heading(path: str) -> bytes:
+    return f"==== {path.partition('.dist-info/licenses/')[2]} ====\n\n".encode()
 
 
 def problems(path: Path, target: Target | None = None, pins: Iterable[Pin] = (), root: Path = ROOT) -> list[str]:
@@ -168,6 +181,11 @@ def _package_problems(
         if not kept(recorded):
             continue
         licences = licences or is_licence(recorded)
+        if (gathering := gathered(recorded)) is not None:
+            known.add(folder + gathering)
+            if folder + gathering not in there or _heading(recorded) not in archive.read(folder + gathering):
+                yield f"{recorded} is missing"
+            continue
         known.add(name)
         if name not in there:
             yield f"{name} is missing"

@@ -47,7 +47,12 @@ LEFT_OUT = {
 # Never: its licence forbids it.
 FORBIDDEN = ("smplx",)
 
-_NEEDED = ("torch/bin/torch_shm_manager",)
+_NEEDED = (
+    "torch/bin/torch_shm_manager",
+    "torch/testing/_internal/__init__.py",
+    "torch/testing/_internal/logging_tensor.py",
+    "torch/testing/_internal/common_dtype.py",
+)
 _DROPPED = (
     # Tests, headers, static libraries, stubs for type checkers.
     "*/tests/*", "*/test/*", "*/include/*", "*/__pycache__/*",
@@ -59,7 +64,9 @@ _DROPPED = (
     "torch/_inductor/*", "torch/onnx/*", "torch/utils/benchmark/*", "torch/utils/tensorboard/*", "torchgen/packaged/*",
     "torchgen/dest/*", "torchgen/selective_build/*", "torchgen/executorch/*",
     "torch/distributed/elastic/*", "torch/distributed/checkpoint/*", "torch/distributed/pipelining/*",
-    "torch/distributed/launcher/*", "torch/distributed/benchmarks/*",
+    "torch/distributed/launcher/*", "torch/distributed/benchmarks/*", "torch/distributed/fsdp/*",
+    "torch/distributed/_shard/*", "torch/distributed/_tools/*", "torch/ao/ns/*", "torch/ao/pruning/*",
+    "torch/utils/hipify/*", "torch/_vendor/quack/*",
     "functorch/*",
     "cv2/data/*.xml", "cv2/qt/*",
     "numpy/f2py/*", "numpy/distutils/*", "numpy/_pyinstaller/*",
@@ -91,6 +98,12 @@ def is_licence(path: str) -> bool:
     if folder.endswith(".py") or name.endswith((".py", ".pyc", ".pyi", ".h")):
         return False
     return ".dist-info/licenses/" in path or bool(_LICENCE.match(name) or name.upper().startswith("LICENSE"))
+
+
+def gathered(path: str) -> str | None:
+    """The file that holds a licence which lies too deep: torch has hundreds, under names too long for Windows."""
+    head, separator, tail = path.partition(".dist-info/licenses/")
+    return f"{head}.dist-info/LICENSES.txt" if separator and "/" in tail else None
 
 
 def place(path: str) -> str:
