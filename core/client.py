@@ -26,6 +26,8 @@ from .messages import Cancel, Cancelled, Failed, JobRequest, Message, Quit, Read
 
 LAUNCHER = Path(__file__).resolve().parent / "launch.py"
 LOG_LINES = 200
+# Of the launcher: this Python can't solve.
+UNUSABLE = 3
 
 
 class ClientError(Exception):
@@ -268,6 +270,8 @@ class Client:
             why = f"stopped unexpectedly (exit status {code})"
         # The last line of a traceback is the best short reason there is.
         last = next((line.strip() for line in reversed(self._log) if line.strip()), "")
+        if code == UNUSABLE and last:
+            return last
         reason = f": {last[:200]}" if last else ""
         return f"The solver {why}{reason}. Try again; if it stays so, look at the log in the preferences."
 

@@ -124,6 +124,16 @@ class Correct(JobRequest):
 
 
 @dataclass(frozen=True)
+class CheckSolver(JobRequest):
+    """Load everything that photos need and tell of it: the `facts` of the result."""
+
+    type: ClassVar[str] = "check_solver"
+    threads: int = 1
+    cache_dir: str | None = None
+    models_dir: str | None = None
+
+
+@dataclass(frozen=True)
 class Cancel(Message):
     """Stop the job; the worker answers `cancelled`, or the job's own end if that came first."""
 
@@ -198,6 +208,7 @@ class Result(Message):
     captures: list[str]
     summaries: list[str] = field(default_factory=list)  # a line for people, one a capture
     timings_s: dict[str, float] = field(default_factory=dict)  # by stage
+    facts: dict[str, str] = field(default_factory=dict)  # of a check: see jobs.check
 
 
 @dataclass(frozen=True)
@@ -218,7 +229,7 @@ class Failed(Message):
     detail: str = ""  # traceback, for the log
 
 
-REQUESTS: dict[str, type[Message]] = {cls.type: cls for cls in (FitPhoto, FitVideo, Correct, Cancel, Quit)}
+REQUESTS: dict[str, type[Message]] = {cls.type: cls for cls in (FitPhoto, FitVideo, Correct, CheckSolver, Cancel, Quit)}
 EVENTS: dict[str, type[Message]] = {
     cls.type: cls for cls in (Ready, Stage, Progress, Checkpoint, Warn, Result, Cancelled, Failed)
 }

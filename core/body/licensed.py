@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .folder import GENDERS, smplx_path
 from .model import BodyModel
 from .skeleton import JOINT_INDEX, NUM_JOINTS, PARENTS
 from .unpickle import UnpickleError, dense_array, load_pickle
 
 Array = NDArray[np.float32]
 
-GENDERS = ("neutral", "male", "female")
-_FOLDERS = ("", "smplx", "models", "models/smplx", "models_smplx_v1_1/models/smplx")
 _NEEDED = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
 _OPTIONAL = (
     "hands_componentsl", "hands_componentsr", "hands_meanl", "hands_meanr", "vt", "ft", "gender",
@@ -38,11 +37,9 @@ def find_smplx(folder: Path, gender: str = "neutral") -> Path:
     """The SMPL-X file for `gender` in a folder or where the official archives unpack below it. Raises LicensedError."""
     if gender not in GENDERS:
         raise LicensedError(f"{gender} is not one of {', '.join(GENDERS)}.")
-    for sub in _FOLDERS:
-        for suffix in (".npz", ".pkl"):
-            path = folder / sub / f"SMPLX_{gender.upper()}{suffix}"
-            if path.is_file():
-                return path
+    path = smplx_path(folder, gender)
+    if path is not None:
+        return path
     raise LicensedError(
         f"There is no SMPLX_{gender.upper()}.npz or .pkl in {folder} or its models/smplx. "
         "Name the folder that holds the SMPL-X files."

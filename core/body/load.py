@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from .folder import GENDERS
 from .free_file import body_from_arrays
-from .licensed import GENDERS, LicensedError, find_smplx, read_smplx
+from .licensed import LicensedError, find_smplx, read_smplx
 from .model import BodyModel
 from .points_file import PointsError, load_points
 from .transfer import transfer_points

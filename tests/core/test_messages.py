@@ -11,6 +11,7 @@ from pantomime.core.messages import (
     Cancel,
     Cancelled,
     Checkpoint,
+    CheckSolver,
     Correct,
     Failed,
     FitPhoto,
@@ -37,6 +38,7 @@ REQUESTS = [
     ),
     Correct("3", "a.npz", "b.npz"),
     Correct("4", "a.npz", "b.npz", {"pose33/15": [1.5, 2.0]}, {"head": [0.0, 0.1, 2.0]}, ["jaw"], True, "smplx", 2),
+    CheckSolver("8", 2, "cache", "models"),
     Cancel("1"),
     Quit(),
 ]
@@ -46,7 +48,7 @@ EVENTS = [
     Progress("1", 0.5, "half"),
     Checkpoint("1", "/out/a.npz"),
     Warn("1", "Only 1 of 2 people were found"),
-    Result("1", ["/out/a.npz", "/out/a.2.npz"], ["one", "two"], {"fit": 0.1}),
+    Result("1", ["/out/a.npz", "/out/a.2.npz"], ["one", "two"], {"fit": 0.1}, {"torch": "2.13"}),
     Cancelled("1"),
     Failed("1", "No person was found. Choose another photo.", "Traceback …\n"),
 ]
