@@ -25,7 +25,7 @@ PACKAGES = {
 
 
 def run(request: CheckSolver, work: Work) -> Result:
-    """Load what a photo needs. Raises PipelineError for what is there and broken; what is missing, the launcher tells."""
+    """Load what a photo needs. Raises PipelineError for a broken package; without one the worker does not start."""
     limit_threads(request.threads)
     facts = {"python": platform.python_version()}
     for index, (module, package) in enumerate(PACKAGES.items()):
