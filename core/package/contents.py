@@ -20,11 +20,16 @@ DEVELOPMENT = (
     "core/body/calibrate*",
     "core/body/data/bench_*",
     "core/fitting/bench_*",
+    "core/priors/gaussian.py",
+    "core/priors/judge.py",
     "core/priors/mocap*",
     "core/priors/train*",
+    "core/priors/views.py",
     "scene/render_people.py",
     "scene/people_look.py",
 )
+# Named like a tool, and imported by what runs.
+_RUNS = ("core/body/bake_poses.py",)
 _JUNK = ("*/__pycache__/*", "*/.*", "*.part", "*~", "core/detection/bundled/*")
 
 # Packages whose names stand in `pyproject.toml`, and others in their place: no windows are opened, so Qt may stay out.
@@ -81,7 +86,7 @@ def extension_files(root: Path = ROOT) -> list[str]:
     names = [name for name in _TOP_FILES if (root / name).is_file()]
     for folder in _FOLDERS:
         names += [path.relative_to(root).as_posix() for path in (root / folder).rglob("*") if path.is_file()]
-    return sorted(name for name in names if not _matches(name, DEVELOPMENT + _JUNK))
+    return sorted(name for name in names if name in _RUNS or not _matches(name, DEVELOPMENT + _JUNK))
 
 
 def kept(path: str) -> bool:
