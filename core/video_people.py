@@ -128,6 +128,20 @@ class Sightings:
         span = slice(low, high)
         return Seen(line.index[span], line.time_s[span], line.shot[span], **arrays)
 
+    def pose(self, person: Person) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """`pose33` of a person over all rows: (T, 33, 2) px, confidence (T, 33), and the person's size (T,) in px."""
+        count = person.last - person.first + 1
+        points = np.zeros((count, 33, 2), np.float32)
+        confidence = np.zeros((count, 33), np.float32)
+        size = np.zeros(count, np.float32)
+        for start in range(0, count, 256):
+            end = min(start + 256, count)
+            seen = self.seen(person, start, end)
+            points[start:end], confidence[start:end] = seen.image_px[:, :33], seen.confidence[:, :33]
+            box = seen.box_px
+            size[start:end] = np.maximum(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1])
+        return points, confidence, size
+
     def _part(self, number: int) -> Arrays:
         if number not in self._kept:
             part = self._folder.load(f"seen-{number:05d}", self._key)

@@ -17,7 +17,12 @@ from .fitting.kinematics import pose_chain
 from .fitting.photo import Fitter, PhotoCamera
 from .fitting.state import BodyState
 from .fitting.video_evidence import Seen, joint_trusts
-from .fitting.video_fit import ClipFitter, ClipShape, Motion, Standing, fill_in
+from .fitting.video_fit import ClipFitter, Motion
+from .fitting.video_parts import Standing
+from .fitting.video_settings import VideoSettings
+from .fitting.video_shape import ClipShape, fit_shape
+from .fitting.video_start import fill_in, start_window
+from .fitting.video_swaps import exchange, find_swaps
 from .rotation import log_so3
 from .video_job import JobFolder
 from .video_people import Person, Sightings
@@ -49,22 +54,40 @@ class PersonFit:
         image_size: tuple[int, int],
         camera: PhotoCamera,
         rate: float,
+        height_m: float | None,
         folder: JobFolder,
         key: str,
         progress: Callable[[float], None],
         stop_if_cancelled: Callable[[], None],
         on_window: Callable[[Capture, str], None] | None = None,
+        settings: VideoSettings | None = None,
     ) -> None:
-        self.clip = ClipFitter(fitter)
+        self.clip = ClipFitter(fitter, settings)
         self.fitter, self.sightings, self.person, self.number = fitter, sightings, person, number
-        self.image_size, self.camera, self.rate = image_size, camera, rate
+        self.image_size, self.camera, self.rate, self.height_m = image_size, camera, rate, height_m
         self.folder, self.key = folder, key
         self.progress, self.stop_if_cancelled, self.on_window = progress, stop_if_cancelled, on_window
         line = sightings.timeline
         span = slice(person.first, person.last + 1)
         self.time_s, self.index, self.shot = line.time_s[span], line.index[span], line.shot[span]
+        self.swapped = np.zeros((len(self.time_s), 2), bool)
+
+    def _seen(self, start: int, end: int) -> Seen:
+        """What was seen in some rows, left and right put right."""
+        return exchange(self.sightings.seen(self.person, start, end), self.swapped[start:end])
+
+    def _find_swaps(self) -> NDArray[np.bool_]:
+        name = f"swaps-{self.number}"
+        kept = self.folder.load(name, self.key)
+        if kept is None:
+            pose, confidence, size = self.sightings.pose(self.person)
+            swapped = find_swaps(pose, confidence, size, self.time_s, self.shot)
+            kept = {"swapped": swapped}
+            self.folder.save(name, self.key, kept)
+        return np.asarray(kept["swapped"], bool)
 
     def run(self) -> Capture:
+        self.swapped = self._find_swaps()
         shape = self._shape()
         windows = [window for span in self._spans() for window in self._windows(*span)]
         rough = self._solve("rough", windows, shape, None, None)
@@ -79,8 +102,8 @@ class PersonFit:
         name = f"shape-{self.number}"
         kept = self.folder.load(name, self.key)
         if kept is None:
-            keys = Seen.join([self.sightings.seen(self.person, row, row + 1) for row in self._key_rows()])
-            shape = self.clip.shape(keys, self.image_size, self.camera)
+            keys = Seen.join([self._seen(row, row + 1) for row in self._key_rows()])
+            shape = fit_shape(self.fitter, keys, self.image_size, self.camera, self.height_m)
             kept = {
                 "betas": shape.betas,
                 "focal_px": np.float64(shape.focal_px).reshape(()),
@@ -156,9 +179,17 @@ class PersonFit:
     def _rough(self, window: Window, before: Motion, shape: ClipShape) -> Motion:
         """The body without contacts, in all frames of a window that were not there before."""
         known = self._known(window, before)
-        seen = self.sightings.seen(self.person, window.context, window.end)
-        new, _ = self.clip.alone(seen.rows(slice(known - window.context, None)), shape, self.image_size)
+        seen = self._seen(window.context, window.end)
         old = self._state(before.rows(slice(window.context, known)), shape)
+        last = _rows(old, slice(-1, None)) if known > window.context else None
+        new = start_window(
+            self.clip.parts,
+            seen.rows(slice(known - window.context, None)),
+            shape,
+            self.image_size,
+            last,
+            float(self.time_s[known - 1]) if last is not None else 0.0,
+        )
         held = window.first - window.context
         solution = self.clip.body_window(seen, _join(old, new), held, shape, self.image_size)
         return self._motion(_rows(solution.state, slice(held, None)))
@@ -172,7 +203,7 @@ class PersonFit:
 
     def _final(self, window: Window, before: Motion, rough: Motion, shape: ClipShape, standing: Standing) -> Motion:
         """The window with contacts, hands and face."""
-        seen = self.sightings.seen(self.person, window.context, window.end)
+        seen = self._seen(window.context, window.end)
         held = window.first - window.context
         old = self._state(before.rows(slice(window.context, window.first)), shape)
         new = self._state(rough.rows(slice(window.first, window.end)), shape)
@@ -196,7 +227,7 @@ class PersonFit:
         for window in windows:
             rows = slice(window.first, window.last)
             state = self._state(rough.rows(rows), shape)
-            seen = self.sightings.seen(self.person, window.first, window.last)
+            seen = self._seen(window.first, window.last)
             trust = joint_trusts(seen, self.image_size, self.fitter.settings)
             soles[rows] = self.clip.probe_positions(state)[:, -4:]
             belief[rows] = np.repeat(trust[:, [7, 8]], 2, axis=1)

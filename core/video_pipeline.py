@@ -216,10 +216,12 @@ class _Job:
             fit_key = key_of(
                 number=number,
                 detection=detection_key, tracks=person.tracks, body=fitter.body.body_id, camera=asdict(camera),
-                moving=s.moving_camera, settings=asdict(fitter.settings), dtype=str(fitter.dtype),
+                moving=s.moving_camera, height=base.height_cm, settings=asdict(fitter.settings),
+                dtype=str(fitter.dtype),
             )  # fmt: skip
             fit = PersonFit(
-                fitter, sightings, person, number, size, camera, rate, self.folder, fit_key,
+                fitter, sightings, person, number, size, camera, rate,
+                base.height_cm / 100 if base.height_cm and number == 0 else None, self.folder, fit_key,
                 lambda fraction, number=number: self._fit_progress((number + fraction) / len(wanted)),  # type: ignore[misc]
                 self._stop_if_cancelled,
                 self._on_window if self.checkpoint is not None else None,

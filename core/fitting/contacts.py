@@ -37,12 +37,17 @@ class Ground:
     points: int  # how many standing soles it rests on; 0: only the bodies' and the camera's word
 
 
-def speeds(points: Array, time_s: NDArray[np.float64]) -> Array:
-    """Speed of points (T, S, 3) at each time, m/s, (T, S): central differences, one-sided at the ends."""
+def speeds(points: Array, time_s: NDArray[np.float64], depth_share: float = 0.35) -> Array:
+    """Speed of points (T, S, 3) at each time, m/s, (T, S): central differences, one-sided at the ends.
+
+    Motion along the line of sight counts by `depth_share`: a camera sees it many times worse than motion across.
+    """
     if len(points) < 2:
         return np.zeros(points.shape[:2], np.float32)
     velocity = np.gradient(points.astype(np.float64), time_s, axis=0)
-    return np.asarray(np.linalg.norm(velocity, axis=-1), np.float32)
+    ray = points / np.maximum(np.linalg.norm(points, axis=-1, keepdims=True), 1e-9)
+    along = (velocity * ray).sum(-1, keepdims=True) * ray
+    return np.asarray(np.linalg.norm(velocity - (1 - depth_share) * along, axis=-1), np.float32)
 
 
 def find_ground(
@@ -100,11 +105,13 @@ def find_contacts(
     low = (above < s.height_m) & (above > -2.5 * s.height_m) & (belief > 0.2)
     stands = np.zeros(speed.shape, bool)
     for point in range(speed.shape[1]):
-        on = False
-        for t in range(len(speed)):
-            limit = s.leave_speed if on else s.speed
-            on = bool(low[t, point] and speed[t, point] < limit)
-            stands[t, point] = on
+        sure = low[:, point] & (speed[:, point] < s.speed)
+        maybe = low[:, point] & (speed[:, point] < s.leave_speed)
+        for order in (range(len(speed)), range(len(speed) - 1, -1, -1)):
+            on = False
+            for t in order:
+                on = bool(sure[t] or (on and maybe[t]))
+                stands[t, point] |= on
         _clean(stands[:, point], time_s, s)
     return stands.astype(np.float32)
 

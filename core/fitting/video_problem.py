@@ -35,6 +35,9 @@ PARTS: dict[str, tuple[int, ...]] = {
 }
 
 
+AT_ONCE = 16  # frames whose Jacobians are in memory together
+
+
 @dataclass(frozen=True)
 class Probe:
     """Points whose motion is judged from frame to frame: where they are and how they move."""
@@ -85,6 +88,7 @@ class FramesProblem:
         self.priors = tuple((p, w) for p, w in priors if set(p.joints) <= set(PARTS[part]))
         self.limits, self.regressed = limits, regressed
         self.frames = len(evidence.image_px)
+        self.at_once = AT_ONCE if self.like.device.type == "cpu" else max(1, self.frames)
         self._set_rest(body, trust)
         self.diagonal = self.like.new_zeros(self.unknowns.size)
         if face:
@@ -185,10 +189,21 @@ class FramesProblem:
         return Probe(probes.positions, probes.rows(axes, self.unknowns))
 
     def _evidence(self, moving: MovingPoints, state: BodyState) -> tuple[Tensor, Tensor, Tensor]:
-        n, u = state.transl.shape[0], self.unknowns
+        """Cost, normal matrix and gradient of points and bones, a few frames at a time: their rows fit in a cache."""
+        n = len(state.transl)
+        parts = [
+            self._some_evidence(moving, state, slice(at, min(at + self.at_once, n))) for at in range(0, n, self.at_once)
+        ]
+        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]), torch.cat([p[2] for p in parts])
+
+    def _some_evidence(self, all_: MovingPoints, state: BodyState, f: slice) -> tuple[Tensor, Tensor, Tensor]:
+        u = self.unknowns
+        shaped = None if all_.shape_rows is None else all_.shape_rows[f]
+        moving = MovingPoints(all_.joints, all_.turn[f], all_.positions[f], all_.levers[f], shaped)
+        n = len(moving.positions)
         seen = moving.take(torch.arange(self.count, device=self.like.device))
         residual, by_point, _ = reprojection(
-            seen.positions, state.log_focal, self.principal, self.observed, self.inverse_sigma
+            seen.positions, state.log_focal[f], self.principal, self.observed[f], self.inverse_sigma[f]
         )
         value, weight = robust_weight((residual * residual).sum(-1), self.robust_width)
         cost = value.sum(-1)
@@ -199,11 +214,12 @@ class FramesProblem:
         if count:
             tips = moving.take(self.bone_ends)
             end, start = tips.positions[:, :count], tips.positions[:, count:]
-            r, by_end = bone_direction(start, end, self.bone_direction, self.bone_inverse_sigma)
+            inverse_sigma = self.bone_inverse_sigma[f]
+            r, by_end = bone_direction(start, end, self.bone_direction[f], inverse_sigma)
             width = self.settings.hint_robust_width if self.robust_width < INF else INF
             value, weight = robust_weight((r * r).sum(-1), width)
             # A bone without a hint has no weight; its residual is not zero, for the direction it lacks is.
-            known = self.bone_inverse_sigma > 0
+            known = inverse_sigma > 0
             cost = cost + (value * known).sum(-1)
             root = (weight * known).sqrt()[..., None]
             by_end = by_end * root[..., None]

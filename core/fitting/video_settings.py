@@ -49,6 +49,7 @@ class VideoSettings:
     smooth_robust_width: float = 4.0  # Geman–McClure, in σ: a blow or a landing is an outlier of smoothness
     robust_width: float = 3.0  # of image points
     # Solver.
+    anchor_s: float = 0.1  # apart: frames that are fitted alone, for the others to start between
     start_steps: int = 6  # each frame alone, wide
     frame_steps: int = 4  # each frame alone
     smooth_steps: int = 5  # a window, plainly smooth

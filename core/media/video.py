@@ -94,6 +94,8 @@ class Clip:
 
     def _open_file(self) -> ClipInfo:
         _check_file(self.path)
+        if _is_picture(self.path):
+            raise MediaError(f"{self.source} is a picture, not a video. Use it as a photo.")
         cv2 = _opencv()
         capture = cv2.VideoCapture(self.source, cv2.CAP_FFMPEG)
         if not capture.isOpened():
@@ -243,6 +245,13 @@ def _check_size(name: str, size: tuple[int, int]) -> None:
         raise MediaError(f"{name} is only {width} × {height} pixels. Choose a clip that shows a person.")
 
 
+def _is_picture(path: Path) -> bool:
+    """FFmpeg takes a picture for a clip of one frame."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    return head[:3] == b"\xff\xd8\xff" or head[:8] == b"\x89PNG\r\n\x1a\n" or head[8:12] == b"WEBP"
+
+
 def _what_is_wrong(path: Path) -> str:
     """Why FFmpeg can't open a file, by its content, and what to do."""
     size = path.stat().st_size
@@ -257,6 +266,4 @@ def _what_is_wrong(path: Path) -> str:
         return "has sound, but no pictures. Choose a video."
     if head[4:8] == b"ftyp" and b"moov" not in both:
         return f"is cut off: the index at its end is missing. {_AGAIN}"
-    if head[:3] == b"\xff\xd8\xff" or head[:8] == b"\x89PNG\r\n\x1a\n":
-        return "is a picture, not a video. Use it as a photo."
     return "is not a video, is damaged, or its codec is missing here. Save it as H.264 (MP4) and try again."

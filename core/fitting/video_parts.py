@@ -1,0 +1,224 @@
+"""What fits of clips share: the problems, ties and states of the body, the hands and the face of one body model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..body.model import VirtualPoints
+from ..body.skeleton import JOINT_INDEX, LEFT_HAND, NUM_JOINTS, RIGHT_HAND
+from ..priors.regressor import MIN_POINTS
+from ..rotation import exp_so3
+from .photo import Fitter
+from .regressed import Regressed
+from .start import relaxed_pose
+from .state import BodyState
+from .video_evidence import (
+    FACE_FRAME,
+    FIRST,
+    PALM,
+    Seen,
+    carriers_of,
+    evidence_of,
+    joint_trusts,
+    layout,
+    regressor_input,
+)
+from .video_problem import PARTS, FramesProblem
+from .video_settings import VideoSettings
+from .video_shape import ClipShape
+from .video_smooth import Contact, Smoothness
+
+Array = NDArray[np.float32]
+HAND_PARTS = ("left_hand", "right_hand")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Contacts of a stretch of frames: `solid` (T, 4) left heel, left toe, right heel, right toe; ground as a plane."""
+
+    solid: Array  # (T, 4) 0 or 1
+    up: Array  # (3,)
+    ground_m: float
+
+
+class ClipParts:
+    """One body model, ready for any clip."""
+
+    def __init__(self, fitter: Fitter, settings: VideoSettings) -> None:
+        self.fitter, self.settings = fitter, settings
+        self.body, self.skeleton = fitter.body, fitter.skeleton
+        self.layouts = {part: layout(part, fitter.body, fitter.settings) for part in PARTS}
+        self.carriers = {
+            part: carriers_of(fitter.body, chosen) for part, chosen in self.layouts.items() if len(chosen.points)
+        }
+        self.joint_names = tuple(settings.position_sigma)
+        self.probes = _join_points(self.joint_points(), sole_points(fitter.body))
+
+    def tensor(self, array: object) -> Tensor:
+        like = self.skeleton.J_template
+        return torch.as_tensor(array).to(dtype=like.dtype, device=like.device)
+
+    def state(self, seen: Seen, shape: ClipShape) -> BodyState:
+        """A standing body a few metres away in every frame."""
+        count, like = len(seen), self.skeleton.J_template
+        rotmats = exp_so3(relaxed_pose().to(like)).repeat(count, 1, 1, 1)
+        rotmats[:, 0] = exp_so3(like.new_tensor([math.pi, 0.0, 0.0]))
+        hands = exp_so3(self.tensor(self.body.hands_mean).reshape(-1, 3))
+        rotmats[:, LEFT_HAND.start : RIGHT_HAND.stop] = hands
+        return BodyState(
+            rotmats,
+            like.new_zeros(count, 3),
+            like.new_full((count,), math.log(shape.focal_px)),
+            self.tensor(shape.betas).expand(count, -1),
+            like.new_zeros(count, self.body.num_expressions),
+        )
+
+    def problem(
+        self,
+        part: str,
+        seen: Seen,
+        shape: ClipShape,
+        image_size: tuple[int, int],
+        robust_width: float,
+        regressed: Regressed | None,
+        probes: bool = False,
+    ) -> FramesProblem:
+        f = self.fitter
+        evidence = evidence_of(seen, self.layouts[part], self.carriers[part], f.settings)
+        joints = tuple(joint for joint in PARTS[part] if joint)
+        trust = None
+        if part == "body":
+            trust = spread_in_time(joint_trusts(seen, image_size, f.settings), seen.time_s, self.settings.unseen_full_s)
+        return FramesProblem(
+            part,
+            self.body,
+            self.skeleton,
+            evidence,
+            shape.principal_px,
+            f.priors,
+            f.settings,
+            robust_width,
+            f._joint_limits(joints),
+            regressed,
+            trust,
+            self.probes if probes else None,
+        )
+
+    def regressed(self, seen: Seen, shape: ClipShape) -> tuple[Regressed | None, Tensor | None]:
+        regressor = self.fitter.regressor
+        if regressor is None:
+            return None, None
+        pixels, trust = regressor_input(seen)
+        plain = np.zeros(len(seen))
+        prediction = regressor.predict_frames(pixels, trust, plain, shape.focal_px, shape.principal_px)
+        silent = torch.as_tensor((trust > 0).sum(1) < MIN_POINTS)
+        prediction.sigma_rad[silent] = 1e4
+        prediction.direction_sigma_rad[silent] = 1e4
+        prediction.rotmats[silent] = torch.eye(3)
+        prediction.directions[silent] = 0
+        return Regressed(prediction, self.body, self.skeleton, self.fitter.settings), prediction.rotmats
+
+    def smoothness(self, part: str, seen: Seen, standing: Standing | None, turn: Array | None) -> Smoothness:
+        s, like = self.settings, self.skeleton.J_template
+        count = len(seen)
+        joints = PARTS[part]
+        names = {index: name for name, index in JOINT_INDEX.items()}
+        points, expression, contact = like.new_zeros(0), like.new_zeros(0), None
+        if part == "body":
+            sigma = [s.turn_sigma[names[joint]] for joint in joints]
+            points = like.new_zeros(len(self.probes.template))
+            points[: len(self.joint_names)] = 1 / self.tensor(list(s.position_sigma.values()))
+        elif part == "face":
+            sigma = [s.face_turn_sigma] * len(joints)
+            wide = [s.blink_sigma if "link" in name else s.expression_sigma for name in self.body.expression_names]
+            expression = 1 / self.tensor(wide)
+        else:
+            sigma = [s.finger_turn_sigma] * len(joints)
+        if standing is not None:
+            contact = Contact(
+                torch.arange(len(self.joint_names), len(self.joint_names) + 4, device=like.device),
+                self.tensor(standing.solid),
+                self.tensor(standing.up),
+                standing.ground_m,
+                s.contact_speed_sigma,
+                s.contact_height_sigma,
+            )
+        eye = torch.eye(3, dtype=like.dtype, device=like.device).expand(count, 3, 3)
+        return Smoothness(
+            self.tensor(seen.time_s - seen.time_s[0]),
+            self.tensor((np.diff(seen.shot) == 0).astype(np.float32)),
+            points,
+            joints,
+            1 / self.tensor(sigma),
+            expression,
+            s.smooth_robust_width,
+            eye if turn is None else self.tensor(turn),
+            contact,
+        )
+
+    def anchors(self, part: str) -> list[int]:
+        """Places in a part's evidence of the points that the rest of the body carries."""
+        wanted = [FIRST[part] + i for i in PALM] if part in HAND_PARTS else [FIRST["face468"] + i for i in FACE_FRAME]
+        points = self.layouts[part].points.tolist()
+        return [points.index(point) for point in wanted if point in points]
+
+    def relaxed(self, state: BodyState, part: str, frozen: Tensor) -> BodyState:
+        rotmats = state.rotmats.clone()
+        joints = list(PARTS[part])
+        if part == "face":
+            rest = torch.eye(3, dtype=rotmats.dtype, device=rotmats.device).expand(3, 3, 3)
+            expression = torch.where(frozen[:, None], state.expression, torch.zeros_like(state.expression))
+            state = replace(state, expression=expression)
+        else:
+            side = 0 if part == "left_hand" else 1
+            rest = exp_so3(self.tensor(self.body.hands_mean.reshape(2, -1, 3)[side]))
+        moved = rotmats[:, joints]
+        rotmats[:, joints] = torch.where(frozen[:, None, None, None], moved, rest.expand_as(moved))
+        return replace(state, rotmats=rotmats)
+
+    def joint_points(self, joints: tuple[int, ...] | None = None) -> VirtualPoints:
+        index = list(joints) if joints is not None else [JOINT_INDEX[name] for name in self.joint_names]
+        weights = np.eye(NUM_JOINTS, dtype=np.float32)[index]
+        body = self.body
+        return VirtualPoints(body.J_template[index], body.J_shapedirs[index], body.J_exprdirs[index], weights)
+
+
+def spread_in_time(trust: Array, time_s: NDArray[np.float64], full_s: float) -> Array:
+    """Trust (T, J) raised by what was seen a moment before or after: what is known of a limb fades in `full_s`."""
+    result = trust.copy()
+    for order in (range(1, len(trust)), range(len(trust) - 2, -1, -1)):
+        step = 1 if order.step == 1 else -1
+        for t in order:
+            fade = abs(float(time_s[t] - time_s[t - step])) / full_s
+            result[t] = np.maximum(result[t], result[t - step] - fade)
+    return result
+
+
+def sole_points(body: Any) -> VirtualPoints:
+    """Four points under the feet, left heel, left toe, right heel, right toe: where the surface is lowest in the T-pose
+    at the back of the ankle's part and at the front of the foot."""
+    index = []
+    for side in ("left", "right"):
+        ankle, foot = JOINT_INDEX[f"{side}_ankle"], JOINT_INDEX[f"{side}_foot"]
+        part = np.flatnonzero(body.weights[:, ankle] + body.weights[:, foot] > 0.6)
+        v = body.v_template[part]
+        back, front = v[:, 2].min(), v[:, 2].max()
+        along = (v[:, 2] - back) / (front - back)
+        for low, high in ((0.05, 0.22), (0.68, 0.82)):
+            there = part[(along > low) & (along < high)]
+            index.append(int(there[body.v_template[there, 1].argmin()]))
+    return VirtualPoints(
+        body.v_template[index], body.shapedirs[index], body.exprdirs[index], body.weights[index].astype(np.float32)
+    )
+
+
+def _join_points(first: VirtualPoints, second: VirtualPoints) -> VirtualPoints:
+    names = ("template", "shapedirs", "exprdirs", "weights")
+    return VirtualPoints(*(np.concatenate([getattr(first, n), getattr(second, n)]).astype(np.float32) for n in names))

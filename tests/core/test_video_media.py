@@ -1,0 +1,211 @@
+"""Clips to frames: real files that OpenCV writes here, whole and broken, and folders of pictures."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from pantomime.core.media.cuts import CutFinder
+from pantomime.core.media.photo import MediaError
+from pantomime.core.media.video import Clip, FrameRange, numbered_pictures
+
+SIZE = (96, 64)
+
+
+def picture(index: int, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:
+    """A frame that tells its number: a bright bar whose place is it."""
+    frame = np.full((size[1], size[0], 3), 30, np.uint8)
+    at = 2 + (index * 3) % (size[0] - 10)
+    frame[:, at : at + 6] = (40, 120, 220)
+    return frame
+
+
+def write(path: Path, frames: int, rate: float = 30.0, size: tuple[int, int] = SIZE, codec: str = "MJPG") -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), rate, size)
+    assert writer.isOpened()
+    for index in range(frames):
+        writer.write(cv2.cvtColor(picture(index, size), cv2.COLOR_RGB2BGR))
+    writer.release()
+    return path
+
+
+def bar_of(rgb: NDArray[np.uint8]) -> int:
+    bright = np.flatnonzero(rgb[:, :, 2].astype(int).mean(0) > 125)
+    return round((float(bright.mean()) - 4.5) / 3)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("clips") / "a ä.avi", 24)
+
+
+def test_frames_come_in_order_upright_and_in_time(clip: Path) -> None:
+    frames = list(Clip(clip).frames())
+    assert [frame.index for frame in frames] == list(range(24))
+    np.testing.assert_allclose([frame.time_s for frame in frames], np.arange(24) / 30, atol=1e-6)
+    assert frames[0].size == SIZE and frames[0].rgb.dtype == np.uint8
+    # Red is first: OpenCV's order was turned.
+    assert frames[3].rgb[10, 2 + 9 + 3, 2] > 150 > frames[3].rgb[10, 2 + 9 + 3, 0]
+
+
+def test_a_range_takes_every_nth_frame_with_its_own_time(clip: Path) -> None:
+    which = FrameRange(4, 15, 3)
+    frames = list(Clip(clip).frames(which))
+    assert [frame.index for frame in frames] == [4, 7, 10, 13]
+    assert which.count(24) == 4 and FrameRange(20).count(24) == 4 and FrameRange(30).count(24) == 0
+    assert frames[1].time_s == pytest.approx(7 / 30)
+    assert [bar_of(frame.rgb) for frame in frames] == [4, 7, 10, 13]
+
+
+def test_frames_are_made_as_they_are_asked_for(clip: Path) -> None:
+    source = Clip(clip).frames()
+    assert [frame.index for frame in itertools.islice(source, 2)] == [0, 1]
+
+
+def test_mp4_and_odd_rates(tmp_path: Path) -> None:
+    for rate in (1.0, 23.976, 120.0):
+        clip = Clip(write(tmp_path / f"{rate}.mp4", 8, rate, codec="mp4v"))
+        assert clip.info.frame_rate == pytest.approx(rate, rel=1e-3) and clip.info.frame_count == 8
+        times = [frame.time_s for frame in clip.frames()]
+        np.testing.assert_allclose(times, np.arange(8) / rate, atol=2e-3)
+
+
+def test_one_frame_is_a_clip(tmp_path: Path) -> None:
+    assert len(list(Clip(write(tmp_path / "one.avi", 1)).frames())) == 1
+
+
+def test_what_a_truncated_clip_holds_is_read_with_a_warning(clip: Path, tmp_path: Path) -> None:
+    data = clip.read_bytes()
+    broken = tmp_path / "broken.avi"
+    broken.write_bytes(data[: int(len(data) * 0.6)])
+    opened = Clip(broken)
+    frames = list(opened.frames())
+    assert 5 < len(frames) < 24
+    assert len(opened.warnings) == 1 and "not complete" in opened.warnings[0]
+
+
+def test_a_part_of_a_whole_clip_gives_no_warning(clip: Path) -> None:
+    opened = Clip(clip)
+    list(opened.frames(FrameRange(0, 10)))
+    assert opened.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("empty.mp4", b"", "is empty"),
+        ("text.mp4", b"hello " * 100, "not a video"),
+        ("cut.mp4", b"\0\0\0\x18ftypisom\0\0\0\0isomiso2" + b"\0\0\x10\0mdat" + b"\1" * 4096, "is cut off"),
+        ("sound.mp4", b"\0\0\0\x18ftypisom" + b"\0" * 12 + b"moov....soun....", "has sound, but no pictures"),
+        ("song.mp3", b"ID3\x04" + b"\0" * 500, "has sound, but no pictures"),
+    ],
+)
+def test_what_is_no_clip_is_one_sentence(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(MediaError, match=words) as caught:
+        Clip(path)
+    assert str(path) in str(caught.value) and str(caught.value).endswith(".")
+
+
+def test_a_picture_is_no_clip(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    Image.fromarray(picture(0)).save(path)
+    with pytest.raises(MediaError, match="is a picture, not a video"):
+        Clip(path)
+
+
+def test_sound_alone_is_one_sentence(tmp_path: Path) -> None:
+    import wave
+
+    path = tmp_path / "a.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", "not compressed"))
+        file.writeframes(b"\0\1" * 8000)
+    with pytest.raises(MediaError, match="has sound, but no pictures"):
+        Clip(path)
+
+
+def test_a_missing_clip_and_one_of_a_single_pixel(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="There is no file"):
+        Clip(tmp_path / "none.mp4")
+    with pytest.raises(MediaError, match="only 16 × 16 pixels"):
+        Clip(write(tmp_path / "small.avi", 2, size=(16, 16)))
+
+
+def test_a_codec_that_is_missing_is_said(clip: Path, tmp_path: Path) -> None:
+    path = tmp_path / "odd.avi"
+    path.write_bytes(clip.read_bytes().replace(b"MJPG", b"ZZZZ"))
+    with pytest.raises(MediaError, match="codec is missing"):
+        list(Clip(path).frames())
+
+
+def test_8k_is_read(tmp_path: Path) -> None:
+    (frame,) = Clip(write(tmp_path / "8k.avi", 1, size=(7680, 4320))).frames()
+    assert frame.size == (7680, 4320)
+
+
+def folder_of(path: Path, names: list[str]) -> Path:
+    path.mkdir()
+    for index, name in enumerate(names):
+        Image.fromarray(picture(index)).save(path / name)
+    return path
+
+
+def test_a_folder_is_read_in_the_order_of_its_numbers(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "f", ["shot1.png", "shot2.png", "shot10.png"])
+    (folder / "notes.txt").write_text("x")
+    assert [path.name for path in numbered_pictures(folder)] == ["shot1.png", "shot2.png", "shot10.png"]
+    frames = list(Clip(folder, 25.0).frames(FrameRange(1)))
+    assert [bar_of(frame.rgb) for frame in frames] == [1, 2]
+    assert [frame.time_s for frame in frames] == [1 / 25, 2 / 25]
+
+
+def test_a_broken_picture_of_a_folder_is_left_out(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "f", ["1.png", "2.png", "3.png"])
+    (folder / "2.png").write_bytes(b"no")
+    clip = Clip(folder)
+    assert [frame.index for frame in clip.frames()] == [0, 2]
+    assert "left out" in clip.warnings[0]
+
+
+def test_an_empty_folder_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="holds no pictures"):
+        Clip(tmp_path)
+
+
+def test_identity_tells_a_replaced_clip(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.avi", 3)
+    before = Clip(path).identity()
+    assert Clip(path).identity() == before
+    write(path, 4)
+    assert Clip(path).identity() != before
+
+
+def scene(seed: int) -> NDArray[np.uint8]:
+    random = np.random.default_rng(seed)
+    return cv2.resize(random.integers(0, 255, (6, 8, 3), np.uint8), (160, 120), interpolation=cv2.INTER_CUBIC)
+
+
+def test_a_cut_is_found_and_motion_is_none() -> None:
+    finder = CutFinder()
+    first, second = scene(1), scene(2)
+    frames = [np.roll(first, 4 * k, axis=1) for k in range(8)] + [np.roll(second, 4 * k, axis=1) for k in range(8)]
+    assert [finder.is_cut(frame) for frame in frames] == [k == 8 for k in range(16)]
+
+
+def test_a_cut_finder_goes_on_in_another() -> None:
+    frames = [scene(1)] * 3 + [scene(2)] * 2
+    whole = CutFinder()
+    expected = [whole.is_cut(frame) for frame in frames]
+    first = CutFinder()
+    found = [first.is_cut(frame) for frame in frames[:3]]
+    second = CutFinder()
+    second.restore(first.state)
+    assert found + [second.is_cut(frame) for frame in frames[3:]] == expected == [False] * 3 + [True, False]

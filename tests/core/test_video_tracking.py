@@ -1,0 +1,152 @@
+"""Who is who in a clip, on people that are made here: crossings, absences, newcomers; and left taken for right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pantomime.core.detection.candidates import Candidate
+from pantomime.core.detection.tracking import COLOUR_BINS, Tracker, assign, colour_distance
+from pantomime.core.fitting.video_swaps import find_swaps
+
+Array = NDArray[np.float32]
+
+
+def figure(x: float, y: float, size: float, step: float = 0.0) -> Array:
+    """33 points of a standing figure that is as high as `size`; `step` moves the legs apart."""
+    points = np.zeros((33, 2), np.float32)
+    for rows, height in (((0, 11), 0.0), ((11, 13), 0.2), ((13, 15), 0.35), ((15, 23), 0.5), ((23, 25), 0.5)):
+        points[slice(*rows), 1] = height
+    for rows, height in (((25, 27), 0.75), ((27, 29), 0.95), ((29, 33), 1.0)):
+        points[slice(*rows), 1] = height
+    for row in range(33):
+        points[row, 0] = 0.12 if row % 2 else -0.12
+        if row >= 25:
+            points[row, 0] += step if row % 2 else -step
+    return (points * size + np.array([x, y])).astype(np.float32)
+
+
+def person(x: float, y: float, size: float, step: float = 0.0) -> Candidate:
+    return Candidate(figure(x, y, size, step), np.full(33, 0.9, np.float32), np.zeros((33, 3), np.float32))
+
+
+def colour(which: int) -> Array:
+    histogram = np.zeros(COLOUR_BINS**3, np.float32)
+    histogram[which] = 1.0
+    return histogram
+
+
+def follow(
+    tracker: Tracker, frames: list[list[tuple[str, Candidate, Array]]], rate: float = 30.0
+) -> list[dict[str, int]]:
+    """Names of people → ids, frame by frame. Nobody's detection begins a track but in the first frame."""
+    found = []
+    for t, people in enumerate(frames):
+        now = t / rate
+        if t == 0:
+            found.append({name: tracker.begin(item, tint, now) for name, item, tint in people})
+            continue
+        taken = tracker.update([item for _, item, _ in people], [tint for *_, tint in people], now)
+        tracker.forget(now)
+        found.append({people[j][0]: key for key, j in taken.items()})
+    return found
+
+
+@pytest.mark.parametrize("coloured", [True, False])
+def test_two_people_who_cross_keep_their_ids(coloured: bool) -> None:
+    frames = []
+    for t in range(60):
+        a, b = person(100 + 8 * t, 50, 200), person(580 - 8 * t, 60, 210)
+        tints = (colour(3), colour(90)) if coloured else (np.zeros(COLOUR_BINS**3, np.float32),) * 2
+        seen = [("a", a, tints[0]), ("b", b, tints[1])]
+        # Where they overlap the detector sees one of them: who is in front.
+        frames.append(seen if abs((100 + 8 * t) - (580 - 8 * t)) > 45 else seen[:1])
+    ids = follow(Tracker(), frames)
+    assert ids[-1] == ids[0] and len(set(ids[0].values())) == 2
+    for frame in ids:
+        assert all(frame[name] == ids[0][name] for name in frame)
+
+
+def test_a_short_absence_is_bridged_and_a_long_one_is_not() -> None:
+    for gone, kept in ((20, True), (80, False)):
+        tracker = Tracker()
+        frames: list[list[tuple[str, Candidate, Array]]] = [
+            [("a", person(100 + 4 * t, 50, 200), colour(1))] if t < 20 or t >= 20 + gone else []
+            for t in range(30 + gone)
+        ]
+        ids = follow(tracker, frames)
+        assert ids[-1] == (ids[0] if kept else {})
+
+
+def test_somebody_far_away_does_not_take_a_track() -> None:
+    tracker = Tracker()
+    ids = follow(tracker, [[("a", person(100, 50, 200), colour(1))]] * 5 + [[("b", person(700, 50, 200), colour(1))]])
+    assert ids[-1] == {}
+
+
+def test_two_tracks_of_one_person_become_one() -> None:
+    tracker = Tracker()
+    tracker.begin(person(100, 50, 200), colour(1), 0.0)
+    tracker.begin(person(104, 50, 200), colour(1), 0.0)
+    for t in range(1, 10):
+        both = [person(100, 50, 200), person(103, 50, 200)]
+        tracker.update(both, [colour(1)] * 2, t / 30)
+    assert [track.id for track in tracker.tracks] == [0]
+
+
+def test_a_tracker_goes_on_in_another_with_the_same_result() -> None:
+    def frame(t: int) -> list[Candidate]:
+        return [person(100 + 8 * t, 50, 200), person(580 - 8 * t, 60, 210)]
+
+    tints = [colour(3), colour(90)]
+    whole, first, second = Tracker(), Tracker(), Tracker()
+    for tracker in (whole, first):
+        for item, tint in zip(frame(0), tints, strict=True):
+            tracker.begin(item, tint, 0.0)
+    for t in range(1, 40):
+        expected = whole.update(frame(t), tints, t / 30)
+        if t == 20:
+            second.restore(first.state)
+            first = second
+        assert first.update(frame(t), tints, t / 30) == expected
+    for name, value in whole.state.items():
+        np.testing.assert_array_equal(value, first.state[name])
+
+
+def test_assignment_is_the_best_in_sum_not_the_nearest_first() -> None:
+    # The nearest pair first (0.1) would leave the other with 2.0.
+    cost = np.array([[0.1, 0.3], [0.2, 2.0]])
+    assert assign(cost, 5.0) == [1, 0]
+    assert assign(np.array([[np.inf, np.inf]]), 1.0) == [-1]
+    assert assign(np.zeros((0, 3)), 1.0) == [] and assign(np.zeros((2, 0)), 1.0) == [-1, -1]
+    scipy = pytest.importorskip("scipy.optimize")
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        square = random.random((5, 5))
+        rows, columns = scipy.linear_sum_assignment(square)
+        assert assign(square, 10.0) == [int(c) for _, c in sorted(zip(rows, columns, strict=True))]
+
+
+def test_colours_tell_people_apart() -> None:
+    assert colour_distance(colour(1), colour(1)) == pytest.approx(0.0)
+    assert colour_distance(colour(1), colour(2)) == pytest.approx(1.0)
+
+
+def test_legs_that_were_exchanged_are_found() -> None:
+    time_s = np.arange(60) / 30
+    walk = np.stack([figure(100 + 5 * t, 50, 300, 0.2 * np.sin(2 * np.pi * t / 33)) for t in range(60)])
+    wrong = walk.copy()
+    mixed = [*range(10, 14), 40]
+    for row in (25, 27, 29, 31):
+        wrong[np.ix_(mixed, [row, row + 1])] = wrong[np.ix_(mixed, [row + 1, row])]
+    confidence = np.full((60, 33), 0.9, np.float32)
+    noise = np.random.default_rng(0).normal(scale=1.5, size=walk.shape).astype(np.float32)
+    size, shot = np.full(60, 300.0, np.float32), np.zeros(60, np.int64)
+    found = find_swaps(wrong + noise, confidence, size, time_s, shot)
+    # Where the legs cross it does not matter, and nothing tells.
+    apart = np.abs(walk[:, 27, 0] - walk[:, 28, 0]) > 20
+    expected = np.isin(np.arange(60), mixed)
+    assert not found[:, 0].any()
+    np.testing.assert_array_equal(found[apart, 1], expected[apart])
+    assert not find_swaps(walk + noise, confidence, size, time_s, shot).any()

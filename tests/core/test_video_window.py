@@ -1,0 +1,388 @@
+"""Frames of a clip fitted together: bands, what ties frames, and a walk whose motion is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pantomime.core.body.load import load_body
+from pantomime.core.body.model import BodyModel
+from pantomime.core.capture import Capture
+from pantomime.core.detection.follow import FrameSightings, Sighting
+from pantomime.core.fitting.banded import Bands, factorise
+from pantomime.core.fitting.contacts import find_contacts, find_ground, speeds
+from pantomime.core.fitting.kinematics import pose_chain
+from pantomime.core.fitting.metrics import pa_error
+from pantomime.core.fitting.photo import Fitter, PhotoCamera
+from pantomime.core.fitting.state import BodyState, retract
+from pantomime.core.fitting.video_evidence import Seen
+from pantomime.core.fitting.video_fit import ClipFitter
+from pantomime.core.fitting.video_parts import ClipParts, Standing
+from pantomime.core.fitting.video_settings import VideoSettings
+from pantomime.core.fitting.video_shape import ClipShape, weighted_median
+from pantomime.core.fitting.video_smooth import second_difference, turn_acceleration
+from pantomime.core.fitting.video_start import _fit, anchor_rows
+from pantomime.core.rotation import exp_so3
+from pantomime.core.video_job import JobFolder
+from pantomime.core.video_people import Sightings, sightings_arrays
+from pantomime.core.video_person import PersonFit
+from pantomime.tests.core.walking import FOCAL_PX, SIZE, Walk, see, walk
+
+BODY = slice(0, 22)
+FRAMES = 66
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def body() -> BodyModel:
+    return load_body()
+
+
+@pytest.fixture(scope="module")
+def fitter(body: BodyModel) -> Fitter:
+    return Fitter(body)
+
+
+# --- block bands ------------------------------------------------------------------------------------------------------
+
+
+def random_bands(frames: int, size: int) -> Bands:
+    random = torch.Generator().manual_seed(frames)
+    rows = torch.randn(6 * frames, frames * size, generator=random, dtype=torch.float64)
+    for row in range(len(rows)):
+        first = (row % max(1, frames - 2)) * size
+        rows[row, :first] = 0
+        rows[row, first + 3 * size :] = 0
+    dense = (rows.T @ rows + torch.eye(frames * size)).reshape(frames, size, frames, size)
+    bands = Bands.zeros(dense, frames, size)
+    for t in range(frames):
+        for apart, band in enumerate((bands.main, bands.next, bands.after)):
+            if t + apart < frames:
+                band[t] = dense[t, :, t + apart]
+    return bands
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 7, 10])
+def test_block_cholesky_solves_and_inverts_as_the_dense_one(frames: int) -> None:
+    size = 3
+    bands = random_bands(frames, size)
+    dense = bands.to_dense()
+    right = torch.randn(frames, size, dtype=torch.float64)
+    damping = torch.rand(frames, size, dtype=torch.float64)
+    for extra in (None, damping):
+        matrix = dense if extra is None else dense + torch.diag(extra.flatten())
+        factor = factorise(bands, extra)
+        assert factor is not None
+        expected = torch.linalg.solve(matrix, right.flatten()).reshape(frames, size)
+        torch.testing.assert_close(factor.solve(right), expected)
+        inverse = torch.linalg.inv(matrix).reshape(frames, size, frames, size)
+        blocks = torch.stack([inverse[t, :, t] for t in range(frames)])
+        torch.testing.assert_close(factor.covariance(), blocks)
+
+
+def test_what_is_not_positive_definite_is_refused() -> None:
+    bands = random_bands(4, 2)
+    bands.main[2] -= 1e3 * torch.eye(2)
+    assert factorise(bands) is None
+
+
+# --- what ties frames -------------------------------------------------------------------------------------------------
+
+
+def test_second_differences_are_exact_for_parabolas_at_uneven_times() -> None:
+    time_s = torch.tensor([0.0, 0.1, 0.13, 0.4, 0.5], dtype=torch.float64)
+    x = 3 - 2 * time_s + 5 * time_s**2
+    c = second_difference(time_s)
+    torch.testing.assert_close(c[:, 0] * x[:-2] + c[:, 1] * x[1:-1] + c[:, 2] * x[2:], torch.full((3,), 10.0).double())
+
+
+def test_even_turning_has_no_acceleration_and_its_jacobian_is_right() -> None:
+    time_s = torch.tensor([0.0, 0.1, 0.25, 0.3], dtype=torch.float64)
+    axis = torch.tensor([0.4, -1.0, 0.7], dtype=torch.float64)
+    even = exp_so3(time_s[:, None, None] * axis)
+    assert float(turn_acceleration(even, time_s)[0].abs().max()) < 1e-9
+    random = torch.Generator().manual_seed(0)
+    rotmats = exp_so3(0.6 * torch.randn(4, 2, 3, generator=random, dtype=torch.float64))
+    value, jacobian = turn_acceleration(rotmats, time_s)
+    h = 1e-6
+    for k in range(3):
+        for axis_index in range(3):
+            step = torch.zeros(3, dtype=torch.float64)
+            step[axis_index] = h
+            for inner in range(2):
+                there, back = rotmats.clone(), rotmats.clone()
+                there[inner + k] = there[inner + k] @ exp_so3(step)
+                back[inner + k] = back[inner + k] @ exp_so3(-step)
+                slope = (turn_acceleration(there, time_s)[0] - turn_acceleration(back, time_s)[0])[inner] / (2 * h)
+                torch.testing.assert_close(jacobian[inner, k, :, :, axis_index], slope, atol=1e-4, rtol=1e-5)
+    assert value.shape == (2, 2, 3)
+
+
+@pytest.mark.parametrize("part", ["body", "left_hand", "face"])
+@pytest.mark.parametrize("turning", [False, True])
+def test_the_bands_of_a_window_are_the_derivative_of_its_cost(body: BodyModel, part: str, turning: bool) -> None:
+    """In float64 and without robust kernels, whose weights are held in a step: gradient against finite differences, and
+    the curvature of the cost along a direction against the bands where residuals are small."""
+    exact = Fitter(body, dtype=torch.float64)
+    parts = ClipParts(exact, replace(VideoSettings(), smooth_robust_width=float("inf")))
+    truth = walk(body, 6)
+    seen = see(body, truth, noise_px=0.5)
+    seen = replace(seen, shot=np.array([0, 0, 0, 0, 0, 1]))
+    shape = ClipShape(np.zeros(body.num_betas, np.float32), FOCAL_PX, "given", (SIZE[0] / 2, SIZE[1] / 2))
+    standing = Standing(np.ones((6, 4), np.float32), truth.up, truth.ground_m) if part == "body" else None
+    turn = None
+    if turning:
+        turns = torch.linspace(0, 0.3, 6, dtype=torch.float64)[:, None] * torch.tensor([0.2, 1.0, 0.1])
+        turn = exp_so3(turns).numpy()
+    smooth = parts.smoothness(part, seen, standing, turn)
+    problem = parts.problem(part, seen, shape, SIZE, float("inf"), None, probes=part == "body")
+    random = torch.Generator().manual_seed(1)
+    count = problem.unknowns.size
+    state = truth.state
+    if part == "face":
+        state = replace(state, expression=torch.full_like(state.expression, 0.4))
+    state = retract(state, 0.01 * torch.randn(6, count, generator=random).double(), problem.unknowns, False)
+
+    def ties(at: BodyState) -> tuple[Tensor, Bands, Tensor]:
+        _, probe = problem.linearise_with_probe(at)
+        bands = Bands.zeros(at.transl, 6, count)
+        gradient = at.transl.new_zeros(6, count)
+        columns = problem.columns(smooth.joints)
+        cost = smooth.add(at.rotmats, at.expression, probe, columns, problem.unknowns.expression_at, bands, gradient)
+        return cost, bands, gradient
+
+    cost, bands, gradient = ties(state)
+    assert float(cost) > 0
+    for _ in range(4):
+        step = torch.randn(6, count, generator=random).double()
+        h = 1e-5
+        ahead = ties(retract(state, h * step, problem.unknowns, False))[0]
+        behind = ties(retract(state, -h * step, problem.unknowns, False))[0]
+        slope = float((ahead - behind) / (2 * h))
+        assert slope == pytest.approx(2 * float((gradient * step).sum()), rel=1e-4, abs=1e-3 * float(cost))
+    # Gauss–Newton drops what the residuals' own curvature adds: that falls with the residuals.
+    dense = bands.to_dense()
+    assert float((dense - dense.T).abs().max()) < 1e-6 * float(dense.abs().max())
+    assert float(torch.linalg.eigvalsh(dense).min()) > -1e-6 * float(dense.abs().max())
+
+
+# --- a walk -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Score:
+    acceleration: float  # mean error, m/s²
+    pa_mm: float
+    slide_mm: float  # of a standing foot, a frame
+    path_m: float
+
+
+def score(fitter: Fitter, truth: Walk, state: BodyState) -> Score:
+    chain = pose_chain(fitter.skeleton, state)
+    joints = chain.joints.float().numpy()
+    rate = 1 / float(truth.time_s[1] - truth.time_s[0])
+    error = np.diff(joints[:, BODY] - truth.joints[:, BODY], 2, axis=0) * rate**2
+    some = [(joints[t, BODY].astype(float), truth.joints[t, BODY].astype(float)) for t in range(0, len(joints), 5)]
+    pa = [pa_error(*pair) for pair in some]
+    soles = ClipFitter(fitter).probe_positions(state)[:, -4:]
+    moved = np.linalg.norm(np.diff(soles, axis=0), axis=-1)
+    stands = np.repeat(truth.solid[1:] & truth.solid[:-1], 2, axis=1)
+    return Score(
+        float(np.linalg.norm(error, axis=-1).mean()),
+        1000 * float(np.mean(pa)),
+        1000 * float(moved[stands].mean()),
+        float(np.linalg.norm(np.diff(joints[:, 0], axis=0), axis=1).sum()),
+    )
+
+
+def as_state(fitter: Fitter, capture: Capture) -> BodyState:
+    """A capture back in the solver's form."""
+    count = capture.num_frames
+    return BodyState(
+        exp_so3(torch.as_tensor(capture.full_pose()).reshape(count, 55, 3)),
+        torch.as_tensor(capture.transl),
+        torch.full((count,), float(np.log(capture.focal_px))),
+        torch.as_tensor(capture.betas).expand(count, -1),
+        torch.as_tensor(capture.expression),
+    )
+
+
+def job(folder: JobFolder, seen: Seen, cuts: tuple[int, ...] = ()) -> Sightings:
+    """What detection would have left in a job's folder."""
+    frames = []
+    for row in range(len(seen)):
+        people = [Sighting(0, seen.observation(row, SIZE))] if seen.score[row] > 0 else []
+        frames.append(FrameSightings(int(seen.index[row]), float(seen.time_s[row]), row in cuts, people))
+    half = len(frames) // 2
+    for number, part in enumerate((frames[:half], frames[half:])):
+        folder.save(f"seen-{number:05d}", "detection", sightings_arrays(part))
+    return Sightings(folder, "detection", 2)
+
+
+class Stopped(Exception):
+    """A run that was stopped."""
+
+
+def run(
+    fitter: Fitter,
+    folder: Path,
+    seen: Seen,
+    settings: VideoSettings | None = None,
+    stop_after: int | None = None,
+    cuts: tuple[int, ...] = (),
+) -> Capture:
+    asked = [0]
+
+    def stop() -> None:
+        asked[0] += 1
+        if stop_after is not None and asked[0] > stop_after:
+            raise Stopped
+
+    with JobFolder(folder) as parts:
+        sightings = job(parts, seen, cuts)
+        fit = PersonFit(
+            fitter, sightings, sightings.people()[0], 0, SIZE, PhotoCamera(FOCAL_PX, "given"), 30.0, None, parts,
+            "key", lambda fraction: None, stop, None, settings,
+        )  # fmt: skip
+        return fit.run()
+
+
+# Short windows, so that a short walk has several.
+SHORT = replace(VideoSettings(), keep_s=0.8, ahead_s=0.4, key_frames=3)
+ONE = replace(VideoSettings(), keep_s=20.0, ahead_s=1.0, key_frames=3, most_keep=1000)
+
+
+@pytest.fixture(scope="module")
+def truth(body: BodyModel) -> Walk:
+    return walk(body, FRAMES)
+
+
+@pytest.fixture(scope="module")
+def seen(body: BodyModel, truth: Walk) -> Seen:
+    return see(body, truth)
+
+
+@pytest.fixture(scope="module")
+def windows(fitter: Fitter, seen: Seen, tmp_path_factory: pytest.TempPathFactory) -> Capture:
+    """The walk in several windows."""
+    return run(fitter, tmp_path_factory.mktemp("windows"), seen, SHORT)
+
+
+def test_a_walk_is_smooth_grounded_and_goes_as_far_as_it_did(
+    fitter: Fitter, truth: Walk, seen: Seen, windows: Capture
+) -> None:
+    parts = ClipParts(fitter, SHORT)
+    shape = ClipShape(windows.betas, FOCAL_PX, "given", (SIZE[0] / 2, SIZE[1] / 2))
+    with torch.inference_mode():
+        alone = score(fitter, truth, _fit(parts, seen, shape, SIZE, None)[0])
+    together = score(fitter, truth, as_state(fitter, windows))
+    assert together.acceleration < alone.acceleration / 5
+    assert together.pa_mm < alone.pa_mm
+    assert together.slide_mm < 3.0
+    true_path = float(np.linalg.norm(np.diff(truth.joints[:, 0], axis=0), axis=1).sum())
+    assert together.path_m == pytest.approx(true_path, rel=0.05)
+    assert windows.num_frames == FRAMES and windows.confidence.min() > 0.3
+    np.testing.assert_allclose(windows.frame_times_s, truth.time_s, atol=1e-6)
+    found = windows.contacts.astype(bool)
+    expected = np.repeat(truth.solid, 2, axis=1)
+    assert (found & expected).sum() / expected.sum() > 0.9
+    assert (found & expected).sum() / found.sum() > 0.8
+    assert np.degrees(np.arccos(np.clip(windows.up_camera @ truth.up, -1, 1))) < 5
+
+
+def test_windows_give_what_one_solve_gives(fitter: Fitter, seen: Seen, windows: Capture, tmp_path: Path) -> None:
+    whole = run(fitter, tmp_path / "one", seen, ONE)
+    apart = np.linalg.norm(whole.joints[:, BODY] - windows.joints[:, BODY], axis=-1)
+    assert apart.mean() < 0.003 and apart.max() < 0.015
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_same_result(
+    fitter: Fitter, seen: Seen, windows: Capture, tmp_path: Path
+) -> None:
+    for stop_after in (1, 3):
+        with pytest.raises(Stopped):
+            run(fitter, tmp_path / "job", seen, SHORT, stop_after)
+    again = run(fitter, tmp_path / "job", seen, SHORT)
+    for name in ("betas", "transl", "joints", "contacts", "confidence", "expression", "joint_sigma_m"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(windows, name), err_msg=name)
+    np.testing.assert_array_equal(again.full_pose(), windows.full_pose())
+
+
+def without(seen: Seen, rows: slice) -> Seen:
+    confidence, score_ = seen.confidence.copy(), seen.score.copy()
+    confidence[rows], score_[rows] = 0, 0
+    return replace(seen, confidence=confidence, score=score_)
+
+
+def test_a_short_gap_is_filled_from_both_sides(fitter: Fitter, truth: Walk, seen: Seen, tmp_path: Path) -> None:
+    gap = slice(30, 38)
+    capture = run(fitter, tmp_path / "gap", without(seen, gap), SHORT)
+    assert capture.num_frames == FRAMES
+    assert not capture.confidence[gap].any() and capture.confidence[:28].min() > 0.3
+    off = np.linalg.norm(capture.joints[gap, 0] - truth.joints[gap, 0], axis=-1)
+    around = np.linalg.norm(capture.joints[20:30, 0] - truth.joints[20:30, 0], axis=-1).mean()
+    assert off.max() < around + 0.08
+    # What was not seen is known less well.
+    assert capture.joint_sigma_m[34, 20] > 1.5 * capture.joint_sigma_m[15, 20]
+
+
+def test_motion_is_not_smeared_across_a_cut(body: BodyModel, fitter: Fitter, tmp_path: Path) -> None:
+    first, second = see(body, walk(body, 20, heading_deg=90)), see(body, walk(body, 20, heading_deg=-90), seed=1)
+    second = replace(second, index=second.index + 20, time_s=second.time_s + 20 / 30)
+    both = Seen.join([first, second])
+    alone = run(fitter, tmp_path / "a", first, SHORT)
+    capture = run(fitter, tmp_path / "b", both, SHORT, cuts=(20,))
+    assert capture.shots.tolist() == [0] * 20 + [1] * 20
+    # Up to its last frame the shot before the cut is what it is without the one after it, but for shape and ground.
+    apart = np.linalg.norm(
+        (capture.joints[:20, BODY] - capture.joints[:20, :1]) - (alone.joints[:, BODY] - alone.joints[:, :1]), axis=-1
+    )
+    assert apart[-1].mean() < 0.05 and apart.mean() < 0.05
+
+
+def test_somebody_who_is_there_for_three_frames_only(fitter: Fitter, seen: Seen, tmp_path: Path) -> None:
+    capture = run(fitter, tmp_path / "three", seen.rows(slice(0, 3)), SHORT)
+    assert capture.num_frames == 3 and np.isfinite(capture.joints).all()
+
+
+# --- small parts ------------------------------------------------------------------------------------------------------
+
+
+def test_ground_and_contacts_of_the_true_walk(truth: Walk) -> None:
+    speed = speeds(truth.soles, truth.time_s)
+    belief = np.ones_like(speed)
+    ground = find_ground(truth.soles, speed, belief, np.array([0.05, -1.0, 0.0], np.float32))
+    assert np.degrees(np.arccos(np.clip(ground.up @ truth.up, -1, 1))) < 3.0
+    stands = find_contacts(truth.soles, speed, belief, ground, truth.time_s).astype(bool)
+    expected = np.repeat(truth.solid, 2, axis=1)
+    assert (stands & expected).sum() / expected.sum() > 0.95
+
+
+def test_without_a_standing_foot_the_ground_is_under_the_lowest() -> None:
+    soles = np.random.default_rng(0).normal(scale=0.3, size=(30, 4, 3)).astype(np.float32) + [0, 1, 5]
+    ground = find_ground(soles, np.full((30, 4), 9.0), np.ones((30, 4)), np.array([0, -1, 0], np.float32))
+    assert ground.points == 0 and np.isfinite(ground.height_m)
+
+
+def test_anchors_are_apart_in_time_and_hold_both_ends() -> None:
+    known = np.ones(20, bool)
+    known[[0, 7, 8]] = False
+    rows = anchor_rows(known, np.arange(20) / 30, 0.1)
+    assert rows[0] == 1 and rows[-1] == 19 and all(known[rows])
+    np.testing.assert_array_less(np.diff(rows), 6)
+
+
+def test_the_weighted_median_is_robust() -> None:
+    assert weighted_median([1.0, 2.0, 100.0], np.array([1.0, 1.0, 0.5])) == 2.0
+    values: NDArray[np.float64] = np.array([3.0])
+    assert weighted_median(values, np.ones(1)) == 3.0
