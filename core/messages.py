@@ -134,6 +134,25 @@ class CheckSolver(JobRequest):
 
 
 @dataclass(frozen=True)
+class MakeTexture(JobRequest):
+    """Project a photo on a posed body; the picture for its UVs becomes `out` (PNG)."""
+
+    type: ClassVar[str] = "make_texture"
+    photo: str
+    vertices: str  # .npy: (V, 3) metres, camera's frame (OpenCV)
+    out: str
+    focal_px: float
+    principal_px: list[float]
+    image_size: list[int]  # width, height of the upright photo
+    size: int = 2048  # side of the texture, px
+    body: str | None = None  # file or folder of a licensed body; None: the free body
+    gender: str = "neutral"
+    threads: int = 1
+    cache_dir: str | None = None
+    models_dir: str | None = None
+
+
+@dataclass(frozen=True)
 class Cancel(Message):
     """Stop the job; the worker answers `cancelled`, or the job's own end if that came first."""
 
@@ -229,7 +248,11 @@ class Failed(Message):
     detail: str = ""  # traceback, for the log
 
 
-REQUESTS: dict[str, type[Message]] = {cls.type: cls for cls in (FitPhoto, FitVideo, Correct, CheckSolver, Cancel, Quit)}
+REQUESTS: dict[str, type[Message]] = {
+    cls.type: cls for cls in (FitPhoto, FitVideo, Correct, CheckSolver, MakeTexture, Cancel, Quit)
+}
+    cls.type: cls for cls in (FitPhoto, FitVideo, Correct, CheckSolver, MakeTexture, Cancel, Quit)
+}
 EVENTS: dict[str, type[Message]] = {
     cls.type: cls for cls in (Ready, Stage, Progress, Checkpoint, Warn, Result, Cancelled, Failed)
 }

@@ -125,7 +125,7 @@ class Pipeline:
                 frame = read_photo(photo)
             with stage("load", "Loading the solver", 0.05):
                 bodies = self._bodies_for(settings)
-                detector = None if settings.points else self._detector(settings)
+                detector = None if settings.points else self.detector(settings)
                 fitters = [self._fitter(body, settings.device) for body in bodies]
             with stage("detect", "Looking for people", 0.4):
                 observations = _observations(frame, detector, settings, reporter)
@@ -181,7 +181,7 @@ class Pipeline:
             self._bodies[spec, gender] = load_body(spec, gender)
         return self._bodies[spec, gender]
 
-    def _detector(self, settings: PipelineSettings, masks: bool = True) -> Detector:
+    def detector(self, settings: PipelineSettings, masks: bool = True) -> Detector:
         from .detection.detector import DetectionSettings, Detector
         from .detection.models import find_models
 

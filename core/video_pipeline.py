@@ -182,7 +182,7 @@ class _Job:
         from .detection.follow import Follower
 
         base = self.settings.base
-        return Follower(self.pipeline._detector(base, masks=False), base.people)
+        return Follower(self.pipeline.detector(base, masks=False), base.people)
 
     def _save_sightings(self, number: int, key: str, frames: list, follower: Follower, finished: bool) -> None:  # type: ignore[type-arg]
         from .video_people import sightings_arrays

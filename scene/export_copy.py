@@ -16,6 +16,7 @@ from ..core.body.skeleton import JOINT_NAMES, PARENTS
 from . import armature as armatures
 from . import axes, correctives, texture, versions
 from .action import continuous
+from .motion import Motion, sample
 from .rest import Floats
 
 CORRECTIVE_KEY = "PoseCorrective"
@@ -50,7 +51,7 @@ class Copy:
 @contextmanager
 def copied(rig: bpy.types.Object, skin: bpy.types.Object, scene: bpy.types.Scene, wishes: Wishes) -> Iterator[Copy]:
     """The copy, removed on exit with its scene."""
-    motion = _sample(rig, skin, scene, wishes)
+    motion = sample(rig, skin, scene, wishes.animation)
     own = bpy.data.scenes.new("Pantomime export")
     copy: Copy | None = None
     made: list[bpy.types.ID] = []
@@ -69,69 +70,6 @@ def copied(rig: bpy.types.Object, skin: bpy.types.Object, scene: bpy.types.Scene
             copy.skin.shape_key_clear()  # keys would outlive their mesh
         bpy.data.scenes.remove(own)
         bpy.data.batch_remove([item for item in made if item is not None])
-
-
-@dataclass(frozen=True)
-class _Motion:
-    """Poses of the original as Blender evaluates them, constraints and drivers included. T frames."""
-
-    first: int
-    poses: Floats  # (T, 55, 4, 4) armature space
-    keys: dict[str, NDArray[np.float64]]  # shape key values (T,)
-
-
-def _sample(rig: bpy.types.Object, skin: bpy.types.Object, scene: bpy.types.Scene, wishes: Wishes) -> _Motion:
-    frames = _frame_range(rig, skin) if wishes.animation else None
-    layer = _layer_with(scene, rig)
-    before = scene.frame_current, scene.frame_subframe
-    poses, values = [], []
-    names = [block.name for block in skin.data.shape_keys.key_blocks] if skin.data.shape_keys else []
-
-    def take() -> None:
-        layer.update()
-        graph = layer.depsgraph
-        bones = rig.evaluated_get(graph).pose.bones
-        poses.append([np.array(bones[name].matrix) for name in JOINT_NAMES])
-        if names:
-            blocks = skin.evaluated_get(graph).data.shape_keys
-            blocks = (blocks or skin.data.shape_keys).key_blocks
-            values.append([blocks[name].value if not blocks[name].mute else 0.0 for name in names])
-
-    if frames is None:
-        take()
-    else:
-        try:
-            for frame in range(frames[0], frames[1] + 1):
-                scene.frame_set(frame)
-                take()
-        finally:
-            scene.frame_set(before[0], subframe=before[1])
-    table = np.array(values, np.float64).reshape(len(poses), len(names))
-    first = frames[0] if frames else 1
-    return _Motion(first, np.array(poses, np.float64), {name: table[:, k] for k, name in enumerate(names)})
-
-
-def _layer_with(scene: bpy.types.Scene, rig: bpy.types.Object) -> bpy.types.ViewLayer:
-    layers = [bpy.context.view_layer] if bpy.context.scene == scene else []
-    layers += list(scene.view_layers)
-    return next((layer for layer in layers if rig.name in layer.objects), layers[0])
-
-
-def _frame_range(rig: bpy.types.Object, skin: bpy.types.Object) -> tuple[int, int] | None:
-    """First and last frame that are animated; None for a still pose."""
-    ranges = []
-    for owner in (rig, skin.data.shape_keys):
-        data = owner.animation_data if owner is not None else None
-        if data is None:
-            continue
-        if data.action is not None:
-            ranges.append(tuple(data.action.frame_range))
-        for track in data.nla_tracks:
-            ranges += [(strip.frame_start, strip.frame_end) for strip in track.strips if not (strip.mute or track.mute)]
-    if not ranges:
-        return None
-    low, high = int(np.floor(min(r[0] for r in ranges))), int(np.ceil(max(r[1] for r in ranges)))
-    return (low, high) if high > low else None
 
 
 def _copy_rig(
@@ -174,7 +112,7 @@ def _plain(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "_-" else "_" for letter in name)
 
 
-def _copy_skin(skin: bpy.types.Object, copy: Copy, motion: _Motion, wishes: Wishes) -> bpy.types.Object:
+def _copy_skin(skin: bpy.types.Object, copy: Copy, motion: Motion, wishes: Wishes) -> bpy.types.Object:
     new = skin.copy()
     copy.made.append(new)
     new.data = skin.data.copy()
@@ -203,7 +141,7 @@ def _copy_skin(skin: bpy.types.Object, copy: Copy, motion: _Motion, wishes: Wish
 _KEPT_ATTRIBUTES = {"position"}
 
 
-def _set_keys(obj: bpy.types.Object, copy: Copy, motion: _Motion, wishes: Wishes) -> None:
+def _set_keys(obj: bpy.types.Object, copy: Copy, motion: Motion, wishes: Wishes) -> None:
     """The shape goes into the basis, expressions stay keys; drivers go."""
     mesh = obj.data
     if mesh.shape_keys is None:
@@ -274,7 +212,7 @@ def _limit_weights(obj: bpy.types.Object, most: int) -> int:
     return count
 
 
-def _animate(copy: Copy, motion: _Motion, wishes: Wishes) -> None:
+def _animate(copy: Copy, motion: Motion, wishes: Wishes) -> None:
     """Keys for every frame; a still pose gets one, since formats carry a pose as motion only."""
     change = _change(wishes)
     scale_free = change[:3, :3] / wishes.scale

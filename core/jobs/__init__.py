@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..messages import CheckSolver, Correct, FitPhoto, FitVideo, JobRequest, Message
+from ..messages import CheckSolver, Correct, FitPhoto, FitVideo, JobRequest, MakeTexture, Message
 from ..pipeline import Pipeline, Reporter
 
 # By name, so that a worker loads no more than what it is asked for.
@@ -21,6 +21,7 @@ HANDLERS: dict[type[JobRequest], str] = {
     FitVideo: "video",
     Correct: "correct",
     CheckSolver: "check",
+    MakeTexture: "texture",
 }
 
 

@@ -38,7 +38,7 @@ class TextureSettings:
     behind_m: float = 0.012  # strip beside a nearer part of the body that is not believed
     step_m: float = 0.02  # how much nearer that part is
     depth_m: float = 0.008  # tolerance of the depth test
-    mirrored: float = 0.04  # trust in the other side, for the own
+    mirrored: float = 2.0  # trust in the other side, where the own is not seen
     skin: float = 0.02  # trust in the face's tone for hands that are not seen
     hair: float = 0.02  # trust in the tone of what is seen of the scalp for the rest of it
     clothes: float = 2e-4  # trust in the trunk's tone for what is dressed as it is, most likely
@@ -220,7 +220,7 @@ def _spread_colours(surface: Surface, own: _Look, settings: TextureSettings) -> 
     # In order of trust: the vertex's own colour, the other side's, what its part of the body is like.
     terms = [
         (trust, colours),
-        (settings.mirrored * trust[surface.mirror], colours[surface.mirror]),
+        (settings.mirrored * (1.0 - trust) ** 2 * trust[surface.mirror], colours[surface.mirror]),
         (settings.skin * surface.hands, tone),
         (settings.hair * surface.scalp, tone_of(surface.scalp, tone)),
         (settings.clothes * surface.dressed, tone_of(surface.trunk, everywhere)),

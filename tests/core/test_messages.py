@@ -16,6 +16,7 @@ from pantomime.core.messages import (
     Failed,
     FitPhoto,
     FitVideo,
+    MakeTexture,
     MessageError,
     Progress,
     Quit,
@@ -39,6 +40,10 @@ REQUESTS = [
     Correct("3", "a.npz", "b.npz"),
     Correct("4", "a.npz", "b.npz", {"pose33/15": [1.5, 2.0]}, {"head": [0.0, 0.1, 2.0]}, ["jaw"], True, "smplx", 2),
     CheckSolver("8", 2, "cache", "models"),
+    MakeTexture("7", "a.jpg", "v.npy", "t.png", 900.0, [320.0, 240.5], [640, 480]),
+    MakeTexture(
+        "8", "a.jpg", "v.npy", "t.png", 900.0, [320.0, 240.5], [640, 480], 1024, "body", "male", 2, "cache", "models"
+    ),
     Cancel("1"),
     Quit(),
 ]
