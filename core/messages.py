@@ -251,8 +251,6 @@ class Failed(Message):
 REQUESTS: dict[str, type[Message]] = {
     cls.type: cls for cls in (FitPhoto, FitVideo, Correct, CheckSolver, MakeTexture, Cancel, Quit)
 }
-    cls.type: cls for cls in (FitPhoto, FitVideo, Correct, CheckSolver, MakeTexture, Cancel, Quit)
-}
 EVENTS: dict[str, type[Message]] = {
     cls.type: cls for cls in (Ready, Stage, Progress, Checkpoint, Warn, Result, Cancelled, Failed)
 }
