@@ -10,12 +10,13 @@ import io
 import json
 import os
 import tempfile
-import zipfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .npz_errors import DAMAGED_NPZ
 
 Array = NDArray[np.float32]
 IntArray = NDArray[np.int32]
@@ -135,7 +136,7 @@ class Capture:
                 stored = {key: data[key] for key in data.files}
         except FileNotFoundError as error:
             raise CaptureError(f"There is no file {path}. Check the name.") from error
-        except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        except DAMAGED_NPZ as error:
             raise CaptureError(
                 f"{path} is not a capture, or is damaged. Run the fit again to make a new one."
             ) from error

@@ -140,6 +140,8 @@ class Pipeline:
                     captures.append(
                         replace(capture, source=frame.source, source_exif_orientation=frame.exif_orientation)
                     )
+                for text in _warnings(captures):
+                    reporter.warning(text)
                     if camera.focal_px is None:
                         # One photo, one camera: the largest person tells most of it.
                         camera = type(camera)(capture.focal_px, capture.focal_source)
@@ -261,6 +263,15 @@ def _fit(
     from .fitting.gender import best_gender
 
     return best_gender(captures, fitters[0].settings.gender_margin)
+
+
+def _warnings(captures: list[Capture]) -> list[str]:
+    """What the fits warn of, each once."""
+    told: dict[str, None] = {}
+    for capture in captures:
+        warnings = capture.diagnostics.get("warnings")
+        told.update(dict.fromkeys(map(str, warnings)) if isinstance(warnings, list) else {})
+    return list(told)
 
 
 def _check(settings: PipelineSettings) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..npz_errors import DAMAGED_NPZ
 from .folder import GENDERS, smplx_path
 from .model import BodyModel
 from .skeleton import JOINT_INDEX, NUM_JOINTS, PARENTS
@@ -77,7 +78,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
             for key in _NEEDED + _OPTIONAL:
                 if f"{key}.npy" in names:
                     data[key] = _read_npy(archive.read(f"{key}.npy"))
-    except (zipfile.BadZipFile, ValueError, EOFError) as error:
+    except DAMAGED_NPZ as error:
         raise LicensedError(f"{path} is damaged. Download the model again.") from error
     return data
 

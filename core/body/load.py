@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import zipfile
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from ..npz_errors import DAMAGED_NPZ
 from .folder import GENDERS
 from .free_file import body_from_arrays
 from .licensed import LicensedError, find_smplx, read_smplx
@@ -83,5 +83,5 @@ def read_free_body(path: Path, points_path: Path | None) -> BodyModel:
         raise BodyError(str(error)) from error
     except FileNotFoundError as error:
         raise BodyError(f"There is no file {path}. Install Pantomime again.") from error
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED_NPZ as error:
         raise BodyError(f"{path} is not a body made by Pantomime, or is damaged. Install Pantomime again.") from error

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..npz_errors import DAMAGED_NPZ
 from .model import PointSet
 
 _FIELDS = {
@@ -49,7 +50,7 @@ def load_points(path: str | os.PathLike[str]) -> dict[str, PointSet]:
             return {str(name): _point_set(data, str(name)) for name in data["sets"]}
     except FileNotFoundError as error:
         raise PointsError(f"There is no file {path}. Install Pantomime again.") from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED_NPZ as error:
         raise PointsError(f"{path} is not a file of body points, or is damaged. Install Pantomime again.") from error
 
 

@@ -38,10 +38,16 @@ class Collision:
     """
 
     def __init__(
-        self, skeleton: Skeleton, proxies: Proxies, pairs: NDArray[np.int64], contact_m: NDArray[np.float32]
+        self,
+        skeleton: Skeleton,
+        proxies: Proxies,
+        pairs: NDArray[np.int64],
+        contact_m: NDArray[np.float32],
+        warning: str = "",
     ) -> None:
         like = skeleton.J_template
         self.skeleton, self.proxies = skeleton, proxies
+        self.warning = warning  # what users should know of where the capsules come from
         self.contact_m = torch.as_tensor(contact_m).to(like)
         self.radius = torch.as_tensor(proxies.radius).to(like)
         self.radius_dirs = torch.as_tensor(proxies.radius_dirs).to(like)
@@ -56,7 +62,8 @@ class Collision:
     @classmethod
     def of(cls, body: BodyModel, skeleton: Skeleton) -> Collision:
         """With the capsules and pairs of a body: those of the free body ship, others are fitted in seconds."""
-        return cls(skeleton, *proxies_of(body))
+        kept, warning = proxies_of(body)
+        return cls(skeleton, *kept, warning)
 
     def to(self, skeleton: Skeleton) -> Collision:
         """The same for a skeleton of another type or device."""

@@ -11,6 +11,7 @@ from ..detection.observation import Observation
 
 Array = NDArray[np.float32]
 
+_HARD = 0.5  # share of sudden edges from which on a mask is a hard one, 0 or 255 everywhere
 _SMOOTH = 2  # mask pixels around each that its edge's direction is taken over
 
 
@@ -29,6 +30,7 @@ def contour_of(observation: Observation, spacing_px: float, level: float, margin
     """Where the mask crosses `level` (0…1), a point about every `spacing_px`; None without a mask or an edge.
 
     Edges that are the picture's (within `margin_px` of it) or of the mask's box are left out: the person goes on there.
+    So are those where a soft mask falls to exactly 0 from one pixel to the next: its network saw nothing beyond.
     """
     mask, box = observation.mask, observation.mask_box_px
     if mask is None or box is None or min(mask.shape) < 2 * _SMOOTH + 2:
@@ -36,12 +38,13 @@ def contour_of(observation: Observation, spacing_px: float, level: float, margin
     height, width = mask.shape
     scale = np.array([(box[2] - box[0]) / width, (box[3] - box[1]) / height], np.float32)
     values = mask.astype(np.float32) / 255 - level
-    places, directions = [], []
+    places, directions, blind = [], [], []
     slope = np.stack([_slope(values, 1), _slope(values, 0)], -1)
     for axis in (0, 1):
         first, second = (values[:, :-1], values[:, 1:]) if axis else (values[:-1], values[1:])
         rows, columns = np.nonzero((first > 0) != (second > 0))
         near, far = first[rows, columns], second[rows, columns]
+        blind.append(np.minimum(near, far) <= -level)
         share = near / (near - far)
         place = np.stack([columns + 0.5, rows + 0.5], -1).astype(np.float32)
         place[:, 0 if axis else 1] += share
@@ -53,7 +56,10 @@ def contour_of(observation: Observation, spacing_px: float, level: float, margin
     length = np.linalg.norm(outward, axis=1)
     image = place * scale + box[:2]
     inner = np.array(observation.image_size) - margin_px
-    kept = np.flatnonzero((length > 0) & (image > margin_px).all(1) & (image < inner).all(1))
+    unseen = np.concatenate(blind)
+    if len(unseen) and unseen.mean() > _HARD:
+        unseen[:] = False
+    kept = np.flatnonzero(~unseen & (length > 0) & (image > margin_px).all(1) & (image < inner).all(1))
     if len(kept) == 0:
         return None
     # One of each cell of a grid.

@@ -72,8 +72,14 @@ class Fitter:
         self._keep_apart: Collision | None = None
         self._standing: StandingHeight | None = None
         self._outline: Outline | None = None
-        self.priors = default_priors(body, self.settings, dtype, device) if priors is None else priors
         self.warnings: list[str] = []  # what every capture's diagnostics should say
+        if priors is None:
+            try:
+                priors = default_priors(body, self.settings, dtype, device)
+            except PriorError as error:
+                priors = ()
+                self.warnings.append(f"{error} Until then joint limits alone say what poses are likely.")
+        self.priors = priors
         self.regressor: Regressor | None = None
         if self.settings.regressor > 0:
             try:
@@ -218,6 +224,8 @@ class Fitter:
             return None
         if self._keep_apart is None:
             self._keep_apart = Collision.of(self.body, self.skeleton)
+            if self._keep_apart.warning:
+                self.warnings.append(self._keep_apart.warning)
         return self._keep_apart
 
     def _joint_limits(self, joints: tuple[int, ...]) -> JointLimits:
@@ -363,7 +371,7 @@ class Fitter:
 def default_priors(
     body: BodyModel, settings: FitSettings, dtype: torch.dtype, device: str | torch.device
 ) -> tuple[tuple[RotationPrior, float], ...]:
-    """The priors that a fit uses unless told otherwise."""
+    """The priors that a fit uses unless told otherwise. Raises PriorError."""
     return ((load_gaussian_prior("gaussian", dtype, device), settings.pose_prior),)
 
 

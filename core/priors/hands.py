@@ -8,7 +8,6 @@ hold for any body; a body's T-pose gives them their axes.
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..body.skeleton import FINGERS, LEFT_HAND, RIGHT_HAND
+from ..npz_errors import DAMAGED_NPZ
 from .errors import PriorError
 from .pose import GaussianParameters, GaussianPosePrior
 from .ranges import range_table
@@ -147,7 +147,7 @@ def load_hand_prior(
             covariance = data["covariance"].astype(np.float64)
     except FileNotFoundError as error:
         raise PriorError(f"The hand prior {path.name} is missing. Install Pantomime again.") from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED_NPZ as error:
         raise PriorError(f"The hand prior {path.name} is damaged. Install Pantomime again.") from error
     side = RIGHT_HAND if right else LEFT_HAND
     joints = tuple(range(side.start, side.stop))

@@ -13,31 +13,26 @@ from .errors import PriorError
 from .flow import FlowLayers, FlowPosePrior
 from .pose import PosePrior, load_gaussian_prior
 from .vae import VaeLayers, VaePosePrior
+from .weights import DAMAGED, read_tensors, write_tensors
 
 LEARNED_FILE = Path(__file__).parent / "data" / "pose_prior.safetensors"
 
 
 def write_learned(path: Path, layers: FlowLayers | VaeLayers, card: dict[str, Any]) -> None:
     """Write weights with their card; `card["kind"]` is "flow" or "vae"."""
-    from safetensors.torch import save_file
-
-    tensors = {item.name: getattr(layers, item.name).detach().float().contiguous() for item in fields(layers)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path, metadata={"card": json.dumps(card, sort_keys=True)})
+    tensors = {item.name: getattr(layers, item.name).detach().float() for item in fields(layers)}
+    write_tensors(path, tensors, {"card": json.dumps(card, sort_keys=True)})
 
 
 def read_learned(path: Path = LEARNED_FILE) -> tuple[FlowLayers | VaeLayers, dict[str, Any]]:
     """Weights and card. Raises PriorError."""
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, framework="pt") as file:
-            card: dict[str, Any] = json.loads((file.metadata() or {})["card"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        tensors, metadata = read_tensors(path)
+        card: dict[str, Any] = json.loads(metadata["card"])
         return (FlowLayers if card["kind"] == "flow" else VaeLayers)(**tensors), card
     except FileNotFoundError as error:
         raise PriorError(f"The learned pose prior {path.name} is missing. Install Pantomime again.") from error
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except DAMAGED as error:
         raise PriorError(f"The learned pose prior {path.name} is damaged. Install Pantomime again.") from error
 
 

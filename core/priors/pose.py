@@ -7,7 +7,6 @@ negative log density, up to a constant.
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..npz_errors import DAMAGED_NPZ
 from .errors import PriorError
 from .tangent import log_with_jacobian
 
@@ -45,14 +45,15 @@ class GaussianParameters:
     offsets: np.ndarray[tuple[int, ...], np.dtype[np.float32]]  # (M,)
 
 
-def read_gaussian(name: str = "gaussian", path: Path = GAUSSIAN_FILE) -> GaussianParameters:
+def read_gaussian(name: str = "gaussian", path: Path | None = None) -> GaussianParameters:
     """Read "gaussian" (one component) or "mixture" from a prior file. Raises PriorError."""
+    path = path or GAUSSIAN_FILE
     try:
         with np.load(path, allow_pickle=False) as data:
             parameters = GaussianParameters(data[f"{name}_means"], data[f"{name}_whitening"], data[f"{name}_offsets"])
     except FileNotFoundError as error:
         raise PriorError(f"The pose prior {path.name} is missing. Install Pantomime again.") from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED_NPZ as error:
         raise PriorError(f"The pose prior {path.name} is damaged. Install Pantomime again.") from error
     count = len(parameters.means)
     if parameters.means.shape != (count, 63) or parameters.whitening.shape != (count, 63, 63):

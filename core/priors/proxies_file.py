@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 
 from ..body.model import BodyModel, VirtualPoints
 from ..body.points_file import write_npz
+from ..npz_errors import DAMAGED_NPZ
+from .errors import PriorError
 from .pairs import Indices, choose_pairs
 from .proxies import Proxies, fit_proxies
 
 PROXIES_PATH = Path(__file__).parent / "data" / "free_proxies.npz"
 Kept = tuple[Proxies, Indices, NDArray[np.float32]]
+_AGAIN = "Install Pantomime again."
 _MOST = 4  # bodies whose capsules are remembered
-_remembered: OrderedDict[str, Kept] = OrderedDict()
+_remembered: OrderedDict[str, tuple[Kept, str]] = OrderedDict()
 
 
 def fingerprint(body: BodyModel) -> str:
@@ -28,11 +31,19 @@ def fingerprint(body: BodyModel) -> str:
     return digest.hexdigest()
 
 
-def proxies_of(body: BodyModel, path: Path = PROXIES_PATH) -> Kept:
-    """Capsules, pairs and the overlap that is contact: from the file if it is this body's, else fitted (seconds)."""
+def proxies_of(body: BodyModel, path: Path | None = None) -> tuple[Kept, str]:
+    """Capsules, pairs and the overlap that is contact: from the file if it is this body's, else fitted (seconds).
+
+    With them a warning, "" if none: that the file can't be read.
+    """
     key = fingerprint(body)
     if key not in _remembered:
-        _remembered[key] = _read(path, key) or make(body)
+        kept, warning = None, ""
+        try:
+            kept = _read(path or PROXIES_PATH, key)
+        except PriorError as error:
+            warning = str(error)
+        _remembered[key] = kept or make(body), warning
         while len(_remembered) > _MOST:
             _remembered.popitem(last=False)
     return _remembered[key]
@@ -64,7 +75,7 @@ def write(body: BodyModel, path: Path = PROXIES_PATH) -> None:
 
 
 def _read(path: Path, key: str) -> Kept | None:
-    """What the file holds, if it can be read and is of this body."""
+    """What the file holds, if it is of this body. Raises PriorError where it can't be read."""
     try:
         with np.load(path, allow_pickle=False) as data:
             if str(data["fingerprint"]) != key:
@@ -72,5 +83,7 @@ def _read(path: Path, key: str) -> Kept | None:
             ends = VirtualPoints(data["template"], data["shapedirs"], data["exprdirs"], data["weights"])
             proxies = Proxies(ends, data["radius"], data["radius_dirs"], data["part"], data["error_m"])
             return proxies, data["pairs"].astype(np.int64), data["contact_m"]
-    except (OSError, ValueError, KeyError):
-        return None
+    except FileNotFoundError as error:
+        raise PriorError(f"The body's capsules {path.name} are missing, so they were fitted anew. {_AGAIN}") from error
+    except DAMAGED_NPZ as error:
+        raise PriorError(f"The body's capsules {path.name} are damaged, so they were fitted anew. {_AGAIN}") from error

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..body.skeleton import BODY_JOINTS, JOINT_INDEX, MIRROR, NUM_JOINTS, mirror_name
 from ..detection.observation import Observation
 from ..detection.vocabulary import POINT_SETS
 from .errors import PriorError
+from .weights import DAMAGED, read_tensors
 
 REGRESSOR_FILE = Path(__file__).parent / "data" / "regressor.safetensors"
 NUM_BODY = len(BODY_JOINTS)  # 22, the pelvis included
@@ -360,15 +360,14 @@ def load_regressor(
     """The committed network. Raises PriorError when its file is missing, damaged, or of another layout."""
     path = path or REGRESSOR_FILE
     try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            network = Network(NetworkSettings(**json.loads(metadata["network"])))
-            network.load_state_dict({name: file.get_tensor(name).float() for name in file.keys()})  # noqa: SIM118
+        tensors, metadata = read_tensors(path)
+        network = Network(NetworkSettings(**json.loads(metadata["network"])))
+        network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     except FileNotFoundError as error:
         raise PriorError(
             f"The regressor's file {path.name} is missing, so fits start without it. Install Pantomime again."
         ) from error
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except DAMAGED as error:
         raise PriorError(
             f"The regressor's file {path.name} is damaged, so fits start without it. Install Pantomime again."
         ) from error

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..body.load import load_body
@@ -31,6 +30,7 @@ from .regressor import (
     read_outputs,
 )
 from .views import ViewMaker, Views, ViewSettings, forward
+from .weights import write_tensors
 
 # Twelve joints of the limbs, as the errors of such networks are told.
 LIMB_JOINTS = tuple(
@@ -214,8 +214,7 @@ def data_hash(poses: PoseSet) -> str:
 
 def write_weights(network: Network, path: Path, metadata: dict[str, str]) -> None:
     """Write weights as half floats: their rounding is far below the network's errors."""
-    tensors = {name: value.detach().half().contiguous() for name, value in network.state_dict().items()}
-    save_file(tensors, str(path), metadata)
+    write_tensors(path, {name: value.detach().half() for name, value in network.state_dict().items()}, metadata)
 
 
 def train(

@@ -233,3 +233,13 @@ def test_a_mask_that_says_nothing_is_no_harm(body: BodyModel, wide: Person, valu
     blind = fitter.fit(replace(wide.observation, mask=None, mask_box_px=None), CAMERA)
     same = fitter.fit(replace(wide.observation, mask=np.full((50, 40), value, np.uint8)), CAMERA)
     np.testing.assert_array_equal(same.full_pose(), blind.full_pose())
+
+
+def test_where_a_soft_masks_network_saw_nothing_is_no_contour() -> None:
+    observation = disc((150.0, 210.0), 90.0)
+    cut = np.array(observation.mask)
+    cut[120:] = 0
+    contour = contour_of(replace(observation, mask=cut), 8.0, 0.5, 4.0)
+    assert contour is not None
+    radius = np.linalg.norm(contour.image_px - np.array([150.0, 210.0]), axis=1)
+    np.testing.assert_allclose(radius, 90.0, atol=0.5)

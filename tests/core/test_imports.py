@@ -29,8 +29,14 @@ ALLOWED_IN_CORE = {
     "media": set[str](),
     "package": {"core.detection.models"},
     "detection": {"core.media"},
-    "body": {"core.detection", "core.media", "core.rotation", "core.capture", "core.priors"},
-    "priors": {"core.body", "core.rotation", "core.detection.observation", "core.detection.vocabulary"},
+    "body": {"core.detection", "core.media", "core.rotation", "core.capture", "core.npz_errors", "core.priors"},
+    "priors": {
+        "core.body",
+        "core.npz_errors",
+        "core.rotation",
+        "core.detection.observation",
+        "core.detection.vocabulary",
+    },
     "fitting": {"core.body", "core.priors", "core.detection", "core.media", "core.rotation", "core.capture"},
 }
 
