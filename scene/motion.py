@@ -27,7 +27,7 @@ def sample(
     """Read the poses of all frames that are animated, or of this one. The scene's frame is put back."""
     keys = skin.data.shape_keys if skin is not None else None
     frames = frame_range(rig, keys) if animation else None
-    layer = _layer_with(scene, rig)
+    layer = layer_with(scene, rig)
     before = scene.frame_current, scene.frame_subframe
     poses, values = [], []
     names = [block.name for block in keys.key_blocks] if keys else []
@@ -55,7 +55,8 @@ def sample(
     return Motion(first, np.array(poses, np.float64), {name: table[:, k] for k, name in enumerate(names)})
 
 
-def _layer_with(scene: bpy.types.Scene, rig: bpy.types.Object) -> bpy.types.ViewLayer:
+def layer_with(scene: bpy.types.Scene, rig: bpy.types.Object) -> bpy.types.ViewLayer:
+    """A view layer of `scene` that has the object, the window's first."""
     layers = [bpy.context.view_layer] if bpy.context.scene == scene else []
     layers += list(scene.view_layers)
     return next((layer for layer in layers if rig.name in layer.objects), layers[0])

@@ -47,7 +47,7 @@ def spread(
         return result
 
     right = weight[:, None] * colours + weak * target
-    x = np.where(weight[:, None] > 1e-3, colours, target).astype(np.float64)
+    x = np.where(weight[:, None] > weak, colours, target).astype(np.float64)
     residual = right - apply(x)
     z = residual / diagonal
     direction, rho = z, float((residual * z).sum())

@@ -213,7 +213,7 @@ def _spread_colours(surface: Surface, own: _Look, settings: TextureSettings) -> 
     everywhere = np.average(colours, axis=0, weights=np.maximum(trust, 1e-9))
 
     def tone_of(part: NDArray[np.bool_], otherwise: NDArray[np.floating]) -> NDArray[np.floating]:
-        seen = part & (trust > 0.5)
+        seen = part & (trust > 0.25)
         return np.median(colours[seen], axis=0) if seen.sum() >= _ENOUGH else otherwise
 
     tone = tone_of(surface.face, everywhere)
