@@ -168,6 +168,19 @@ class _OnAvatar:
         return wait(self)  # type: ignore[arg-type]
 
 
+class _OnBones(_OnAvatar):
+    """Operators on bones that are selected in pose mode."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not super().poll(context):
+            return False
+        if not selected_bones(context):
+            cls.poll_message_set("Select bones of the avatar in pose mode")  # type: ignore[attr-defined]
+            return False
+        return True
+
+
 def wait(operator: bpy.types.Operator) -> set[str]:
     """In background mode the call lasts until the answer is there."""
     if not bpy.app.background:
@@ -330,7 +343,7 @@ class PANTOMIME_OT_unpin_point(_OnAvatar, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class PANTOMIME_OT_pin_bones(_OnAvatar, bpy.types.Operator):
+class PANTOMIME_OT_pin_bones(_OnBones, bpy.types.Operator):
     """Pin the selected bones where they are, each with an empty: move it, and the avatar follows"""
 
     bl_idname = "pantomime.pin_bones"
@@ -338,15 +351,6 @@ class PANTOMIME_OT_pin_bones(_OnAvatar, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     at_cursor: BoolProperty(name="At the 3D cursor", description="Pin the active bone at the 3D cursor instead")
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if not super().poll(context):
-            return False
-        if not selected_bones(context):
-            cls.poll_message_set("Select bones of the avatar in pose mode")
-            return False
-        return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..scene import pins
@@ -428,16 +432,12 @@ class PANTOMIME_OT_lock_limb(_OnAvatar, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class PANTOMIME_OT_lock_bones(_OnAvatar, bpy.types.Operator):
+class PANTOMIME_OT_lock_bones(_OnBones, bpy.types.Operator):
     """Lock the selected bones, or unlock them if all of them are locked"""
 
     bl_idname = "pantomime.lock_bones"
     bl_label = "Lock Selected Bones"
     bl_options = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return PANTOMIME_OT_pin_bones.poll.__func__(cls, context)  # type: ignore[attr-defined]
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..scene import pins

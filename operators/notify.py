@@ -21,9 +21,11 @@ class Shown(Protocol):
 
 
 def show(status: Shown) -> None:
-    """Status bar and sidebar, in all windows."""
+    """Status bar and sidebar, in all windows. Of an urgent job nothing is shown, and it is polled often."""
+    if status.running and status.urgent:
+        return
     text = None
-    if status.running and not status.urgent:
+    if status.running:
         text = f"Pantomime: {bpy.app.translations.pgettext_iface(status.text)} ({status.fraction:.0%})"
     for window in bpy.context.window_manager.windows:
         # Blender writes the text through the context's window, and a timer has none.

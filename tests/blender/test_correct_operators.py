@@ -162,6 +162,13 @@ def test_locked_limbs_keep_their_channels(rig: bpy.types.Object, cache: handles.
     np.testing.assert_allclose(shown(rig, cache)["pose33", WRIST], target, atol=0.5)
     bpy.ops.pantomime.lock_limb(limb="left_arm")
     assert correct.locked_limbs(bpy.context) == set()
+    assert not bpy.ops.pantomime.lock_bones.poll()
+    bpy.ops.object.mode_set(mode="POSE")
+    select(rig, ["jaw", "head"])
+    assert bpy.ops.pantomime.lock_bones() == {"FINISHED"}
+    assert pins.locked(rig) == {"jaw", "head"}
+    assert bpy.ops.pantomime.lock_bones() == {"FINISHED"}
+    assert pins.locked(rig) == set()
 
 
 def test_a_pin_is_removed_and_the_pose_stays(rig: bpy.types.Object, cache: handles.PointCache) -> None:
