@@ -22,3 +22,4 @@ def unregister() -> None:
     menus.unregister()
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)
+    handles.unregister()

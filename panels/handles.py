@@ -29,6 +29,7 @@ LEFT: tuple[float, float, float] = (0.30, 0.75, 1.00)
 RIGHT: tuple[float, float, float] = (1.00, 0.58, 0.22)
 MIDDLE: tuple[float, float, float] = (0.55, 0.95, 0.45)
 GREY: tuple[float, float, float] = (0.62, 0.62, 0.62)
+KEYMAP = "Pantomime points"
 DARK: Color = (0.0, 0.0, 0.0, 0.55)
 RADIUS_PX = {"body": 6.5, "hand": 4.5, "face": 4.0}
 ROUND = 20
@@ -81,7 +82,7 @@ class PANTOMIME_GGT_points(bpy.types.GizmoGroup):
 
     @classmethod
     def setup_keymap(cls, keyconfig: bpy.types.KeyConfig) -> bpy.types.KeyMap:
-        keymap = keyconfig.keymaps.new(name="Pantomime points", space_type="VIEW_3D", region_type="WINDOW")
+        keymap = keyconfig.keymaps.new(name=KEYMAP, space_type="VIEW_3D", region_type="WINDOW")
         items = keymap.keymap_items
         items.new(PANTOMIME_OT_drag_point.bl_idname, "LEFTMOUSE", "PRESS", any=True)
         for key in ("RIGHTMOUSE", "X", "DEL"):
@@ -218,6 +219,14 @@ class _Discs:
 def _on_circle(centre: tuple[float, float], radius: float, k: int) -> tuple[float, float]:
     angle = 2 * math.pi * k / ROUND
     return centre[0] + radius * math.cos(angle), centre[1] + radius * math.sin(angle)
+
+
+def unregister() -> None:
+    """Blender keeps a gizmo's keys."""
+    for configuration in bpy.context.window_manager.keyconfigs:
+        keymap = configuration.keymaps.get(KEYMAP)
+        if keymap is not None:
+            configuration.keymaps.remove(keymap)
 
 
 CLASSES = (PANTOMIME_GT_points, PANTOMIME_GGT_points)

@@ -102,10 +102,11 @@ def handles(
     listed += [name for name in FACE_SETS if face and name in body.points]
     # What is pinned is seen, whatever else is shown.
     extra = sorted({name for name, _ in pinned if name in body.points} - set(listed))
+    posed = _Posed(rig, body, eye, scene)
     result = []
     for name in (*listed, *extra):
         number, points = cache.chosen(name)
-        rows = _project(rig, points, body, eye, scene)
+        rows = posed.project(points)
         carriers = points.weights.argmax(-1)
         for row, index in enumerate(number.tolist()):
             key = (name, index)
@@ -153,31 +154,40 @@ def _is_shown(name: str, index: int, names: tuple[str, ...]) -> bool:
     return names[index] not in _LEFT_OUT
 
 
-def _project(
-    rig: bpy.types.Object, points: VirtualPoints, body: BodyModel, eye: bpy.types.Object, scene: bpy.types.Scene
-) -> Floats:
-    """Where the bones as they are show points of the body: px (N, 2)."""
-    view = view_of(rig, eye)
-    skin = find_mesh(rig)
-    if skin is None or skin.data.shape_keys is None:
-        raise AvatarError(f"{rig.name} has no body with shape keys. Make the avatar anew.")
-    betas = shapekeys.get_values(skin.data, [shapekeys.shape_name(k) for k in range(body.num_betas)])
-    at_rest = points.template + points.shapedirs @ betas
-    if np.abs(points.exprdirs).max() > 1e-7:
-        expression = shapekeys.get_values(skin.data, shapekeys.expression_key_names(body))
-        at_rest = at_rest + points.exprdirs @ expression
-    ground = np.array(rig[PROPERTY]["ground_m"], np.float64)
-    at_rest = np.pad(rest.to_object_space(at_rest, ground), ((0, 0), (0, 1)), constant_values=1.0)
-    used = np.flatnonzero(points.weights.any(0))
-    bones = rig.pose.bones
-    moves = np.array(
-        [bones[JOINT_NAMES[k]].matrix @ bones[JOINT_NAMES[k]].bone.matrix_local.inverted() for k in used], np.float64
-    )
-    posed = np.einsum("nk,kab,nb->na", points.weights[:, used].astype(np.float64), moves, at_rest)[:, :3]
-    there = view.to_camera(view.scale * posed @ view.rotation.T + view.centre)
-    focal_px, principal = camera.lens_of(eye.data, image_size(rig), camera.frame_aspect(scene))
-    projected: Floats = focal_px * there[:, :2] / np.maximum(there[:, 2:], 0.05) + principal
-    return projected
+class _Posed:
+    """An avatar as the camera sees it now, ready for several sets of points."""
+
+    def __init__(self, rig: bpy.types.Object, body: BodyModel, eye: bpy.types.Object, scene: bpy.types.Scene) -> None:
+        skin = find_mesh(rig)
+        if skin is None or skin.data.shape_keys is None:
+            raise AvatarError(f"{rig.name} has no body with shape keys. Make the avatar anew.")
+        self._view = view_of(rig, eye)
+        self._betas = shapekeys.get_values(skin.data, [shapekeys.shape_name(k) for k in range(body.num_betas)])
+        self._expression = shapekeys.get_values(skin.data, shapekeys.expression_key_names(body))
+        self._ground = np.array(rig[PROPERTY]["ground_m"], np.float64)
+        self._bones = rig.pose.bones
+        self._moves: dict[int, Floats] = {}
+        self._lens = camera.lens_of(eye.data, image_size(rig), camera.frame_aspect(scene))
+
+    def _move(self, joint: int) -> Floats:
+        """(4, 4) how a bone carries what rests on it, object space."""
+        if joint not in self._moves:
+            bone = self._bones[JOINT_NAMES[joint]]
+            self._moves[joint] = np.array(bone.matrix @ bone.bone.matrix_local.inverted(), np.float64)
+        return self._moves[joint]
+
+    def project(self, points: VirtualPoints) -> Floats:
+        """Where the bones as they are show points of the body: px (N, 2)."""
+        at_rest = points.template + points.shapedirs @ self._betas + points.exprdirs @ self._expression
+        at_rest = np.pad(rest.to_object_space(at_rest, self._ground), ((0, 0), (0, 1)), constant_values=1.0)
+        used = np.flatnonzero(points.weights.any(0)).tolist()
+        moves = np.stack([self._move(joint) for joint in used])
+        posed = np.einsum("nk,kab,nb->na", points.weights[:, used].astype(np.float64), moves, at_rest)[:, :3]
+        view = self._view
+        there = view.to_camera(view.scale * posed @ view.rotation.T + view.centre)
+        focal_px, principal = self._lens
+        projected: Floats = focal_px * there[:, :2] / np.maximum(there[:, 2:], 0.05) + principal
+        return projected
 
 
 def image_size(rig: bpy.types.Object) -> tuple[int, int]:

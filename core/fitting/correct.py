@@ -30,6 +30,9 @@ from .state import BodyState, Unknowns
 Array = NDArray[np.float32]
 
 
+LEGS = [JOINT_INDEX[f"{side}_{name}"] for side in ("left", "right") for name in ("hip", "knee", "ankle", "foot")]
+
+
 class Corrector:
     """Corrects captures of one body, one after another; nothing is kept from one to the next."""
 
@@ -106,7 +109,9 @@ class Corrector:
         s = self.settings
         loosen = s.refit_loosen if correction.refit else 1.0
         near = self._near(correction)
-        far = torch.ones(NUM_JOINTS, dtype=torch.float64) if correction.refit else torch.where(near, 1.0, s.stay_far)
+        far = torch.full((NUM_JOINTS,), s.stay_far, dtype=torch.float64)
+        far[LEGS] = s.stay_far_legs
+        far[near | correction.refit] = 1.0
         stay = Stay(
             rotation=self._stay * loosen * far,
             transl=torch.tensor(s.stay_transl_m, dtype=torch.float64) * loosen,

@@ -44,11 +44,13 @@ class CorrectSettings:
     stay_transl_m: tuple[float, float, float] = (0.01, 0.01, 0.01)
     stay_expression: float = 0.3
     stay_far: float = 0.25  # times those σ for joints that a pin does not need: other limbs
+    stay_far_legs: float = 0.6  # the same of legs, which keep the feet where they stand
     likeness: float = 0.6  # weight of the change as the pose prior measures it
     limit: float = 8.0  # 1/rad beyond a joint's range
     hold_share: float = 0.01  # σ of points that should stay, as a share of the person, hand or face in the picture
     hold_unseen: float = 0.15  # how much of that counts for points that the detector did not see
-    hold_robust: float = 3.0  # in σ
+    hold_robust: float = 3.0  # in σ: how far they hold on
+    hold_robust_feet: float = 15.0  # the same of feet, which stand
     pin_share: float = 0.004  # σ of the pins while the solver still searches, as a share of the person
     max_steps: int = 12
     tolerance: float = 1e-3

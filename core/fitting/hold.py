@@ -27,6 +27,7 @@ _ALONG = {
     "hand": ("pinky", "index", "thumb"),
     "foot": ("heel", "foot_index", "big_toe", "small_toe"),
 }
+_FEET = ("ankle", *_ALONG["foot"])
 _HEAD = ("nose", "eye", "ear", "mouth")
 
 
@@ -49,7 +50,7 @@ def hold_points(
     In a refit they are drawn to where the detector saw them, instead.
     """
     pinned = _pinned_names(body, correction)
-    carriers, pixels, weights = [], [], []
+    carriers, pixels, weights, widths = [], [], [], []
     for name in _sets(body, capture, correction):
         target, trust = shown(name), _trust(capture, name)
         index = np.flatnonzero(body.points[name].usable)
@@ -69,12 +70,14 @@ def hold_points(
         index = index[strength[index] > 0.01]
         carriers.append(take(points(name), index.tolist()))
         pixels.append(target[index])
+        stands = np.array([POINT_SETS[name][point].endswith(_FEET) for point in index], bool)
+        widths.append(np.where(stands, settings.hold_robust_feet, settings.hold_robust))
         weights.append(np.sqrt(strength[index]) / max(share * size, 0.5))
     return Holds(
         join(carriers),
         torch.as_tensor(np.concatenate(pixels), dtype=torch.float64),
         torch.as_tensor(np.concatenate(weights), dtype=torch.float64),
-        settings.hold_robust,
+        torch.as_tensor(np.concatenate(widths), dtype=torch.float64),
     )
 
 

@@ -24,6 +24,8 @@ from .residuals import reprojection, robust_weight, rotation_offset
 from .solver import Linearisation
 from .state import BodyState, Unknowns, retract
 
+TRUNK = frozenset({0, 3, 6, 9})  # pelvis and spine
+
 
 @dataclass(frozen=True)
 class Pins:
@@ -41,7 +43,7 @@ class Holds:
     carriers: VirtualPoints
     image_px: Tensor  # (H, 2)
     inverse_sigma: Tensor  # (H,) 1/px
-    robust_width: float
+    robust_width: Tensor  # (H,) in σ: how far one holds on before it lets go
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class PinProblem:
         self.free = list(unknowns.joints)
         self.mean_inverse = reference.rotmats[0, self.free].transpose(-1, -2)
         self.stay_inverse_sigma = (1 / stay.rotation[self.free])[:, None].expand(-1, 3)
-        self.columns = self._columns(self.free)
+        self.columns = self.columns_of(self.free)
         self.diagonal = like.new_zeros(unknowns.size)
         if unknowns.transl:
             self.diagonal[unknowns.transl_at : unknowns.transl_at + 3] = stay.transl**-2
@@ -96,11 +98,12 @@ class PinProblem:
         self.limits = stay.limits
         if self.limits is not None:
             self.limited = list(self.limits.joints)
-            self.limit_columns = self._columns(self.limited)
+            self.limit_columns = self.columns_of(self.limited)
             self.limits_before = self.limits.blocks(reference.rotmats[:, self.limited])[0]
         self._set_prior()
 
-    def _columns(self, joints: Sequence[int]) -> Tensor:
+    def columns_of(self, joints: Sequence[int]) -> Tensor:
+        """(K, 3) where the tangents of joints are among the unknowns."""
         firsts = torch.tensor(self.unknowns.joint_columns(tuple(joints)), dtype=torch.long)
         return (firsts[:, None] + torch.arange(3)).to(self.reference.transl.device)
 
@@ -220,24 +223,31 @@ class PinProblem:
         r, by_point, _ = reprojection(
             moving.positions, state.log_focal, self.principal, self.holds.image_px, self.holds.inverse_sigma
         )
-        value, weight = robust_weight((r * r).sum(-1), self.holds.robust_width)
+        value, weight = _robust(r, self.holds.robust_width)
         root = weight.sqrt()[..., None]
         j = (moving.rows(by_point, self.unknowns) * root[..., None]).reshape(n, -1, size)
         transposed = j.transpose(1, 2)
         return value.sum(-1), transposed @ j, (transposed @ (r * root).reshape(n, -1, 1))[..., 0]
 
 
+def _robust(residual: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
+    """Geman–McClure with a width for each point: value and weight (N, H) of residuals (N, H, 2)."""
+    value, weight = robust_weight((residual * residual).sum(-1) / width**2, 1.0)
+    return value * width**2, weight
+
+
 def meet(problem: PinProblem, state: BodyState, steps: int, close: float, max_turn_rad: float = 0.4) -> BodyState:
     """Move onto the pins (N = 1): Newton's steps on the soft terms H, g with the pins c, J as equations.
 
     A step δ solves H δ + g + Jᵀλ = 0 with J δ = −c. Where that is slow, as with a limb at full stretch, which turns
-    without getting longer, g is left out and turning is made dearer from step to step, until the body's place gives
-    way. It ends when no pin is off by more than `close` px (a millimetre counts as a px) or after `steps`; the state
-    is the one that came nearest, which for pins that contradict each other is not on them.
+    without getting longer, g is left out and turning that limb is made dearer from step to step, until trunk and place
+    give way. It ends when no pin is off by more than `close` px (a millimetre counts as a px) or after `steps`; the
+    state is the one that came nearest, which for pins that contradict each other is not on them.
     """
     scale = torch.ones_like(problem.pin_weight)
     scale[2 * len(problem.pins.image_px) :] = 1000.0
-    turning = 3 * len(problem.unknowns.joints)
+    limbs = [joint for joint in problem.unknowns.joints if joint in problem.stay.liken and joint not in TRUNK]
+    turning = problem.columns_of(limbs).flatten()
     best, least, before, dear = state, float("inf"), float("inf"), 0.0
     for count in range(steps + 1):
         c, j = problem.constraints(state)
@@ -260,7 +270,7 @@ def meet(problem: PinProblem, state: BodyState, steps: int, close: float, max_tu
             gradient, j = gradient * free, j * free[:, None]
         diagonal = torch.diagonal(hessian, dim1=-2, dim2=-1)
         extra = 1e-9 * (diagonal + 1)
-        extra[:, :turning] += dear * diagonal[:, :turning]
+        extra[:, turning] += dear * diagonal[:, turning]
         step = _constrained_step(hessian + torch.diag_embed(extra), gradient, c, j)
         if not bool(torch.isfinite(step).all()):
             break
