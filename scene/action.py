@@ -43,7 +43,7 @@ def write_animation(
         posed = pose.bone_pose(poses[k], pelvis, frames, heads, shift, placement.rotation)
         places.append(posed.locations)
         turns.append(posed.quaternions)
-    locations, quaternions = np.stack(places), continuous(np.stack(turns))
+    locations, quaternions = np.stack(places), axes.continuous(np.stack(turns))
     times = first_frame + np.asarray(capture.frame_times_s, np.float64) * frames_per_second
 
     curves = versions.channel_curves(bpy.data.actions.new(f"{rig.name} pose"), rig)
@@ -60,10 +60,3 @@ def write_animation(
         if np.abs(values[:, k]).max() > STILL:
             shapekeys.widen(keys.key_blocks[name], float(values[:, k].min()), float(values[:, k].max()))
             versions.key_curve(curves, f'key_blocks["{name}"].value', 0, "", times, values[:, k])
-
-
-def continuous(quaternions: Floats) -> Floats:
-    """The same rotations (T, …, 4) with signs such that neighbours in time are near: curves without jumps."""
-    dots = np.einsum("t...a,t...a->t...", quaternions[1:], quaternions[:-1])
-    flips = np.cumprod(np.where(dots < 0.0, -1.0, 1.0), axis=0)
-    return np.concatenate([quaternions[:1], quaternions[1:] * flips[..., None]])

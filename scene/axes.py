@@ -67,6 +67,13 @@ def quaternions_from_matrices(matrices: NDArray[np.floating]) -> Floats:
     return np.where(largest[..., :1] < 0.0, -largest, largest)
 
 
+def continuous(quaternions: Floats) -> Floats:
+    """The same rotations (T, …, 4) with signs such that neighbours in time are near: curves without jumps."""
+    dots = np.einsum("t...a,t...a->t...", quaternions[1:], quaternions[:-1])
+    flips = np.cumprod(np.where(dots < 0.0, -1.0, 1.0), axis=0)
+    return np.concatenate([quaternions[:1], quaternions[1:] * flips[..., None]])
+
+
 def axis_angle(matrices: NDArray[np.floating]) -> Floats:
     """The inverse of `rotation_matrices`; angles are in 0…π."""
     quaternion = quaternions_from_matrices(matrices)

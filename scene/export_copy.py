@@ -12,11 +12,10 @@ import numpy as np
 from mathutils import Matrix
 from numpy.typing import NDArray
 
-from ..core.body.skeleton import JOINT_NAMES, PARENTS
+from ..core.body.skeleton import JOINT_NAMES
 from . import armature as armatures
 from . import axes, correctives, texture, versions
-from .action import continuous
-from .motion import Motion, sample
+from .motion import Motion, basis_of, key_bones, sample
 from .rest import Floats
 
 CORRECTIVE_KEY = "PoseCorrective"
@@ -219,27 +218,13 @@ def _animate(copy: Copy, motion: Motion, wishes: Wishes) -> None:
     poses = motion.poses.copy()
     poses[..., :3, 3] = poses[..., :3, 3] @ change[:3, :3].T
     poses[..., :3, :3] = scale_free @ poses[..., :3, :3]
-    rest = np.array([copy.rig.data.bones[name].matrix_local for name in JOINT_NAMES], np.float64)
-    basis = np.empty_like(poses)
-    for joint, parent in enumerate(PARENTS):
-        local_rest, local = rest[joint], poses[:, joint]
-        if parent >= 0:
-            local_rest = np.linalg.inv(rest[parent]) @ local_rest
-            local = np.linalg.inv(poses[:, parent]) @ local
-        basis[:, joint] = np.linalg.inv(local_rest) @ local
-    turns = basis[..., :3, :3] / np.linalg.norm(basis[..., :3, :3], axis=-2, keepdims=True)
-    quaternions = continuous(axes.quaternions_from_matrices(turns))
+    basis = basis_of(copy.rig, poses)
     frames = np.arange(len(poses)) + motion.first
     name = _plain(copy.rig.name.removesuffix("_rig"))
     action = bpy.data.actions.new(f"{name}_motion" if len(poses) > 1 else f"{name}_pose")
     copy.made.append(action)
     curves = versions.channel_curves(action, copy.rig)
-    for joint, bone in enumerate(JOINT_NAMES):
-        path = f'pose.bones["{bone}"]'
-        for axis in range(3):
-            versions.key_curve(curves, f"{path}.location", axis, bone, frames, basis[:, joint, axis, 3])
-        for axis in range(4):
-            versions.key_curve(curves, f"{path}.rotation_quaternion", axis, bone, frames, quaternions[:, joint, axis])
+    key_bones(curves, basis, frames)
     keys = copy.skin.data.shape_keys if copy.skin is not None else None
     if keys is None or len(poses) == 1:
         return

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.body.skeleton import JOINT_NAMES
+from ..core.body.skeleton import JOINT_NAMES, PARENTS
+from . import axes, versions
 from .rest import Floats
 
 
@@ -53,6 +55,31 @@ def sample(
     table = np.array(values, np.float64).reshape(len(poses), len(names))
     first = frames[0] if frames else 1
     return Motion(first, np.array(poses, np.float64), {name: table[:, k] for k, name in enumerate(names)})
+
+
+def basis_of(rig: bpy.types.Object, poses: Floats) -> Floats:
+    """Channels (T, 55, 4, 4) of the bones of `rig` at `poses` (T, 55, 4, 4; armature space)."""
+    rest = np.array([rig.data.bones[name].matrix_local for name in JOINT_NAMES], np.float64)
+    basis = np.empty_like(poses)
+    for joint, parent in enumerate(PARENTS):
+        local_rest, local = rest[joint], poses[:, joint]
+        if parent >= 0:
+            local_rest = np.linalg.inv(rest[parent]) @ local_rest
+            local = np.linalg.inv(poses[:, parent]) @ local
+        basis[:, joint] = np.linalg.inv(local_rest) @ local
+    return basis
+
+
+def key_bones(curves: Any, basis: Floats, frames: NDArray[np.integer]) -> None:
+    """Curves of the 55 bones: locations and quaternions of `basis` (T, 55, 4, 4) at `frames` (T,)."""
+    turns = basis[..., :3, :3] / np.linalg.norm(basis[..., :3, :3], axis=-2, keepdims=True)
+    quaternions = axes.continuous(axes.quaternions_from_matrices(turns))
+    for joint, bone in enumerate(JOINT_NAMES):
+        path = f'pose.bones["{bone}"]'
+        for axis in range(3):
+            versions.key_curve(curves, f"{path}.location", axis, bone, frames, basis[:, joint, axis, 3])
+        for axis in range(4):
+            versions.key_curve(curves, f"{path}.rotation_quaternion", axis, bone, frames, quaternions[:, joint, axis])
 
 
 def layer_with(scene: bpy.types.Scene, rig: bpy.types.Object) -> bpy.types.ViewLayer:

@@ -20,7 +20,6 @@ from mathutils import Matrix, Quaternion
 from ..core.body.skeleton import FINGERS, JOINT_INDEX, JOINT_NAMES, PARENTS
 from . import armature as armatures
 from . import axes, motion, rigs, versions
-from .action import continuous
 from .avatar import PROPERTY
 from .rest import Floats
 
@@ -266,7 +265,7 @@ def _write(
     switches: tuple[tuple[str, str, float], ...],
 ) -> bpy.types.Action:
     matrices = basis[..., :3, :3] / np.maximum(np.linalg.norm(basis[..., :3, :3], axis=-2, keepdims=True), 1e-12)
-    quaternions = continuous(axes.quaternions_from_matrices(matrices))
+    quaternions = axes.continuous(axes.quaternions_from_matrices(matrices))
     frames = np.arange(len(basis)) + first
     action = bpy.data.actions.new(name)
     curves = versions.channel_curves(action, target)

@@ -17,12 +17,20 @@ def channel_curves(action: bpy.types.Action, target: bpy.types.ID) -> Any:
     if target.animation_data is None:
         target.animation_data_create()
     target.animation_data.action = action
+    curves = unbound_curves(action, target.id_type, target.name)
+    if hasattr(action, "slots"):
+        target.animation_data.action_slot = next(s for s in action.slots if s.target_id_type == target.id_type)
+    return curves
+
+
+def unbound_curves(action: bpy.types.Action, id_type: str, name: str) -> Any:
+    """The F-curve collection of `action` for data of `id_type`, in a slot called `name`; bound to nobody."""
     if not hasattr(action, "slots"):
+        action.id_root = id_type
         return action.fcurves
-    slot = next((s for s in action.slots if s.target_id_type == target.id_type), None)
+    slot = next((s for s in action.slots if s.target_id_type == id_type), None)
     if slot is None:
-        slot = action.slots.new(id_type=target.id_type, name=target.name)
-    target.animation_data.action_slot = slot
+        slot = action.slots.new(id_type=id_type, name=name)
     layer = action.layers[0] if action.layers else action.layers.new("Layer")
     strip = layer.strips[0] if layer.strips else layer.strips.new(type="KEYFRAME")
     return strip.channelbag(slot, ensure=True).fcurves

@@ -16,7 +16,6 @@ from pantomime.core.body.skeleton import JOINT_NAMES, mirror_name
 from pantomime.core.body.skinning import Body
 from pantomime.core.capture import Capture
 from pantomime.scene import axes
-from pantomime.scene.action import continuous
 from pantomime.scene.avatar import (
     PROPERTY,
     Avatar,
@@ -26,6 +25,7 @@ from pantomime.scene.avatar import (
     find_mesh,
     fit_rest_to_shape,
 )
+from pantomime.scene.axes import continuous
 from pantomime.scene.render import world_vertices
 from pantomime.scene.shapekeys import shape_name
 
