@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import bpy
 
-from . import correct, photo, session
+from . import checks, correct, photo, session
 
-MODULES = (session, photo, correct)
+MODULES = (session, photo, correct, checks)
 CLASSES = tuple(cls for module in MODULES for cls in getattr(module, "CLASSES", ()))
 
 
