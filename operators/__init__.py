@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import bpy
 
-from . import checks, correct, photo, session
+from . import checks, correct, photo, retarget, session, texture, use
 
-MODULES = (session, photo, correct, checks)
+MODULES = (session, photo, correct, checks, use, texture, retarget)
 CLASSES = tuple(cls for module in MODULES for cls in getattr(module, "CLASSES", ()))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import bpy
 
-from . import capture, correct, handles, menus, preferences
+from . import capture, correct, handles, menus, preferences, use
 
-MODULES = (preferences, capture, correct, handles)
+MODULES = (preferences, capture, correct, handles, use)
 CLASSES = tuple(cls for module in MODULES for cls in module.CLASSES)
 
 

@@ -31,6 +31,7 @@ class Projection:
     principal_px: tuple[float, float]
     image_size: tuple[int, int]
     body_id: str
+    gender: str
 
 
 def projection_of(rig: bpy.types.Object, camera: bpy.types.Object, scene: bpy.types.Scene | None = None) -> Projection:
@@ -55,6 +56,7 @@ def projection_of(rig: bpy.types.Object, camera: bpy.types.Object, scene: bpy.ty
         principal_px=(0.5 * width - lens.shift_x * side, 0.5 * height + lens.shift_y * side),
         image_size=(width, height),
         body_id=str(identity["body_id"]),
+        gender=str(identity["gender"]),
     )
 
 

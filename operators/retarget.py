@@ -1,0 +1,120 @@
+"""The avatar's motion on another armature of the scene: choose it, see and edit the mapping, transfer."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import CollectionProperty, IntProperty, PointerProperty, StringProperty
+
+from .correct import avatar_of
+from .use import refuse, waiting
+
+
+def _is_target(_settings: bpy.types.PropertyGroup, obj: bpy.types.Object) -> bool:
+    return obj.type == "ARMATURE"
+
+
+def _detect(settings: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
+    """Fill in the mapping by the names of the target's bones."""
+    from ..scene.retarget import JOINT_NAMES, detected
+
+    found = detected(settings.target) if settings.target is not None else None
+    settings.rig = found.rig.name if found is not None else ""
+    settings.rows.clear()
+    if settings.target is None:
+        return
+    for joint in JOINT_NAMES:
+        row = settings.rows.add()
+        row.name = joint
+        row.bone = found.bones.get(joint, "") if found is not None else ""
+
+
+class PANTOMIME_PG_mapped_bone(bpy.types.PropertyGroup):
+    """A joint of the avatar (its name), and the target's bone."""
+
+    bone: StringProperty(name="Bone", description="The target's bone that follows this one. Empty: none")
+
+
+class PANTOMIME_PG_retarget(bpy.types.PropertyGroup):
+    """Where the motion goes."""
+
+    target: PointerProperty(
+        name="Target",
+        description="The armature that shall move as the avatar does",
+        type=bpy.types.Object,
+        poll=_is_target,
+        update=_detect,
+    )
+    rig: StringProperty(name="Rig", description="The kind of rig, by the names of its bones")
+    rows: CollectionProperty(type=PANTOMIME_PG_mapped_bone)
+    active: IntProperty(options={"HIDDEN"})
+
+
+class PANTOMIME_OT_retarget(bpy.types.Operator):
+    """Give the target armature an action with the avatar's pose or motion. Limbs point where the avatar's do"""
+
+    bl_idname = "pantomime.retarget"
+    bl_label = "Retarget"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        settings = getattr(context.scene, "pantomime_retarget", None)
+        rig = avatar_of(context)
+        if rig is None:
+            return refuse(cls, "Select an avatar")
+        if settings is None or settings.target is None or settings.target == rig:
+            return refuse(cls, "Choose another armature as the target")
+        return context.mode in ("OBJECT", "POSE") or refuse(cls, "Leave edit mode first")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..scene import rigs
+        from ..scene.retarget import RetargetError, retarget
+
+        settings = context.scene.pantomime_retarget
+        mapping = {row.name: row.bone for row in settings.rows if row.bone}
+        switches = next((rig.switches for rig in rigs.RIGS if rig.name == settings.rig), ())
+        manager = context.window_manager
+        manager.progress_begin(0.0, 1.0)
+        try:
+            with waiting(context):
+                done = retarget(
+                    avatar_of(context), settings.target, mapping, context.scene, switches, manager.progress_update
+                )
+        except RetargetError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        finally:
+            manager.progress_end()
+        frames = f"{done.frames} frames" if done.frames > 1 else "one pose"
+        self.report({"INFO"}, f"{settings.target.name} follows with {done.mapped} bones, {frames}")
+        return {"FINISHED"}
+
+
+class PANTOMIME_OT_detect_bones(bpy.types.Operator):
+    """Fill in the mapping anew by the names of the target's bones"""
+
+    bl_idname = "pantomime.detect_bones"
+    bl_label = "Detect Bones"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        settings = getattr(context.scene, "pantomime_retarget", None)
+        return (settings is not None and settings.target is not None) or refuse(cls, "Choose an armature as the target")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        _detect(context.scene.pantomime_retarget, context)
+        return {"FINISHED"}
+
+
+CLASSES = (PANTOMIME_PG_mapped_bone, PANTOMIME_PG_retarget, PANTOMIME_OT_retarget, PANTOMIME_OT_detect_bones)
+
+
+def register() -> None:
+    """Scenes hold what was chosen."""
+    bpy.types.Scene.pantomime_retarget = PointerProperty(type=PANTOMIME_PG_retarget)
+
+
+def unregister() -> None:
+    """Scenes forget it."""
+    del bpy.types.Scene.pantomime_retarget

@@ -1,0 +1,145 @@
+"""The photo on the avatar: ask the worker for it, show it, take it away."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+import bpy
+from bpy.props import StringProperty
+
+from ..core.client import ClientError, new_job_id
+from ..core.messages import MakeTexture, Result
+from .correct import avatar_of
+from .photo import camera_of
+from .session import SESSION, Job, JobError
+from .settings import solver_settings
+from .use import may_change, refuse
+
+SWITCH = "photo_texture"  # as scene.texture has it: a panel may not wait for that module, which needs numpy
+
+
+class PANTOMIME_OT_photo_texture(bpy.types.Operator):
+    """Project the photo on the avatar as it stands before its camera. What the photo doesn't show is filled softly"""
+
+    bl_idname = "pantomime.photo_texture"
+    bl_label = "Photo Texture"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not may_change(cls, context):
+            return False
+        if SESSION.running(MakeTexture):
+            return refuse(cls, "A texture is being made")
+        return camera_of(context.object) is not None or refuse(cls, "This avatar has no camera any more")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        import numpy as np
+
+        from ..scene.avatar import AvatarError
+        from ..scene.texture import projection_of
+
+        rig = avatar_of(context)
+        try:
+            view = projection_of(rig, camera_of(rig), context.scene)
+        except AvatarError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        if not os.path.isfile(view.photo):
+            self.report({"ERROR"}, f"There is no photo {view.photo or 'known'}. Put it back where it was.")
+            return {"CANCELLED"}
+        settings = solver_settings(context)
+        # Blender removes this folder when it quits.
+        folder = tempfile.mkdtemp(prefix="pantomime_", dir=bpy.app.tempdir)
+        vertices = os.path.join(folder, "vertices.npy")
+        np.save(vertices, view.vertices_camera)
+        request = MakeTexture(
+            job=new_job_id(),
+            photo=view.photo,
+            vertices=vertices,
+            out=os.path.join(folder, "texture.png"),
+            focal_px=view.focal_px,
+            principal_px=list(view.principal_px),
+            image_size=list(view.image_size),
+            body=None if view.body_id == "free" else settings.body,
+            gender=view.gender,
+            threads=settings.threads,
+            cache_dir=settings.cache_dir,
+            models_dir=settings.models_dir,
+        )
+        name = rig.name
+
+        def show(job: Job, result: Result) -> str:
+            if name not in bpy.data.objects:
+                raise JobError(f"The avatar {name} is gone. Make the texture again for another one.")
+            # An operator with undo, called with undo: this is what makes it one step.
+            bpy.ops.pantomime.show_texture("EXEC_DEFAULT", True, filepath=result.captures[0], avatar=name)
+            return ". ".join(result.summaries)
+
+        try:
+            SESSION.submit(Job(request, name, context.scene.name, settings, on_result=show, title="Photo texture"))
+        except ClientError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"} if not bpy.app.background else self._finish()
+
+    def _finish(self) -> set[str]:
+        SESSION.wait()
+        for notice in SESSION.notices:
+            if notice.kind in ("warning", "error"):
+                self.report({notice.kind.upper()}, notice.text)
+        return {"CANCELLED" if any(notice.kind == "error" for notice in SESSION.notices) else "FINISHED"}
+
+
+class PANTOMIME_OT_show_texture(bpy.types.Operator):
+    """Show a picture on an avatar's skin"""
+
+    bl_idname = "pantomime.show_texture"
+    bl_label = "Photo Texture"
+    bl_options = {"INTERNAL", "UNDO"}
+
+    filepath: StringProperty(subtype="FILE_PATH")
+    avatar: StringProperty()
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        from ..scene.avatar import AvatarError
+        from ..scene.texture import apply_texture
+
+        rig = bpy.data.objects.get(self.avatar)
+        try:
+            if rig is None:
+                raise AvatarError(f"There is no avatar {self.avatar}. Select one and make the texture again.")
+            apply_texture(rig, self.filepath)
+        except AvatarError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class PANTOMIME_OT_remove_texture(bpy.types.Operator):
+    """Take the photo off the avatar"""
+
+    bl_idname = "pantomime.remove_texture"
+    bl_label = "Remove Photo Texture"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not may_change(cls, context):
+            return False
+        return textured(avatar_of(context)) is not None or refuse(cls, "This avatar has no photo texture")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..scene.texture import remove_texture
+
+        remove_texture(avatar_of(context))
+        return {"FINISHED"}
+
+
+def textured(rig: bpy.types.Object | None) -> bpy.types.Object | None:
+    """The avatar's mesh object, if a photo lies on it."""
+    return next((child for child in rig.children if SWITCH in child), None) if rig is not None else None
+
+
+CLASSES = (PANTOMIME_OT_photo_texture, PANTOMIME_OT_show_texture, PANTOMIME_OT_remove_texture)

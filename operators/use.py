@@ -1,0 +1,276 @@
+"""What an avatar is made for: export, pose assets, IK controls."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, StringProperty
+from bpy_extras.io_utils import ExportHelper
+
+from .correct import avatar_of
+
+FORMATS = (
+    ("FBX", "FBX", "For Unreal, Unity, Maya and most others"),
+    ("GLTF", "glTF", "One .glb file, for the web, Godot and engines"),
+    ("USD", "USD", "For Omniverse, Houdini and film pipelines"),
+    ("BVH", "BVH", "Bones and motion alone"),
+)
+SUFFIXES = {"FBX": ".fbx", "GLTF": ".glb", "USD": ".usdc", "BVH": ".bvh"}
+
+
+def refuse(operator: type[bpy.types.Operator], why: str) -> bool:
+    """For `poll`: say why not."""
+    operator.poll_message_set(why)
+    return False
+
+
+def may_change(operator: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
+    """For `poll`: whether there is an active avatar that may be changed."""
+    rig = avatar_of(context)
+    if rig is None:
+        return refuse(operator, "Select an avatar")
+    override = rig.override_library
+    if rig.library is not None or (override is not None and override.is_system_override):
+        return refuse(operator, "This avatar is linked from another file. Make it local or an editable override first")
+    return context.mode in ("OBJECT", "POSE") or refuse(operator, "Leave edit mode first")
+
+
+@contextlib.contextmanager
+def waiting(context: bpy.types.Context) -> Iterator[None]:
+    """The wait cursor, while Blender does something that can't be done beside it."""
+    window = context.window
+    if window is not None:
+        window.cursor_set("WAIT")
+    try:
+        yield
+    finally:
+        if window is not None:
+            window.cursor_set("DEFAULT")
+
+
+class PANTOMIME_OT_export(bpy.types.Operator, ExportHelper):
+    """Write the avatar alone to a file for another program, with settings that work there"""
+
+    bl_idname = "pantomime.export"
+    bl_label = "Export Avatar"
+    bl_options = {"REGISTER", "PRESET"}
+
+    filter_glob: StringProperty(default="*.fbx;*.glb;*.usd;*.usda;*.usdc;*.usdz;*.bvh", options={"HIDDEN"})
+    format: EnumProperty(name="Format", items=FORMATS, default="FBX")
+    engine: EnumProperty(
+        name="Units",
+        description="How lengths are written to FBX",
+        items=(
+            ("UNITY", "Metres", "For Unity and Blender: metres, no scale on any object"),
+            ("UNREAL", "Centimetres", "For Unreal and Maya: centimetres, no scale on any object"),
+        ),
+        default="UNREAL",
+    )
+    shape_keys: EnumProperty(
+        name="Shape keys",
+        items=(
+            ("FACE", "Expressions", "The body's shape goes into the mesh; expressions stay shape keys"),
+            (
+                "ALL",
+                "Expressions and shape",
+                "The shape can be changed in the other program, where bones can't follow",
+            ),
+            ("NONE", "None", "The face as it is now goes into the mesh"),
+        ),
+        default="FACE",
+    )
+    pose_corrective: BoolProperty(
+        name="Correction of this pose",
+        description="Add a shape key that corrects the skin in the pose of this frame. The correctives that follow "
+        "bones can't be exported, as other programs have no drivers",
+        default=False,
+    )
+    animation: BoolProperty(name="Animation", description="Write the avatar's motion, if it has one", default=True)
+
+    @property
+    def filename_ext(self) -> str:
+        return SUFFIXES[self.format]
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return avatar_of(context) is not None or refuse(cls, "Select an avatar")
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if not self.filepath:
+            folder = os.path.dirname(bpy.data.filepath) if bpy.data.filepath else ""
+            name = bpy.path.clean_name(avatar_of(context).name)
+            self.filepath = os.path.join(folder, name + self.filename_ext)
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def draw(self, _context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.prop(self, "format")
+        if self.format == "FBX":
+            layout.prop(self, "engine")
+        if self.format != "BVH":
+            layout.prop(self, "shape_keys")
+            layout.prop(self, "pose_corrective")
+        layout.prop(self, "animation")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..scene.export import ExportError, ExportSettings, export_avatar
+
+        settings = ExportSettings(
+            format=self.format,
+            centimetres=self.engine == "UNREAL",
+            shape_keys=self.shape_keys,
+            pose_corrective=self.pose_corrective,
+            animation=self.animation,
+        )
+        try:
+            with waiting(context):
+                notes = export_avatar(avatar_of(context), bpy.path.abspath(self.filepath), settings, context.scene)
+        except ExportError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        left_out = f". {'. '.join(notes.left_out)}" if notes.left_out else ""
+        self.report({"INFO"}, f"Wrote {notes.path.name}{left_out}")
+        return {"FINISHED"}
+
+
+class PANTOMIME_OT_make_asset(bpy.types.Operator):
+    """Make an asset of the avatar's pose or motion, with a preview, for the asset browser"""
+
+    bl_idname = "pantomime.make_asset"
+    bl_label = "Make Pose Asset"
+    bl_options = {"REGISTER", "UNDO"}
+
+    asset_name: StringProperty(name="Name", description="Of the asset. Empty: the avatar's", options={"SKIP_SAVE"})
+    whole_motion: BoolProperty(
+        name="Whole motion", description="An action with all frames, rather than the pose of this one"
+    )
+
+    @classmethod
+    def description(cls, _context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        if properties.whole_motion:
+            return "Make an asset of the avatar's motion, with a preview, for the asset browser"
+        return "Make an asset of the avatar's pose, with a preview, for the asset browser and pose library"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return avatar_of(context) is not None or refuse(cls, "Select an avatar")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..scene.assets import make_asset, write_catalog
+        from ..scene.avatar import AvatarError
+
+        try:
+            action = make_asset(avatar_of(context), self.asset_name, self.whole_motion, context.scene)
+        except AvatarError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        try:
+            catalog = write_catalog(bpy.data.filepath)
+        except OSError as error:
+            self.report({"WARNING"}, f"The asset's catalog can't be written beside the file: {error.strerror or error}")
+            return {"FINISHED"}
+        if catalog is None:
+            self.report({"INFO"}, f"Made the asset {action.name}. Save the file to see it in the asset browser")
+        else:
+            self.report({"INFO"}, f"Made the asset {action.name}")
+        return {"FINISHED"}
+
+
+class PANTOMIME_OT_add_controls(bpy.types.Operator):
+    """Add IK handles and poles for hands and feet. The pose stays, and they can be removed again"""
+
+    bl_idname = "pantomime.add_controls"
+    bl_label = "Add IK Controls"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not may_change(cls, context):
+            return False
+        return avatar_of(context).data.library is None or refuse(cls, "The avatar's armature is linked. Make it local")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..scene import controls
+
+        rig = avatar_of(context)
+        if controls.has_controls(rig):
+            self.report({"WARNING"}, "This avatar has its controls already")
+            return {"CANCELLED"}
+        controls.add_controls(rig, context.scene)
+        return {"FINISHED"}
+
+
+class _ControlsOperator:
+    """For avatars that have controls."""
+
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not may_change(cls, context):
+            return False
+        return has_controls(avatar_of(context)) or refuse(cls, "Add IK controls first")
+
+
+class PANTOMIME_OT_remove_controls(_ControlsOperator, bpy.types.Operator):
+    """Remove the IK controls. The bones keep the pose that they are in"""
+
+    bl_idname = "pantomime.remove_controls"
+    bl_label = "Remove IK Controls"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..scene import controls
+
+        controls.remove_controls(avatar_of(context), context.scene)
+        return {"FINISHED"}
+
+
+class PANTOMIME_OT_snap_controls(_ControlsOperator, bpy.types.Operator):
+    """Lay the IK handles on the bones' own pose"""
+
+    bl_idname = "pantomime.snap_controls"
+    bl_label = "Snap Handles to Bones"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..scene import controls
+
+        controls.snap_to_pose(avatar_of(context), context.scene)
+        return {"FINISHED"}
+
+
+class PANTOMIME_OT_snap_bones(_ControlsOperator, bpy.types.Operator):
+    """Give the bones the pose that the IK handles lead to, and switch to the bones"""
+
+    bl_idname = "pantomime.snap_bones"
+    bl_label = "Snap Bones to Handles"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..scene import controls
+
+        controls.snap_to_controls(avatar_of(context), context.scene)
+        return {"FINISHED"}
+
+
+# As scene.controls has them: a panel may not wait for that module, which needs numpy.
+HANDLES = tuple(f"{side}_{part}_ik" for side in ("left", "right") for part in ("hand", "foot"))
+
+
+def has_controls(rig: bpy.types.Object | None) -> bool:
+    """Whether the avatar has IK controls."""
+    return rig is not None and any(name in rig.pose.bones for name in HANDLES)
+
+
+CLASSES = (
+    PANTOMIME_OT_export,
+    PANTOMIME_OT_make_asset,
+    PANTOMIME_OT_add_controls,
+    PANTOMIME_OT_remove_controls,
+    PANTOMIME_OT_snap_controls,
+    PANTOMIME_OT_snap_bones,
+)
