@@ -43,13 +43,13 @@ class PANTOMIME_PG_correct(bpy.types.PropertyGroup):
     face: BoolProperty(name="Face", description="Show points of the face", update=_redraw)
 
 
-def settings_of(context: bpy.types.Context) -> PANTOMIME_PG_correct | None:
+def settings_of(context: bpy.types.Context) -> Any:
     """The settings; None where the extension is not registered."""
     return getattr(context.window_manager, "pantomime_correct", None)
 
 
-def avatar_of(context: bpy.types.Context) -> bpy.types.Object | None:
-    """The armature of the active avatar."""
+def avatar_of(context: bpy.types.Context) -> Any:
+    """The armature of the active avatar; None where another thing is active."""
     obj = context.active_object
     rig = obj.parent if obj is not None and obj.type == "MESH" and obj.parent is not None else obj
     if rig is not None and rig.type == "EMPTY":

@@ -230,7 +230,7 @@ class Corrections:
             points = {pins.name_of(point): list(place) for point, place in pins.pinned_points(rig, frame).items()}
             view = view_of(rig, eye)
             joints = {
-                bone: view.to_camera(list(empty.matrix_world.translation)).tolist()
+                bone: view.to_camera(empty.matrix_world.translation).tolist()
                 for bone, empty in pins.empties(rig).items()
             }
         settings: SolverSettings = solver_settings(context)

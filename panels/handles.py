@@ -51,7 +51,7 @@ class PANTOMIME_GT_points(bpy.types.Gizmo):
     __slots__ = ("hovered",)
 
     def setup(self) -> None:
-        self.hovered = None
+        self.hovered: tuple[str, int] | None = None
 
     def test_select(self, context: bpy.types.Context, location: tuple[int, int]) -> int:
         handle = spot_at(context, location)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import bpy
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..core.body.model import BodyModel
 from ..core.body.skeleton import JOINT_NAMES, NUM_JOINTS
@@ -34,7 +35,7 @@ class View:
     centre: Floats  # (3,) the object's origin in the world
     scale: float
 
-    def to_camera(self, world: Floats) -> Floats:
+    def to_camera(self, world: ArrayLike) -> Floats:
         """Points (…, 3) of the world in the camera's frame, at the body's own size."""
         moved: Floats = (np.asarray(world, np.float64) - self.camera_centre) @ self.camera_rotation / self.scale
         return moved

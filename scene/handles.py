@@ -29,7 +29,7 @@ _LEFT_OUT = {
 }  # fmt: skip
 # Of the face mesh the points that one can tell in a photo (numbers of MediaPipe's mesh).
 FACE_POINTS = {
-    1: "nose tip", 168: "nose bridge", 152: "chin", 10: "forehead", 13: "upper lip", 14: "lower lip",
+    1: "nose tip", 168: "nose bridge", 152: "chin", 10: "forehead", 0: "upper lip", 17: "lower lip",
     61: "right mouth corner", 291: "left mouth corner", 40: "right upper lip", 270: "left upper lip",
     91: "right lower lip", 321: "left lower lip", 33: "right eye, outer corner", 133: "right eye, inner corner",
     159: "right upper lid", 145: "right lower lid", 263: "left eye, outer corner", 362: "left eye, inner corner",

@@ -21,7 +21,7 @@ from ..priors.limits import JointLimits
 from ..priors.pose import load_gaussian_prior
 from ..rotation import exp_so3, log_so3
 from .correction import FACE_SETS, Correction, CorrectSettings, check
-from .hold import body_set, hold_points, join, take
+from .hold import body_set, expressive, hold_points, join, take
 from .kinematics import PointTable, Skeleton, pose_chain
 from .pins import PinProblem, Pins, Stay, meet
 from .solver import SolverSettings, solve
@@ -30,6 +30,7 @@ from .state import BodyState, Unknowns
 Array = NDArray[np.float32]
 
 
+FACE_ALONE = frozenset({JOINT_INDEX["neck"], JOINT_INDEX["head"], JAW})
 LEGS = [JOINT_INDEX[f"{side}_{name}"] for side in ("left", "right") for name in ("hip", "knee", "ankle", "foot")]
 
 
@@ -59,15 +60,41 @@ class Corrector:
         s = self.settings
         if not correction.refit and max_miss(problem, reference) <= s.close_px:
             return _corrected(capture, reference, reference, {**_report(problem, reference), "steps": 0})
-        solution = solve(problem, starts, SolverSettings(max_steps=s.max_steps, tolerance=s.tolerance))
-        best = int(torch.nan_to_num(solution.linearisation.cost, nan=math.inf).argmin())
-        state = meet(problem, solution.state.select(torch.tensor([best])), s.meet_steps, s.close_px)
+        state = None
+        if self._only_faces(capture, correction, reference, principal):
+            unknowns = self._unknowns(capture, correction, FACE_ALONE)
+            if unknowns.size:
+                alone = self._problem(capture, correction, reference, principal, unknowns)
+                state, steps = self._solved(alone, starts)
+                if max_miss(alone, state) > s.close_px:
+                    state = None
+        if state is None:
+            state, steps = self._solved(problem, starts)
         if not correction.refit:
             state = self._calm(capture, correction, problem, reference, state)
-        met = {**_report(problem, state), "steps": solution.steps}
+        met = {**_report(problem, state), "steps": steps}
         return _corrected(capture, reference, state, met, self._joints(state))
 
     # --- parts ----------------------------------------------------------------------------------------------
+
+    def _solved(self, problem: PinProblem, starts: BodyState) -> tuple[BodyState, int]:
+        """The best state from all starts, on its pins as far as they can be met, and how many steps it took."""
+        s = self.settings
+        solution = solve(problem, starts, SolverSettings(max_steps=s.max_steps, tolerance=s.tolerance))
+        best = int(torch.nan_to_num(solution.linearisation.cost, nan=math.inf).argmin())
+        state = meet(problem, solution.state.select(torch.tensor([best])), s.meet_steps, s.close_px)
+        return state, solution.steps
+
+    def _only_faces(self, capture: Capture, correction: Correction, reference: BodyState, principal: Tensor) -> bool:
+        """Whether head and expression may do: a face is pinned, and all other pins are met."""
+        if correction.refit or not any(name in FACE_SETS for name, _ in correction.points):
+            return False
+        others = {point: place for point, place in correction.points.items() if point[0] not in FACE_SETS}
+        rest = replace(correction, points=others)
+        if not (others or correction.joints):
+            return True
+        problem = self._problem(capture, rest, reference, principal, self._unknowns(capture, rest))
+        return max_miss(problem, reference) <= self.settings.close_px
 
     def _states(self, capture: Capture) -> tuple[BodyState, BodyState]:
         """The first frame, and all frames as starts."""
@@ -86,8 +113,8 @@ class Corrector:
         )
         return starts.select(torch.tensor([0])), starts
 
-    def _unknowns(self, capture: Capture, correction: Correction) -> Unknowns:
-        """The body always; a hand or the face where one of its points is pinned."""
+    def _unknowns(self, capture: Capture, correction: Correction, only: frozenset[int] | None = None) -> Unknowns:
+        """The body always, or `only` some joints of it; a hand or the expression where one of its points is pinned."""
         joints = set(range(22))
         sets = {name for name, _ in correction.points}
         seen = set(capture.points) if correction.refit else set()
@@ -95,13 +122,17 @@ class Corrector:
             fingers = range(part.start, part.stop)
             if f"{side}_hand" in sets | seen or any(JOINT_INDEX[name] in fingers for name in correction.joints):
                 joints.update(fingers)
-        face = bool(sets & FACE_SETS)
-        if face or "jaw" in correction.joints:
-            joints.update((JAW, LEFT_EYE, RIGHT_EYE))
+        face = expressive(self.points, correction, self.settings)
+        # Where expressions open the mouth the jaw's bone has nothing to do.
+        if (face and not self.body.bounded_expression) or "jaw" in correction.joints:
+            joints.add(JAW)
+        if only is not None:
+            joints &= only
         joints -= {JOINT_INDEX[name] for name in correction.locked}
-        free_face = face and "jaw" not in correction.locked
-        expressions = self.body.num_expressions if free_face else 0
-        return Unknowns(tuple(sorted(joints)), "pelvis" not in correction.locked, False, 0, expressions)
+        expressions = self.body.num_expressions if face and "jaw" not in correction.locked else 0
+        return Unknowns(
+            tuple(sorted(joints)), only is None and "pelvis" not in correction.locked, False, 0, expressions
+        )
 
     def _problem(
         self, capture: Capture, correction: Correction, reference: BodyState, principal: Tensor, unknowns: Unknowns

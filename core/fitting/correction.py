@@ -51,6 +51,8 @@ class CorrectSettings:
     hold_unseen: float = 0.15  # how much of that counts for points that the detector did not see
     hold_robust: float = 3.0  # in σ: how far they hold on
     hold_robust_feet: float = 15.0  # the same of feet, which stand
+    face_share: float = 0.04  # σ of points of the face that expressions move
+    face_rigid_m: float = 0.003  # points that no expression moves by more belong to the skull
     pin_share: float = 0.004  # σ of the pins while the solver still searches, as a share of the person
     max_steps: int = 12
     tolerance: float = 1e-3

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..body.model import BodyModel, VirtualPoints
+from ..body.skeleton import JAW
 from ..capture import Capture
 from ..detection.vocabulary import HAND21, POINT_SETS
 from .correction import FACE_SETS, Correction, CorrectSettings
@@ -19,7 +20,7 @@ Floats = NDArray[np.float64]
 BODY_SETS = ("pose33", "body25", "coco17")
 HAND_SETS = ("left_hand", "right_hand")
 MAX_FACE_POINTS = 100
-FACE_REACH = 0.12  # of the face's size: points nearer to a pin go with it
+FACE_REACH = 0.25  # of the face's size: points nearer to a pin go with it
 # A detector's confidence, from not seen to seen well.
 UNSEEN, SEEN = 0.2, 0.65
 # What goes along when the end of a limb is pinned: it would hold the hand or foot back where it was.
@@ -49,9 +50,9 @@ def hold_points(
 
     In a refit they are drawn to where the detector saw them, instead.
     """
-    pinned = _pinned_names(body, correction)
+    pinned = _pinned_names(correction)
     carriers, pixels, weights, widths = [], [], [], []
-    for name in _sets(body, capture, correction):
+    for name in _sets(body, points, capture, correction, settings):
         target, trust = shown(name), _trust(capture, name)
         index = np.flatnonzero(body.points[name].usable)
         if name in FACE_SETS:
@@ -64,6 +65,9 @@ def hold_points(
         else:
             share = settings.hold_share
             strength = settings.hold_unseen + (1 - settings.hold_unseen) * trust
+            if name in FACE_SETS:
+                moves = ~rigid(points(name), settings)
+                strength = np.where(moves, (settings.hold_share / settings.face_share) ** 2, 1.0) * strength
         strength = strength * np.array([not _goes_along(point, name, pinned) for point in POINT_SETS[name]])
         if name in FACE_SETS:
             strength = strength * _far_from_pins(shown(name), name, correction, size)
@@ -81,14 +85,34 @@ def hold_points(
     )
 
 
-def _sets(body: BodyModel, capture: Capture, correction: Correction) -> list[str]:
-    """The body always; hands and face where a point of theirs is pinned, hands too where a refit can see them."""
+def rigid(points: VirtualPoints, settings: CorrectSettings) -> NDArray[np.bool_]:
+    """Points (N,) that go with the head and that no expression moves."""
+    length = np.linalg.norm(points.exprdirs, axis=1).max(-1, initial=0.0)
+    still: NDArray[np.bool_] = (length < settings.face_rigid_m) & (points.weights[:, JAW] < 0.1)
+    return still
+
+
+def expressive(points: Callable[[str], VirtualPoints], correction: Correction, settings: CorrectSettings) -> bool:
+    """Whether a point is pinned that an expression moves."""
+    pinned = [(name, index) for name, index in correction.points if name in FACE_SETS]
+    return any(not rigid(points(name), settings)[index] for name, index in pinned)
+
+
+def _sets(
+    body: BodyModel,
+    points: Callable[[str], VirtualPoints],
+    capture: Capture,
+    correction: Correction,
+    settings: CorrectSettings,
+) -> list[str]:
+    """The body always; a hand where a point of it is pinned, or where a refit can see it; the face for expressions."""
     names = [body_set(body, capture)]
     pinned = {name for name, _ in correction.points}
-    for name in (*HAND_SETS, *sorted(FACE_SETS)):
-        seen = correction.refit and name in HAND_SETS and name in capture.points
-        if name in body.points and (name in pinned or seen):
+    for name in HAND_SETS:
+        if name in body.points and (name in pinned or (correction.refit and name in capture.points)):
             names.append(name)
+    if expressive(points, correction, settings):
+        names += sorted(FACE_SETS & pinned)
     return names
 
 
@@ -100,7 +124,7 @@ def _trust(capture: Capture, name: str) -> Floats:
     return t * t * (3 - 2 * t)
 
 
-def _pinned_names(body: BodyModel, correction: Correction) -> set[str]:
+def _pinned_names(correction: Correction) -> set[str]:
     """Names of pinned points and joints."""
     return {POINT_SETS[name][index] for name, index in correction.points} | set(correction.joints)
 

@@ -251,6 +251,22 @@ def test_a_dragged_mouth_corner_changes_the_expression(
     assert np.linalg.norm(there[[10, 33, 263]] - place[[10, 33, 263]], axis=1).max() < 4.0
 
 
+def test_faces_are_corrected_with_head_and_expression_alone(
+    standing: Capture, body: BodyModel, corrector: Corrector
+) -> None:
+    near = replace(standing, transl=np.array([[0.0, 0.5, 1.0]], np.float32), points={})
+    place = shown(near, body, "face468")
+    names = body.expression_names
+    lip = corrector.correct(near, Correction(points={("face468", 17): tuple(place[17] + (0.0, 7.0))}))
+    assert moved(lip) <= {"neck", "head"} and (lip.transl == near.transl).all()
+    change = lip.expression[0] - near.expression[0]
+    assert names[int(np.argmax(change))] == "jawOpen"
+    # The tip of the nose goes with the skull: the head turns, and the face stays as it is.
+    nose = corrector.correct(near, Correction(points={("face468", 1): tuple(place[1] + (8.0, 0.0))}))
+    assert moved(nose) == {"neck", "head"}
+    np.testing.assert_array_equal(nose.expression, near.expression)
+
+
 def test_a_result_does_not_hang_on_the_way_there(standing: Capture, body: BodyModel, corrector: Corrector) -> None:
     """While dragging, the pose on the screen is one more start; back at the old place all is as before."""
     place = shown(standing, body, "pose33")[WRIST]
