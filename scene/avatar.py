@@ -17,11 +17,12 @@ from mathutils import Matrix
 from ..core.body.model import BodyModel
 from ..core.body.skeleton import JOINT_NAMES
 from ..core.capture import Capture
-from . import action, axes, camera, clothing, correctives, materials, mesh, pose, rest, seen, shapekeys
+from . import action, axes, camera, clothing, correctives, materials, mesh, pose, posing, rest, seen, shapekeys
 from . import armature as armatures
 from .rest import Floats
 
 PROPERTY = "pantomime"
+CAPTURED = "captured"  # under it: pose and shape as built
 CAMERA_PROPERTY = "pantomime_camera"
 LAYOUT_VERSION = 1
 
@@ -161,7 +162,11 @@ def _build(
 
     avatar = Avatar(collection, skin, rig, settings.camera)
     _add_camera(avatar, capture, settings, scene, placement, name)
-    rig[PROPERTY] = _identity(capture, body, settings, ground)
+    rig[PROPERTY] = {
+        **_identity(capture, body, settings, ground),
+        CAPTURED: _captured(rig, person),
+        **_certainty(capture, settings.frame),
+    }
     if avatar.camera is not None:
         rig[CAMERA_PROPERTY] = avatar.camera
     seen.store(rig, capture, settings.frame, scene if moving else None)
@@ -294,6 +299,22 @@ def _identity(capture: Capture, body: BodyModel, settings: AvatarSettings, groun
         "image_size": [int(value) for value in capture.image_size],
         "num_betas": int(body.num_betas),
     }
+
+
+def _captured(rig: bpy.types.Object, person: _Person) -> dict[str, Any]:
+    """Pose and shape as built, to come back to."""
+    return {
+        **posing.remember(rig),
+        "betas": person.betas.tolist(),
+        "expression": person.expression.tolist(),
+    }
+
+
+def _certainty(capture: Capture, frame: int) -> dict[str, Any]:
+    """One σ of each joint's place, against the pelvis, where the fit told."""
+    if len(capture.joint_sigma_m) <= frame:
+        return {}
+    return {"joint_sigma_m": capture.joint_sigma_m[frame].astype(float).tolist()}
 
 
 def camera_of(rig: bpy.types.Object) -> bpy.types.Object | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 
 import bpy
 
 from ..core.body.load import BodyError, load_body
+from ..core.body.measure import MeasureError, measures_of
 from ..core.body.model import BodyModel
 from ..core.capture import Capture, CaptureError
 from .avatar import Avatar, AvatarError, AvatarSettings, build_avatar, remove_avatar
@@ -68,8 +68,10 @@ def body_of(body_id: str, gender: str, spec: str | None) -> BodyModel:
         raise FromFileError(str(error)) from error
 
 
-def read_body_early(spec: str | None) -> None:
-    """Read a body into memory, so that the first avatar does not wait for it. May run in any thread."""
-    # What is wrong with it is said when an avatar needs it.
-    with contextlib.suppress(BodyError):
-        load_body(spec)
+def read_body_early(spec: str | None, gender: str = "neutral") -> str:
+    """Read a body into memory, so that nobody waits for it later. What is wrong with it, or "". May run in a thread."""
+    try:
+        measures_of(load_body(spec, gender))
+    except (BodyError, MeasureError) as error:
+        return str(error)
+    return ""

@@ -14,6 +14,7 @@ from . import axes
 
 BASIS = "Basis"
 SHAPE_LIMIT = 5.0
+SHAPE_MOST = 10.0  # what Blender allows a key
 
 
 def shape_name(index: int) -> str:

@@ -147,6 +147,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--points", action="store_true", help="also write the points as anatomy places them, before calibration"
     )
     parser.add_argument(
+        "--measures",
+        action="store_true",
+        help="only learn anew how height, weight, age and sex show in the body that is there (two minutes)",
+    )
+    parser.add_argument(
         "--calibrate",
         action="store_true",
         help="only measure anew where detectors see the points of the body that is there (some minutes)",
@@ -160,6 +165,10 @@ def main(args: argparse.Namespace) -> int:
         from .calibrate import run
 
         return run(output, output.with_name(FREE_POINTS_PATH.name))
+    if args.measures:
+        from .bake_measures import run as measure
+
+        return measure(output)
     try:
         print("Building the source body (about a minute the first time) …", flush=True)
         body = bake()
@@ -168,7 +177,9 @@ def main(args: argparse.Namespace) -> int:
         print(f"{output}: {body.num_vertices} vertices, {output.stat().st_size / 1e6:.2f} MB")
         if output == FREE_BODY_PATH:
             from ..priors import proxies_file
+            from .bake_measures import run as measure
 
+            measure(output)
             proxies_file.write(read_free_body(output, None))
             print(f"{proxies_file.PROXIES_PATH}: the capsules that keep its parts apart")
         if args.points:

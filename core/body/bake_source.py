@@ -65,13 +65,16 @@ class AnnySource:
         return self.bone_names.index(name)
 
     def sample_people(self, count: int, seed: int, min_age: float = 0.0, max_age: float = 90.0) -> Float:
-        """Blend shape coefficients (count, K) of random people from anny's calibrated population.
+        """Blend shape coefficients (count, K) of random people, see `sample_phenotypes`."""
+        return self.coefficients(self.sample_phenotypes(count, seed, min_age, max_age))
 
-        Ages in years, uniform; sexes uniform from male to female; height, weight, muscle and proportions from
+    def sample_phenotypes(self, count: int, seed: int, min_age: float = 0.0, max_age: float = 90.0) -> dict[str, Any]:
+        """Random people from anny's calibrated population as its phenotypes: tensors (count,) of values 0…1.
+
+        Ages in years, uniform; sexes uniform from male (0) to female (1); height, weight, muscle and proportions from
         distributions fitted to WHO data (anny.shape_distribution). Equal seeds give equal people.
         """
         import torch
-        from anny.shape_distribution import SimpleShapeDistribution
 
         dtype = self.model.dtype
         ages = torch.distributions.Uniform(
@@ -80,11 +83,21 @@ class AnnySource:
         state = torch.random.get_rng_state()
         try:
             torch.manual_seed(seed)
-            distribution = SimpleShapeDistribution(self.model, morphological_age_distribution=ages)
-            _, phenotypes = distribution.sample(count)
+            _, phenotypes = self._population(ages).sample(count)
         finally:
             torch.random.set_rng_state(state)
-        return self.coefficients(phenotypes)
+        return dict(phenotypes)
+
+    def age_years(self) -> Float:
+        """anny's age parameter and the years that its authors calibrated it to (A, 2)."""
+        mapping = self._population(None).morphological_age_mapping
+        anchors = (mapping.anny_age_anchors, mapping.morphological_age_anchors)
+        return np.stack([np.asarray(values.detach().cpu().numpy(), np.float64) for values in anchors], axis=1)
+
+    def _population(self, ages: Any) -> Any:
+        from anny.shape_distribution import SimpleShapeDistribution
+
+        return SimpleShapeDistribution(self.model, morphological_age_distribution=ages)
 
     def coefficients(self, phenotypes: dict[str, Any]) -> Float:
         """Blend shape coefficients (N, K) of people described by anny's phenotypes (values 0…1)."""
