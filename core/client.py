@@ -26,6 +26,7 @@ from .messages import Cancel, Cancelled, Failed, JobRequest, Message, Quit, Read
 
 LAUNCHER = Path(__file__).resolve().parent / "launch.py"
 LOG_LINES = 200
+LOG_BYTES = 1 << 20  # a log file that is larger begins anew
 # Of the launcher: this Python can't solve.
 UNUSABLE = 3
 
@@ -62,7 +63,7 @@ class Client:
         cancel_grace_s: float = 3.0,
         log_path: str | os.PathLike[str] | None = None,
     ) -> None:
-        """`log_path`: a file that gets what the worker writes to its standard error, anew with each worker."""
+        """`log_path`: a file that gets what the worker writes to its standard error, after what is there."""
         self._command = list(command) if command is not None else worker_command()
         self._log_path = log_path
         self._cancel_grace_s = cancel_grace_s
@@ -273,7 +274,7 @@ class Client:
         if code == UNUSABLE and last:
             return last
         reason = f": {last[:200]}" if last else ""
-        return f"The solver {why}{reason}. Try again; if it stays so, look at the log in the preferences."
+        return f"The solver {why}{reason}. Try again; if it stays so, look at the log."
 
     @staticmethod
     def _read_events(stream: IO[bytes], events: queue.SimpleQueue[Message]) -> None:
@@ -300,3 +301,6 @@ class Client:
                 if file is not None:
                     with contextlib.suppress(OSError):
                         print(text, file=file)
+            if file is not None and self._process is not None and (code := self._process.poll()):
+                with contextlib.suppress(OSError):
+                    print(f"ended with exit status {code}", file=file)

@@ -7,9 +7,34 @@ from __future__ import annotations
 
 import bpy
 
-from . import checks, correct, photo, retarget, session, texture, use
+from . import (
+    avatar,
+    avatars,
+    bodies,
+    capture_settings,
+    checks,
+    correct,
+    photo,
+    retarget,
+    session,
+    texture,
+    use,
+)
 
-MODULES = (session, photo, correct, checks, use, texture, retarget)
+# Those that others build on first.
+MODULES = (
+    session,
+    avatars,
+    bodies,
+    capture_settings,
+    photo,
+    correct,
+    checks,
+    use,
+    texture,
+    retarget,
+    avatar,
+)
 CLASSES = tuple(cls for module in MODULES for cls in getattr(module, "CLASSES", ()))
 
 

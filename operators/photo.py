@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-import threading
+from dataclasses import dataclass, replace
 
 import bpy
 from bpy.props import CollectionProperty, FloatProperty, StringProperty
@@ -12,31 +12,59 @@ from bpy_extras.io_utils import ImportHelper
 
 from ..core.client import ClientError, new_job_id
 from ..core.messages import FitPhoto, Result
+from . import bodies
+from .avatars import camera_of, rig_of
 from .session import SESSION, Job
-from .settings import SolverSettings, solver_settings
+from .settings import SolverSettings, log_path, solver_settings
 
 PHOTO_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 PHOTO_FILTER = ";".join(f"*{extension}" for extension in PHOTO_EXTENSIONS)
 
 
-def photo_job(
-    photo: str, scene_name: str, settings: SolverSettings, focal_mm: float | None = None, people: int = 1
-) -> Job:
-    """The job that makes avatars of the people in a photo (0: all of them)."""
+@dataclass(frozen=True)
+class PhotoSettings:
+    """What is known of a photo and wanted of it. None: to be found."""
+
+    people: int = 1  # largest first; 0 is everybody
+    focal_mm: float | None = None  # equivalent on 35 mm film
+    height_cm: float | None = None
+    gender: str = "neutral"
+    free_body: bool = False  # even where there are licensed ones
+
+
+def photo_settings(scene: bpy.types.Scene) -> PhotoSettings:
+    """From the scene's settings."""
+    values = scene.pantomime_capture
+    return PhotoSettings(
+        people={"ONE": 1, "ALL": 0}.get(values.people, values.people_count),
+        focal_mm=values.focal_mm if values.focal_source == "KNOWN" else None,
+        height_cm=values.height_cm if values.height_source == "KNOWN" else None,
+        gender=values.gender.lower(),
+        free_body=values.body == "FREE",
+    )
+
+
+def photo_job(photo: str, scene_name: str, solver: SolverSettings, settings: PhotoSettings | None = None) -> Job:
+    """The job that makes avatars of the people in a photo."""
+    settings = settings or PhotoSettings()
+    if settings.free_body:
+        solver = replace(solver, body=None)
     request = FitPhoto(
         job=new_job_id(),
         photo=photo,
         # Blender removes this folder when it quits; until then, redo reads the capture again.
         out_dir=tempfile.mkdtemp(prefix="pantomime_", dir=bpy.app.tempdir),
-        body=settings.body,
-        people=people,
-        focal_mm=focal_mm,
-        device=settings.device,
-        threads=settings.threads,
-        cache_dir=settings.cache_dir,
-        models_dir=settings.models_dir,
+        body=solver.body,
+        people=settings.people,
+        focal_mm=settings.focal_mm,
+        device=solver.device,
+        threads=solver.threads,
+        cache_dir=solver.cache_dir,
+        models_dir=solver.models_dir,
+        height_cm=settings.height_cm,
+        gender=settings.gender if solver.body else "neutral",
     )
-    return Job(request, os.path.basename(photo), scene_name, settings, on_result=_build)
+    return Job(request, os.path.basename(photo), scene_name, solver, on_result=_build)
 
 
 def _build(job: Job, result: Result) -> str:
@@ -54,17 +82,6 @@ def _build(job: Job, result: Result) -> str:
     return ", ".join(new) or "Done"
 
 
-def _read_body_early(spec: str | None) -> None:
-    """Read the body while the worker works, in a thread: it takes longer than Blender may stand still."""
-
-    def read() -> None:
-        from ..scene.from_file import read_body_early
-
-        read_body_early(spec)
-
-    threading.Thread(target=read, name="pantomime body", daemon=True).start()
-
-
 class PANTOMIME_OT_photo_to_avatar(bpy.types.Operator, ImportHelper):
     """Make posed avatars of the people in photos"""
 
@@ -80,7 +97,7 @@ class PANTOMIME_OT_photo_to_avatar(bpy.types.Operator, ImportHelper):
     files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"})
     focal_mm: FloatProperty(
         name="Focal length",
-        description="Equivalent on 35 mm film, in mm. 0: from the photo's own data, else found with the pose",
+        description="Equivalent on 35 mm film, in mm. 0: as the scene's settings say",
         default=0.0,
         min=0.0,
         soft_max=300.0,
@@ -101,14 +118,19 @@ class PANTOMIME_OT_photo_to_avatar(bpy.types.Operator, ImportHelper):
         if missing:
             self.report({"ERROR"}, f"There is no photo {missing[0]}. Choose a picture file.")
             return {"CANCELLED"}
-        settings = solver_settings(context)
+        solver, settings = solver_settings(context), photo_settings(context.scene)
+        if self.focal_mm:
+            settings = replace(settings, focal_mm=self.focal_mm)
         for photo in photos:
             try:
-                SESSION.submit(photo_job(photo, context.scene.name, settings, self.focal_mm or None))
+                SESSION.submit(photo_job(photo, context.scene.name, solver, settings))
             except ClientError as error:
                 self.report({"ERROR"}, str(error))
                 return {"CANCELLED"}
-        _read_body_early(settings.body)
+        if solver.body is None or settings.free_body:
+            bodies.read_early(None)
+        elif settings.gender != "auto":
+            bodies.read_early(solver.body, settings.gender)
         return {"FINISHED"} if not bpy.app.background else self._finish()
 
     def _finish(self) -> set[str]:
@@ -118,6 +140,32 @@ class PANTOMIME_OT_photo_to_avatar(bpy.types.Operator, ImportHelper):
             if notice.kind in ("warning", "error"):
                 self.report({notice.kind.upper()}, notice.text)
         return {"CANCELLED" if any(notice.kind == "error" for notice in SESSION.notices) else "FINISHED"}
+
+
+class PANTOMIME_FH_photo(bpy.types.FileHandler):
+    """Photos dropped into the 3D view or the outliner."""
+
+    bl_idname = "PANTOMIME_FH_photo"
+    bl_label = "Photo as avatar"
+    bl_import_operator = "pantomime.photo_to_avatar"
+    bl_file_extensions = ";".join(PHOTO_EXTENSIONS)
+
+    @classmethod
+    def poll_drop(cls, context: bpy.types.Context) -> bool:
+        return context.area is not None and context.area.type in ("VIEW_3D", "OUTLINER")
+
+
+class PANTOMIME_FH_capture(bpy.types.FileHandler):
+    """Captures dropped into the 3D view or the outliner."""
+
+    bl_idname = "PANTOMIME_FH_capture"
+    bl_label = "Capture as avatar"
+    bl_import_operator = "pantomime.import_capture"
+    bl_file_extensions = ".npz"
+
+    @classmethod
+    def poll_drop(cls, context: bpy.types.Context) -> bool:
+        return context.area is not None and context.area.type in ("VIEW_3D", "OUTLINER")
 
 
 class PANTOMIME_OT_cancel(bpy.types.Operator):
@@ -145,6 +193,23 @@ def chosen_files(operator: bpy.types.Operator) -> list[str]:
     return [os.path.abspath(bpy.path.abspath(path)) for path in paths]
 
 
+class PANTOMIME_OT_open_log(bpy.types.Operator):
+    """Open the solver's log in the program that shows text files"""
+
+    bl_idname = "pantomime.open_log"
+    bl_label = "Open Log"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return os.path.isfile(log_path()) or _refuse(cls, "There is no log yet")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        bpy.ops.wm.path_open(filepath=log_path())
+        self.report({"INFO"}, log_path())
+        return {"FINISHED"}
+
+
 class PANTOMIME_OT_import_capture(bpy.types.Operator, ImportHelper):
     """Make an avatar from a capture file"""
 
@@ -162,6 +227,11 @@ class PANTOMIME_OT_import_capture(bpy.types.Operator, ImportHelper):
         options={"HIDDEN", "SKIP_SAVE"},
     )
     scene_name: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if self.filepath or self.files:
+            return self.execute(context)
+        return ImportHelper.invoke(self, context, event)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         # numpy comes with this, and is not to be loaded by registering.
@@ -191,10 +261,13 @@ class PANTOMIME_OT_look_through_camera(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return camera_of(context.object) is not None or _refuse(cls, "Select an avatar")
+        rig = rig_of(context.object)
+        if rig is None:
+            return _refuse(cls, "Select an avatar")
+        return camera_of(rig) is not None or _refuse(cls, "The avatar's camera is gone")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        context.scene.camera = camera_of(context.object)
+        context.scene.camera = camera_of(rig_of(context.object))
         area = context.area if context.area and context.area.type == "VIEW_3D" else None
         if area is not None:
             area.spaces.active.region_3d.view_perspective = "CAMERA"
@@ -204,24 +277,13 @@ class PANTOMIME_OT_look_through_camera(bpy.types.Operator):
 def _select(context: bpy.types.Context, obj: bpy.types.Object) -> None:
     """As importers do: what came in is what is selected."""
     layer = context.view_layer
-    if obj.name not in layer.objects:
+    # Asking this also makes the view layer take in what is new.
+    if not obj.visible_get(view_layer=layer):
         return
     for other in layer.objects:
         other.select_set(False, view_layer=layer)
     obj.select_set(True, view_layer=layer)
     layer.objects.active = obj
-
-
-def camera_of(obj: bpy.types.Object | None) -> bpy.types.Object | None:
-    """The camera that sees an avatar, its armature or its mesh, as the photo does."""
-    rig = obj.parent if obj is not None and obj.type == "MESH" and obj.parent is not None else obj
-    if rig is None or "pantomime" not in rig:
-        return None
-    camera = rig.get("pantomime_camera")
-    if isinstance(camera, bpy.types.Object) and camera.type == "CAMERA":
-        return camera  # several people of one photo share one
-    beside = (other for collection in rig.users_collection for other in collection.objects)
-    return next((other for other in beside if other.type == "CAMERA"), None)
 
 
 def _refuse(operator: type[bpy.types.Operator], why: str) -> bool:
@@ -230,8 +292,11 @@ def _refuse(operator: type[bpy.types.Operator], why: str) -> bool:
 
 
 CLASSES = (
+    PANTOMIME_FH_photo,
+    PANTOMIME_FH_capture,
     PANTOMIME_OT_photo_to_avatar,
     PANTOMIME_OT_cancel,
+    PANTOMIME_OT_open_log,
     PANTOMIME_OT_import_capture,
     PANTOMIME_OT_look_through_camera,
 )

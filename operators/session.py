@@ -36,8 +36,8 @@ from .settings import SolverSettings, log_path
 
 TICK_S = 0.1
 URGENT_TICK_S = 0.01
-# Before this there is nothing to tell the time left from.
-LEFT_AFTER_S, LEFT_AFTER_FRACTION = 1.0, 0.05
+# The time left of a job that is the first of its kind is told from its speed, where it tells of its progress often.
+LEFT_AFTER_S, LEFT_AFTER_STEPS = 5.0, 8
 # What the user does with the mouse held down; an avatar that comes in between would end up in that undo step.
 BUSY_OPERATORS = (
     "TRANSFORM_OT_",
@@ -95,15 +95,23 @@ class Status:
     text: str = ""
     fraction: float = 0.0
     started_s: float = 0.0
+    trail: list[tuple[float, float]] = field(default_factory=list)  # seconds since the start, and the fraction then
+    usual: list[tuple[float, float]] = field(default_factory=list)  # the trail of the last job that was like this one
     error: str = ""
     done: str = ""  # what its function said, such as the name of the avatar's collection
     warnings: list[str] = field(default_factory=list)
 
     @property
     def left_s(self) -> float | None:
-        """Seconds that the job still needs, going by its speed so far; None where it is too early to say."""
+        """Seconds that the job still needs, by the last one like it, else by its speed. None: too early to say."""
+        if not self.running or self.cancelling:
+            return None
         elapsed = time.monotonic() - self.started_s
-        if not self.running or self.cancelling or elapsed < LEFT_AFTER_S or self.fraction < LEFT_AFTER_FRACTION:
+        if self.usual:
+            since = next((at_s for at_s, fraction in self.usual if fraction >= self.fraction), self.usual[-1][0])
+            here = self.trail[-1][0] if self.trail else 0.0
+            return max(0.0, self.usual[-1][0] - since - (elapsed - here))
+        if elapsed < LEFT_AFTER_S or len(self.trail) < LEFT_AFTER_STEPS or self.fraction <= 0.0:
             return None
         return elapsed * (1.0 - self.fraction) / self.fraction
 
@@ -118,6 +126,8 @@ class Session:
         self._command: list[str] = []
         self._job: Job | None = None
         self._waiting: deque[Job] = deque()
+        self._trails: dict[tuple[str, bool], list[tuple[float, float]]] = {}  # by kind of request, and cold or warm
+        self._trail_key = ("", True)
         self._held: Message | None = None  # the running job's last event, until the user's hand is free
 
     # ------------------------------------------------------------------------------------------------------ state
@@ -229,8 +239,11 @@ class Session:
             running=True, label=job.label, urgent=job.urgent, text="Waiting for the solver", started_s=time.monotonic()
         )
         try:
-            if self._ensure_worker(job.settings):
+            cold = self._ensure_worker(job.settings)
+            if cold:
                 self.status.text = "Starting the solver"
+            self._trail_key = (job.request.type, cold)
+            self.status.usual = self._trails.get(self._trail_key, [])
             assert self._client is not None
             self._job = job
             self._client.submit(job.request)
@@ -243,7 +256,7 @@ class Session:
             self._end_of(job)
             if raise_errors:
                 raise ClientError(str(error)) from error
-            notify.popup(job.title, str(error))
+            self._tell(job, str(error))
 
     def _ensure_worker(self, settings: SolverSettings) -> bool:
         """True if the worker had to be started."""
@@ -268,6 +281,7 @@ class Session:
                 status.text = event.text
         elif isinstance(event, Progress):
             status.fraction = event.fraction
+            status.trail.append((time.monotonic() - status.started_s, event.fraction))
         elif isinstance(event, Warn):
             status.warnings.append(event.text)
             self.say("warning", event.text, job.label)
@@ -291,6 +305,8 @@ class Session:
             if isinstance(event, Result):
                 status.done = self._call(job, lambda: job.on_result(job, event))
                 status.fraction = 1.0
+                # Building the avatar is a part of it.
+                self._trails[self._trail_key] = [*status.trail, (time.monotonic() - status.started_s, 1.0)]
                 if status.done:
                     self.say("done", status.done, job.label)
             elif isinstance(event, Cancelled):
@@ -305,7 +321,7 @@ class Session:
             self._job = None
             self._end_of(job)
         if failed:
-            notify.popup(job.title, failed)
+            self._tell(job, failed)
 
     def _call(self, job: Job, function: Callable[[], str | None]) -> str:
         """What the job's function returns. Raises _Reported after its error is shown."""
@@ -327,6 +343,11 @@ class Session:
         self.status.running = self.status.cancelling = False
         self.status.error = text
         self.say("error", text, job.label)
+
+    def _tell(self, job: Job, error: str) -> None:
+        """Once, when all is done: the sidebar has the others."""
+        if not self._waiting:
+            notify.popup(job.title, error)
 
     def _end_of(self, job: Job) -> None:
         if job.on_end is not None:

@@ -4,9 +4,25 @@ from __future__ import annotations
 
 import bpy
 
-from . import capture, correct, handles, menus, preferences, use
+from . import (
+    avatar,
+    capture,
+    correct,
+    handles,
+    menus,
+    preferences,
+    use,
+)
 
-MODULES = (preferences, capture, correct, handles, use)
+# Those that others build on first.
+MODULES = (
+    preferences,
+    capture,
+    avatar,
+    correct,
+    handles,
+    use,
+)
 CLASSES = tuple(cls for module in MODULES for cls in module.CLASSES)
 
 

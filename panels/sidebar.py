@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import blf
 import bpy
 
-from ..operators.notify import wrapped
-
-# Width of a letter in the interface's font, in px at scale 1: labels do not wrap by themselves.
-LETTER_PX = 7.0
+# px at scale 1 that a panel's edges, an icon and the tab leave of a sidebar's width.
+EDGE_PX, ICON_PX = 48.0, 24.0
 
 
 class Tab:
@@ -19,9 +20,30 @@ class Tab:
 
 
 def paragraph(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE") -> None:
-    """A text of any length, broken where the sidebar ends."""
-    width = max(16, int(context.region.width / (LETTER_PX * context.preferences.system.ui_scale)) - 6)
+    """A text of any length, broken where the sidebar ends: labels in Blender do not wrap."""
+    scale = context.preferences.system.ui_scale
+    room = context.region.width / scale - EDGE_PX - (ICON_PX if icon != "NONE" else 0.0)
+    size = context.preferences.ui_styles[0].widget.points
     column = layout.column(align=True)
     column.scale_y = 0.8
-    for number, line in enumerate(wrapped(bpy.app.translations.pgettext_iface(text), width)):
+    for number, line in enumerate(broken(bpy.app.translations.pgettext_iface(text), room, size)):
         column.label(text=line, icon=icon if number == 0 or icon == "NONE" else "BLANK1", translate=False)
+
+
+@lru_cache(maxsize=64)
+def broken(text: str, room_px: float, points: float) -> tuple[str, ...]:
+    """Lines that are at most `room_px` wide in the interface's font, where words allow it."""
+    blf.size(0, points)
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and blf.dimensions(0, longer)[0] <= room_px:
+            lines[-1] = longer
+            continue
+        # A path has no spaces to break at.
+        while len(word) > 1 and blf.dimensions(0, word)[0] > room_px:
+            fits = next(k for k in range(len(word) - 1, 0, -1) if k == 1 or blf.dimensions(0, word[:k])[0] <= room_px)
+            lines.append(word[:fits])
+            word = word[fits:]
+        lines.append(word)
+    return tuple(lines)

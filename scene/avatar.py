@@ -314,7 +314,7 @@ def _certainty(capture: Capture, frame: int) -> dict[str, Any]:
     """One σ of each joint's place, against the pelvis, where the fit told."""
     if len(capture.joint_sigma_m) <= frame:
         return {}
-    return {"joint_sigma_m": capture.joint_sigma_m[frame].astype(float).tolist()}
+    return {"joint_sigma_m": dict(zip(JOINT_NAMES, capture.joint_sigma_m[frame].astype(float).tolist(), strict=True))}
 
 
 def camera_of(rig: bpy.types.Object) -> bpy.types.Object | None:

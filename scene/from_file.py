@@ -10,9 +10,10 @@ from ..core.body.load import BodyError, load_body
 from ..core.body.measure import MeasureError, measures_of
 from ..core.body.model import BodyModel
 from ..core.capture import Capture, CaptureError
-from .avatar import Avatar, AvatarError, AvatarSettings, build_avatar, remove_avatar
+from .avatar import PROPERTY, Avatar, AvatarError, AvatarSettings, build_avatar, remove_avatar
 from .camera import placement_of
 
+APART_M = 1.5  # between the people of one photo and of another
 SAME_FOCAL = 0.002  # a pixel at the edge of a picture of 1000
 
 
@@ -38,6 +39,7 @@ def avatar_from_file(
 def avatars_from_files(paths: Sequence[str], body_spec: str | None, scene: bpy.types.Scene) -> list[Avatar]:
     """An avatar for each file; people of one photo share its camera. All or none. Raises FromFileError."""
     avatars: list[Avatar] = []
+    taken = [obj.location.x for obj in scene.objects if PROPERTY in obj and abs(obj.location.y) < APART_M]
     cameras: dict[str, tuple[float, bpy.types.Object]] = {}
     try:
         for path in paths:
@@ -57,7 +59,16 @@ def avatars_from_files(paths: Sequence[str], body_spec: str | None, scene: bpy.t
         for avatar in avatars:
             remove_avatar(avatar)
         raise FromFileError(str(error)) from error
+    _move_aside(avatars, taken)
     return avatars
+
+
+def _move_aside(avatars: Sequence[Avatar], taken: Sequence[float]) -> None:
+    """Each photo's people are built around the world's origin: let them not stand in those who are there."""
+    step = next(k for k in range(len(taken) + 1) if all(abs(k * APART_M - x) >= 0.5 * APART_M for x in taken))
+    moved = {obj.name: obj for avatar in avatars for obj in (avatar.armature, avatar.camera) if obj is not None}
+    for obj in moved.values():
+        obj.location.x += step * APART_M
 
 
 def body_of(body_id: str, gender: str, spec: str | None) -> BodyModel:

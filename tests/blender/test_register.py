@@ -29,7 +29,14 @@ def traces() -> dict[str, Any]:
         "types": {name for name in dir(bpy.types) if "pantomime" in name.lower()},
         "classes": {
             cls.__name__
-            for base in (bpy.types.Operator, bpy.types.Panel, bpy.types.Menu, bpy.types.AddonPreferences)
+            for base in (
+                bpy.types.Operator,
+                bpy.types.Panel,
+                bpy.types.Menu,
+                bpy.types.AddonPreferences,
+                bpy.types.PropertyGroup,
+                bpy.types.FileHandler,
+            )
             for cls in base.__subclasses__()
             if cls.is_registered
         },

@@ -1,0 +1,414 @@
+"""What can be done to the selected avatar: shape, pose, face, how sure it is."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, PointerProperty
+
+from . import bodies, certainty
+from .avatars import PROPERTY, mesh_of, selected_rig, why_not_face, why_not_pose, why_not_shape
+from .face import EXPRESSIONS
+from .settings import solver_settings
+
+# Sliders for raw components; a licensed file has up to 300, of which nobody tells the later ones apart.
+MOST_COMPONENTS = 32
+_MEASURES = ("height", "weight", "age", "sex")
+_known: OrderedDict[tuple[Any, ...], tuple[float, ...]] = OrderedDict()
+_KNOWN_MOST = 16
+
+
+def betas_of(rig: bpy.types.Object) -> list[float]:
+    """The raw components of an avatar's shape, from its keys."""
+    skin = mesh_of(rig)
+    if skin is None:
+        return []
+    blocks = skin.data.shape_keys.key_blocks
+    count = int(rig[PROPERTY].get("num_betas", 0))
+    # The keys follow each other in their order: looking one up by its name walks over all before it.
+    first = blocks.find("Shape000")
+    if first < 0 or len(blocks) < first + count:
+        return []
+    return [block.value for block in blocks[first : first + count]]
+
+
+def measures_of(rig: bpy.types.Object) -> tuple[float, ...]:
+    """Height, weight and, of the free body, age and sex. () where the body is not there yet."""
+    if PROPERTY not in rig or bodies.state(rig):
+        return ()
+    betas = betas_of(rig)
+    identity = rig[PROPERTY]
+    key = (identity["body_id"], identity["gender"], *betas)
+    if betas and key not in _known:
+        from ..scene.avatar import AvatarError
+        from ..scene.shaping import body_of, measures
+
+        try:
+            body = body_of(rig, solver_settings(bpy.context).body)
+            _known[key] = tuple(measures(body).measure(betas).tolist())
+        except AvatarError:
+            return ()
+        while len(_known) > _KNOWN_MOST:
+            _known.popitem(last=False)
+    return _known.get(key, ())
+
+
+def set_shape(rig: bpy.types.Object, betas: Any = None, measure: str = "", value: float = 0.0) -> str:
+    """Give an avatar these betas, or those that `measure` asks for; the bones follow. What is wrong, or ""."""
+    from ..scene import shaping
+    from ..scene.avatar import AvatarError
+
+    try:
+        body = shaping.body_of(rig, solver_settings(bpy.context).body)
+        if measure:
+            betas = shaping.measures(body).changed(betas_of(rig), measure, value)
+        shaping.set_shape(rig, body, betas)
+    except AvatarError as error:
+        return str(error)
+    return ""
+
+
+def _get_measure(index: int) -> Any:
+    def get(group: bpy.types.PropertyGroup) -> float:
+        values = measures_of(group.id_data)
+        return values[index] if index < len(values) else 0.0
+
+    return get
+
+
+def _set_measure(index: int) -> Any:
+    def set_value(group: bpy.types.PropertyGroup, value: float) -> None:
+        rig = group.id_data
+        if PROPERTY in rig and not why_not_shape(rig) and index < len(measures_of(rig)):
+            set_shape(rig, measure=_MEASURES[index], value=value)
+
+    return set_value
+
+
+def _get_components(group: bpy.types.PropertyGroup) -> tuple[float, ...]:
+    rig = group.id_data
+    betas = betas_of(rig) if PROPERTY in rig else []
+    return tuple((betas + [0.0] * MOST_COMPONENTS)[:MOST_COMPONENTS])
+
+
+def _set_components(group: bpy.types.PropertyGroup, values: Any) -> None:
+    rig = group.id_data
+    if PROPERTY not in rig or why_not_shape(rig):
+        return
+    betas = betas_of(rig)
+    count = min(len(betas), MOST_COMPONENTS)
+    set_shape(rig, [*list(values)[:count], *betas[count:]])
+
+
+def _colour(group: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
+    if PROPERTY in group.id_data:
+        certainty.colour_bones(group.id_data, group.show_certainty)
+
+
+class PANTOMIME_PG_avatar(bpy.types.PropertyGroup):
+    """The avatar's shape as people speak of it. Nothing is stored twice: shape keys are what these read and set."""
+
+    height: FloatProperty(
+        name="Height",
+        description="How tall the person stands, in centimetres. The build stays",
+        get=_get_measure(0),
+        set=_set_measure(0),
+        min=40.0,
+        max=260.0,
+        precision=1,
+        step=100,
+        options=set(),
+    )
+    weight: FloatProperty(
+        name="Weight",
+        description="What a body of this volume weighs, in kilograms. Height, age and sex stay",
+        get=_get_measure(1),
+        set=_set_measure(1),
+        min=2.0,
+        max=250.0,
+        precision=1,
+        step=100,
+        options=set(),
+    )
+    age: FloatProperty(
+        name="Age",
+        description="How old the body looks, in years. Height, weight and sex stay",
+        get=_get_measure(2),
+        set=_set_measure(2),
+        min=0.0,
+        max=110.0,
+        soft_max=90.0,
+        precision=0,
+        step=100,
+        options=set(),
+    )
+    sex: FloatProperty(
+        name="Sex",
+        description="Which sex the body looks like: -1 female, 1 male. Height, weight and age stay",
+        get=_get_measure(3),
+        set=_set_measure(3),
+        min=-2.0,
+        max=2.0,
+        soft_min=-1.0,
+        soft_max=1.0,
+        precision=2,
+        step=5,
+        options=set(),
+    )
+    components: FloatVectorProperty(
+        name="Components",
+        description="A component of the shape, in standard deviations of the population",
+        size=MOST_COMPONENTS,
+        get=_get_components,
+        set=_set_components,
+        min=-10.0,
+        max=10.0,
+        soft_min=-3.0,
+        soft_max=3.0,
+        precision=2,
+        step=5,
+        options=set(),
+    )
+    show_certainty: BoolProperty(
+        name="Colour the bones",
+        description="Show how sure the capture is of each bone in pose mode: green is sure, red is a guess",
+        update=_colour,
+        options=set(),
+    )
+
+
+def _refuse(operator: type[bpy.types.Operator], why: str) -> bool:
+    if why:
+        operator.poll_message_set(why)
+    return not why
+
+
+def _finish_pose(context: bpy.types.Context, rig: bpy.types.Object) -> None:
+    if context.scene.tool_settings.use_keyframe_insert_auto:
+        from ..scene.posing import key_pose
+
+        key_pose(rig)
+
+
+def _visible_mesh(context: bpy.types.Context, rig: bpy.types.Object) -> bpy.types.Object | None:
+    skin = mesh_of(rig)
+    return (
+        skin if skin is not None and context.view_layer.objects.get(skin.name) == skin and skin.visible_get() else None
+    )
+
+
+class _PoseOperator:
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return _refuse(cls, why_not_pose(selected_rig(context)))  # type: ignore[arg-type]
+
+
+class PANTOMIME_OT_set_pose(_PoseOperator, bpy.types.Operator):
+    """Put the avatar in a pose"""
+
+    bl_idname = "pantomime.set_pose"
+    bl_label = "Set Pose"
+
+    kind: EnumProperty(
+        name="Pose",
+        description="Which pose",
+        items=(
+            ("CAPTURED", "As captured", "The pose that the photo shows"),
+            ("REST", "Rest", "The pose that the mesh was made in, at the avatar's origin"),
+            ("T", "T", "Upright, arms to the sides, where the person stands"),
+            ("A", "A", "Upright, arms lowered by 45°, where the person stands"),
+            ("HANDS", "Relaxed hands", "Only the fingers: as they hang when nobody thinks of them"),
+        ),
+    )
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..scene import posing, shaping
+        from ..scene.avatar import CAPTURED, AvatarError
+
+        rig = selected_rig(context)
+        if self.kind == "CAPTURED":
+            kept = rig[PROPERTY].get(CAPTURED)
+            if kept is None:
+                self.report({"ERROR"}, f"{rig.name} does not know its captured pose. Make the avatar anew.")
+                return {"CANCELLED"}
+            posing.recall(rig, kept)
+        elif self.kind == "HANDS":
+            try:
+                posing.relax_hands(rig, shaping.body_of(rig, solver_settings(context).body))
+            except AvatarError as error:
+                self.report({"ERROR"}, str(error))
+                return {"CANCELLED"}
+        else:
+            {"REST": posing.rest_pose, "T": posing.t_pose, "A": posing.a_pose}[self.kind](rig)
+            skin = _visible_mesh(context, rig)
+            if skin is not None:
+                # Who was sitting now stands; on the floor.
+                context.view_layer.update()
+                posing.snap_to_floor(rig, skin, context.evaluated_depsgraph_get())
+        _finish_pose(context, rig)
+        return {"FINISHED"}
+
+
+class PANTOMIME_OT_mirror_pose(_PoseOperator, bpy.types.Operator):
+    """Swap left and right in the pose and the face. The person stays where they are and faces the same way"""
+
+    bl_idname = "pantomime.mirror_pose"
+    bl_label = "Mirror Pose"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..scene import posing
+
+        rig = selected_rig(context)
+        posing.mirror(rig, mesh_of(rig) if not why_not_face(rig) else None)
+        _finish_pose(context, rig)
+        return {"FINISHED"}
+
+
+class PANTOMIME_OT_snap_to_floor(_PoseOperator, bpy.types.Operator):
+    """Move the avatar up or down until its lowest point is on the floor, Z = 0"""
+
+    bl_idname = "pantomime.snap_to_floor"
+    bl_label = "Snap to Floor"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        rig = selected_rig(context)
+        why = why_not_pose(rig)
+        if not why and (rig is None or _visible_mesh(context, rig) is None):
+            why = "The avatar's body is hidden. Show it first"
+        return _refuse(cls, why)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..scene import posing
+
+        rig = selected_rig(context)
+        context.view_layer.update()
+        posing.snap_to_floor(rig, _visible_mesh(context, rig), context.evaluated_depsgraph_get())
+        _finish_pose(context, rig)
+        return {"FINISHED"}
+
+
+class PANTOMIME_OT_reset_shape(bpy.types.Operator):
+    """Give the avatar a shape that it had"""
+
+    bl_idname = "pantomime.reset_shape"
+    bl_label = "Reset Shape"
+    bl_options = {"REGISTER", "UNDO"}
+
+    to: EnumProperty(
+        name="To",
+        description="Which shape",
+        items=(
+            ("CAPTURED", "As captured", "The shape that was found in the photo"),
+            ("MEAN", "Mean", "The mean adult: all components are zero"),
+            ("NOW", "As it is", "Only bring the bones to where the shape keys say, after they were changed elsewhere"),
+        ),
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return _refuse(cls, why_not_shape(selected_rig(context)))
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..scene import shaping
+        from ..scene.avatar import AvatarError
+
+        rig = selected_rig(context)
+        try:
+            betas = {
+                "CAPTURED": lambda: shaping.captured_betas(rig),
+                "MEAN": lambda: [0.0] * len(betas_of(rig)),
+                "NOW": lambda: betas_of(rig),
+            }[self.to]()
+            why = set_shape(rig, betas)
+        except AvatarError as error:
+            why = str(error)
+        if why:
+            self.report({"ERROR"}, why)
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class PANTOMIME_OT_set_expression(bpy.types.Operator):
+    """Give the face an expression"""
+
+    bl_idname = "pantomime.set_expression"
+    bl_label = "Set Expression"
+    bl_options = {"REGISTER", "UNDO"}
+
+    kind: EnumProperty(
+        name="Expression",
+        description="Which expression",
+        items=(
+            ("CAPTURED", "As captured", "The expression that the photo shows"),
+            *((identifier, title, "") for identifier, (title, _) in EXPRESSIONS.items()),
+        ),
+    )
+    amount: FloatProperty(
+        name="Amount", description="How strong", default=1.0, min=0.0, max=1.5, soft_max=1.0, subtype="FACTOR"
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        rig = selected_rig(context)
+        why = why_not_face(rig)
+        if not why and rig is not None and not has_named_face(rig):
+            why = "A licensed body's components have no names that expressions could be made of"
+        return _refuse(cls, why)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        rig = selected_rig(context)
+        blocks = mesh_of(rig).data.shape_keys.key_blocks
+        names = [block.name for block in blocks if _is_face_key(block.name)]
+        if self.kind == "CAPTURED":
+            kept = rig[PROPERTY].get("captured")
+            values = dict(zip(names, kept["expression"], strict=False)) if kept is not None else {}
+        else:
+            values = EXPRESSIONS[self.kind][1]
+        auto_key = context.scene.tool_settings.use_keyframe_insert_auto
+        for name in names:
+            block = blocks[name]
+            value = min(block.slider_max, values.get(name, 0.0) * self.amount)
+            changed = block.value != value
+            block.value = value
+            if auto_key and changed:
+                block.keyframe_insert("value")
+        return {"FINISHED"}
+
+
+_FACE_PREFIXES = ("brow", "eye", "cheek", "nose", "jaw", "mouth", "tongue")
+
+
+def _is_face_key(name: str) -> bool:
+    return name.startswith(_FACE_PREFIXES)
+
+
+def has_named_face(rig: bpy.types.Object) -> bool:
+    """Whether the avatar's face has ARKit's actions."""
+    skin = mesh_of(rig)
+    return skin is not None and skin.data.shape_keys.key_blocks.find("jawOpen") >= 0
+
+
+def register() -> None:
+    """Give objects the avatar's values."""
+    bpy.types.Object.pantomime_avatar = PointerProperty(type=PANTOMIME_PG_avatar)
+
+
+def unregister() -> None:
+    """Take them back; what avatars are made of stays."""
+    del bpy.types.Object.pantomime_avatar
+    _known.clear()
+
+
+CLASSES = (
+    PANTOMIME_PG_avatar,
+    PANTOMIME_OT_set_pose,
+    PANTOMIME_OT_mirror_pose,
+    PANTOMIME_OT_snap_to_floor,
+    PANTOMIME_OT_reset_shape,
+    PANTOMIME_OT_set_expression,
+)

@@ -1,0 +1,93 @@
+"""Settings of the next capture. They are the scene's, and saved with it."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import EnumProperty, FloatProperty, IntProperty, PointerProperty
+
+
+class PANTOMIME_PG_capture(bpy.types.PropertyGroup):
+    """What is known of the photos and wanted of them."""
+
+    body: EnumProperty(
+        name="Body",
+        description="Which body is fitted",
+        items=(
+            ("LICENSED", "Licensed", "The SMPL-X model in the folder that the preferences name"),
+            ("FREE", "Free", "The body that comes with Pantomime"),
+        ),
+    )
+    gender: EnumProperty(
+        name="Gender",
+        description="Which of the licensed models is fitted",
+        items=(
+            ("NEUTRAL", "Neutral", "The model of both sexes"),
+            ("FEMALE", "Female", "The model of women"),
+            ("MALE", "Male", "The model of men"),
+            (
+                "AUTO",
+                "What fits best",
+                "All three are fitted; the neutral one is kept unless another is clearly better",
+            ),
+        ),
+    )
+    people: EnumProperty(
+        name="People",
+        description="Who of the people in a photo becomes an avatar",
+        items=(
+            ("ONE", "Largest", "Who is largest in the photo"),
+            ("ALL", "All", "Everybody"),
+            ("NUMBER", "Number", "As many as given, largest first"),
+        ),
+    )
+    people_count: IntProperty(
+        name="Number", description="How many people, largest first", default=2, min=1, soft_max=20
+    )
+    height_source: EnumProperty(
+        name="Height",
+        description="How tall the largest person is",
+        items=(
+            ("FOUND", "Found", "From the photo: people are as large as most are"),
+            ("KNOWN", "Known", "As measured: it sets the scale of everything"),
+        ),
+    )
+    height_cm: FloatProperty(
+        name="Height in cm",
+        description="Of the largest person, standing, in centimetres",
+        default=172.0,
+        min=40.0,
+        max=260.0,
+        precision=1,
+        step=100,
+    )
+    focal_source: EnumProperty(
+        name="Focal length",
+        description="How the camera's focal length is known",
+        items=(
+            ("AUTO", "Automatic", "From the photo's own data (EXIF), else found with the pose"),
+            ("KNOWN", "Known", "As given, for photos whose own data is missing or wrong"),
+        ),
+    )
+    focal_mm: FloatProperty(
+        name="Focal length in mm",
+        description="Equivalent on 35 mm film, in millimetres",
+        default=35.0,
+        min=5.0,
+        soft_max=300.0,
+        max=3000.0,
+        precision=1,
+        step=100,
+    )
+
+
+def register() -> None:
+    """Give scenes the settings."""
+    bpy.types.Scene.pantomime_capture = PointerProperty(type=PANTOMIME_PG_capture)
+
+
+def unregister() -> None:
+    """Take them back."""
+    del bpy.types.Scene.pantomime_capture
+
+
+CLASSES = (PANTOMIME_PG_capture,)
