@@ -9,10 +9,9 @@ import bpy
 from bpy.props import EnumProperty, IntProperty, StringProperty
 
 from ..operators import checks
-from ..operators.notify import wrapped
 from ..operators.session import SESSION
 from ..operators.settings import ROOT_PACKAGE, log_path, packages_folder
-from .sidebar import LETTER_PX
+from .sidebar import ICON_PX, broken
 
 LOG_LINES = 8
 # Of the width of the preferences' window, what is left for a line of text.
@@ -142,14 +141,15 @@ def _open_button(row: bpy.types.UILayout, folder: str) -> None:
 
 def _found(layout: bpy.types.UILayout, context: bpy.types.Context, lines: Iterable[checks.Line]) -> None:
     """Lines below a property, where its value stands."""
-    width = max(40, int(TEXT_PART * 0.6 * context.region.width / (LETTER_PX * context.preferences.system.ui_scale)))
+    room = TEXT_PART * 0.6 * context.region.width / context.preferences.system.ui_scale - ICON_PX
+    size = context.preferences.ui_styles[0].widget.points
     split = layout.split(factor=0.4)
     split.label()
     column = split.column(align=True)
     column.scale_y = 0.9
     for line in lines:
         text = bpy.app.translations.pgettext_iface(line.text)
-        for number, part in enumerate(wrapped(text, width)):
+        for number, part in enumerate(broken(text, room, size)):
             column.label(text=part, icon=line.icon if number == 0 else "BLANK1", translate=False)
 
 

@@ -22,7 +22,14 @@ BLENDER = {"bpy", "bpy_extras", "bmesh", "mathutils", "gpu", "blf", "aud"}
 ALLOWED = {
     "panels": {"operators"},
     "operators": {"scene", "core.client", "core.messages", "core.capture", "core.body.folder", "core.detection.models"},
-    "scene": {"core.capture", "core.body.skeleton", "core.body.model", "core.body.load", "core.body.measure", "core.body.raster"},
+    "scene": {
+        "core.capture",
+        "core.body.skeleton",
+        "core.body.model",
+        "core.body.load",
+        "core.body.measure",
+        "core.body.raster",
+    },
 }
 # Inside core: what a folder may use beside itself.
 ALLOWED_IN_CORE = {
@@ -136,7 +143,9 @@ def test_what_blender_starts_the_solver_with_needs_the_standard_library_alone(na
             assert target.split(".")[0] in sys.stdlib_module_names, f"line {line}"
 
 
-@pytest.mark.parametrize("name", ["capture", "body/model", "body/load", "body/measure", "body/skeleton", "body/raster", "media/frame"])
+@pytest.mark.parametrize(
+    "name", ["capture", "body/model", "body/load", "body/measure", "body/skeleton", "body/raster", "media/frame"]
+)
 def test_what_blender_reads_needs_numpy_at_most(name: str) -> None:
     for target, line in imports(ROOT / "core" / f"{name}.py"):
         top = target.split(".")[0]
