@@ -16,8 +16,8 @@ from .video_job import Arrays, JobFolder
 PACKED = ("image_px", "confidence", "world_m", "score", "box_px")
 
 
-def sightings_arrays(frames: list[FrameSightings]) -> Arrays:
-    """A stretch of frames as arrays: F frames, and S sightings in them."""
+def sightings_arrays(frames: list[FrameSightings], homographies: list[NDArray[np.float64]] | None = None) -> Arrays:
+    """A stretch of frames as arrays: F frames, and S sightings in them. homographies: of a camera that turns."""
     rows = [(at, sighting) for at, frame in enumerate(frames) for sighting in frame.people]
     packed = [pack(sighting.observation) for _, sighting in rows] or [pack(None)]
     kept = len(rows)
@@ -25,6 +25,7 @@ def sightings_arrays(frames: list[FrameSightings]) -> Arrays:
         "frame_index": np.array([frame.index for frame in frames], np.int64),
         "frame_time_s": np.array([frame.time_s for frame in frames], np.float64),
         "frame_cut": np.array([frame.cut for frame in frames], bool),
+        "frame_homography": np.stack(homographies) if homographies else np.zeros((0, 3, 3)),
         "row": np.array([at for at, _ in rows], np.int64),
         "track": np.array([sighting.track for _, sighting in rows], np.int64),
         **{name: np.stack([item[name] for item in packed])[:kept] for name in PACKED},
@@ -38,6 +39,7 @@ class Timeline:
     index: NDArray[np.int64]  # (F,)
     time_s: NDArray[np.float64]  # (F,)
     shot: NDArray[np.int64]  # (F,)
+    homography: NDArray[np.float64]  # (F, 3, 3) from the frame before; (0, 3, 3) for a camera that stands
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Sightings:
     def __init__(self, folder: JobFolder, key: str, parts: int) -> None:
         self._folder, self._key, self._count = folder, key, parts
         self._kept: dict[int, Arrays] = {}
-        starts, index, time_s, cut = [0], [], [], []
+        starts, index, time_s, cut, turned = [0], [], [], [], []
         self._tracks: dict[int, dict[int, tuple[float, float]]] = {}  # track → frame → size, quality
         for number in range(parts):
             part = self._part(number)
@@ -71,12 +73,14 @@ class Sightings:
             index.append(part["frame_index"])
             time_s.append(part["frame_time_s"])
             cut.append(part["frame_cut"])
+            turned.append(part["frame_homography"])
             starts.append(starts[-1] + len(part["frame_index"]))
         self._starts = np.array(starts)
         self.timeline = Timeline(
             np.concatenate(index) if index else np.zeros(0, np.int64),
             np.concatenate(time_s) if time_s else np.zeros(0),
             np.cumsum(np.concatenate(cut)) if cut else np.zeros(0, np.int64),
+            np.concatenate(turned) if turned else np.zeros((0, 3, 3)),
         )
 
     def people(self, least_sightings: int = 3) -> list[Person]:

@@ -23,6 +23,7 @@ from .fitting.video_settings import VideoSettings
 from .fitting.video_shape import ClipShape, fit_shape
 from .fitting.video_start import fill_in, start_window
 from .fitting.video_swaps import exchange, find_swaps
+from .media.turning import turns_of
 from .rotation import log_so3
 from .video_job import JobFolder
 from .video_people import Person, Sightings
@@ -71,6 +72,7 @@ class PersonFit:
         span = slice(person.first, person.last + 1)
         self.time_s, self.index, self.shot = line.time_s[span], line.index[span], line.shot[span]
         self.swapped = np.zeros((len(self.time_s), 2), bool)
+        self.turn: NDArray[np.float32] | None = None  # (T, 3, 3) each frame's camera axes to the first's
 
     def _seen(self, start: int, end: int) -> Seen:
         """What was seen in some rows, left and right put right."""
@@ -89,12 +91,23 @@ class PersonFit:
     def run(self) -> Capture:
         self.swapped = self._find_swaps()
         shape = self._shape()
+        self._set_turn(shape)
         windows = [window for span in self._spans() for window in self._windows(*span)]
         rough = self._solve("rough", windows, shape, None, None)
         standing = self._standing(rough, windows, shape)
         final = self._solve("final", windows, shape, rough, standing)
         self._fill_gaps(final, windows, shape)
         return self._capture(final, slice(0, len(self.time_s)), shape, standing)
+
+    def _set_turn(self, shape: ClipShape) -> None:
+        """The camera's turning, where it was looked for."""
+        line = self.sightings.timeline
+        if len(line.homography):
+            turns = turns_of(line.homography, shape.focal_px, shape.principal_px, line.shot)
+            self.turn = turns[self.person.first : self.person.last + 1].astype(np.float32)
+
+    def _turned(self, start: int, end: int) -> NDArray[np.float32] | None:
+        return None if self.turn is None else self.turn[start:end]
 
     # --- stages -------------------------------------------------------------------------------------------------
 
@@ -191,7 +204,8 @@ class PersonFit:
             float(self.time_s[known - 1]) if last is not None else 0.0,
         )
         held = window.first - window.context
-        solution = self.clip.body_window(seen, _join(old, new), held, shape, self.image_size)
+        turn = self._turned(window.context, window.end)
+        solution = self.clip.body_window(seen, _join(old, new), held, shape, self.image_size, None, turn)
         return self._motion(_rows(solution.state, slice(held, None)))
 
     def _known(self, window: Window, before: Motion) -> int:
@@ -208,7 +222,8 @@ class PersonFit:
         old = self._state(before.rows(slice(window.context, window.first)), shape)
         new = self._state(rough.rows(slice(window.first, window.end)), shape)
         part = Standing(standing.solid[window.context : window.end], standing.up, standing.ground_m)
-        solution = self.clip.body_window(seen, _join(old, new), held, shape, self.image_size, part)
+        turn = self._turned(window.context, window.end)
+        solution = self.clip.body_window(seen, _join(old, new), held, shape, self.image_size, part, turn)
         state = self.clip.detail_window(seen, solution.state, held, shape, self.image_size)
         kept = slice(held, window.last - window.context)
         state = _rows(state, kept)
@@ -232,9 +247,13 @@ class PersonFit:
             soles[rows] = self.clip.probe_positions(state)[:, -4:]
             belief[rows] = np.repeat(trust[:, [7, 8]], 2, axis=1)
             joints = pose_chain(self.fitter.skeleton, state).joints.float().cpu().numpy()
+            turn = self._turned(window.first, window.last)
+            if turn is not None:
+                soles[rows] = np.einsum("tij,tsj->tsi", turn, soles[rows])
             for row in range(0, len(joints), max(1, round(self.rate / 5))):
                 if seen.score[row] > 0:
-                    ups.append(up_direction(joints[row], trust[row]))
+                    up = up_direction(joints[row], trust[row])
+                    ups.append(up if turn is None else turn[row] @ up)
                     weights.append(float(seen.score[row]))
         for start, end in self._spans():
             speed[start:end] = speeds(soles[start:end], self.time_s[start:end])
@@ -301,6 +320,11 @@ class PersonFit:
         filled = self._motion(state)
         motion.put(np.flatnonzero(~solved), filled.rows(~solved))
 
+    def _camera_rotvec(self, rows: slice) -> NDArray[np.float32]:
+        if self.turn is None:
+            return np.zeros((0, 3), np.float32)
+        return log_so3(torch.as_tensor(self.turn[rows]).double()).float().numpy()
+
     def _capture(self, motion: Motion, rows: slice, shape: ClipShape, standing: Standing) -> Capture:
         part = motion.rows(rows)
         state = self._state(part, shape)
@@ -343,6 +367,7 @@ class PersonFit:
             shots=self.shot[rows].astype(np.int32),
             contacts=standing.solid[rows],
             ground_m=standing.ground_m,
+            camera_rotvec=self._camera_rotvec(rows),
             diagnostics={
                 "frames_seen": int((self.person.quality > 0).sum()),
                 **({"warnings": list(self.fitter.warnings)} if self.fitter.warnings else {}),

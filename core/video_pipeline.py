@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .capture import Capture
 from .pipeline import (
@@ -29,11 +30,12 @@ from .pipeline import (
     plain_errors,
     save_captures,
 )
-from .video_job import JobFolder, key_of
+from .video_job import Arrays, JobFolder, key_of
 
 if TYPE_CHECKING:
-    from .detection.follow import Follower
+    from .detection.follow import Follower, FrameSightings
     from .fitting.photo import Fitter, PhotoCamera
+    from .media.turning import TurnFinder
     from .media.video import Clip
 
 # Changes whenever parts of an older version can't be gone on with.
@@ -117,7 +119,7 @@ class _Job:
         self.identity = clip.identity()
         detection_key = key_of(
             version=PARTS_VERSION, clip=self.identity, start=s.start, end=s.end, step=s.step, rate=s.frame_rate,
-            models=base.models_dir, people=base.people,
+            models=base.models_dir, people=base.people, moving=s.moving_camera,
         )  # fmt: skip
         self._stage("load", "Loading the solver")
         body = self.pipeline._bodies_for(base)[0]
@@ -142,6 +144,7 @@ class _Job:
 
     def _detect(self, clip: Clip, key: str) -> int:
         """Sightings of all frames as parts in the folder; how many parts."""
+        from .media.turning import TurnFinder
         from .media.video import FrameRange
 
         s = self.settings
@@ -151,6 +154,10 @@ class _Job:
         follower = self._follower()
         if state is not None:
             follower.restore(state)
+        turning = TurnFinder() if s.moving_camera else None
+        if turning is not None and state is not None:
+            turning.restore({name[5:]: value for name, value in state.items() if name.startswith("turn_")})
+        homographies = []
         total = FrameRange(s.start, s.end, s.step).count(clip.info.frame_count) if clip.info.frame_count else 0
         waiting = []
         # The frames that were done are decoded again, not looked at: seeking is not exact in every container.
@@ -158,18 +165,21 @@ class _Job:
         for frame in clip.frames(rest):
             self._stop_if_cancelled()
             waiting.append(follower.see(frame))
+            if turning is not None:
+                boxes = [sighting.observation.box_px for sighting in waiting[-1].people]
+                homographies.append(turning.homography(frame.rgb, np.array(boxes, np.float32)))
             done += 1
             if total:
                 self.reporter.progress(SHARE_DETECTION * min(done / total, 1.0))
             if len(waiting) == DETECTION_PART:
-                self._save_sightings(number, key, waiting, follower, False)
-                number, waiting = number + 1, []
+                self._save_sightings(number, key, waiting, homographies, follower, turning, False)
+                number, waiting, homographies = number + 1, [], []
         if done == 0:
             raise PipelineError(f"No frame of {self.path} is in the chosen range. Choose an earlier start.")
-        self._save_sightings(number, key, waiting, follower, True)
+        self._save_sightings(number, key, waiting, homographies, follower, turning, True)
         return number + 1
 
-    def _detected(self, key: str) -> tuple[int, int, bool, dict[str, np.ndarray] | None]:  # type: ignore[type-arg]
+    def _detected(self, key: str) -> tuple[int, int, bool, Arrays | None]:
         """How many parts and frames are done, whether that is all, and the follower's state after them."""
         number, done, finished, state = 0, 0, False, None
         while not finished and (part := self.folder.load(f"seen-{number:05d}", key)) is not None:
@@ -184,12 +194,23 @@ class _Job:
         base = self.settings.base
         return Follower(self.pipeline.detector(base, masks=False), base.people)
 
-    def _save_sightings(self, number: int, key: str, frames: list, follower: Follower, finished: bool) -> None:  # type: ignore[type-arg]
+    def _save_sightings(
+        self,
+        number: int,
+        key: str,
+        frames: list[FrameSightings],
+        homographies: list[NDArray[np.float64]],
+        follower: Follower,
+        turning: TurnFinder | None,
+        finished: bool,
+    ) -> None:
         from .video_people import sightings_arrays
 
         self._check_clip()
-        arrays = sightings_arrays(frames)
+        arrays = sightings_arrays(frames, homographies)
         arrays |= {f"state_{name}": value for name, value in follower.state.items()}
+        if turning is not None:
+            arrays |= {f"state_turn_{name}": value for name, value in turning.state.items()}
         self.folder.save(f"seen-{number:05d}", key, arrays | {"finished": np.array(finished)})
 
     # --- fitting ------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from .settings import INF
 from .solver import SolverSettings
 from .state import BodyState, Unknowns
 from .video_evidence import Seen
-from .video_parts import HAND_PARTS, ClipParts, Standing
+from .video_parts import HAND_PARTS, ClipParts, Pin, Standing
 from .video_problem import PARTS
 from .video_settings import VideoSettings
 from .video_shape import ClipShape
@@ -79,13 +79,16 @@ class ClipFitter:
         image_size: tuple[int, int],
         standing: Standing | None = None,
         turn: Array | None = None,
+        pins: list[Pin] | None = None,
         is_cancelled: Callable[[], bool] | None = None,
     ) -> WindowSolution:
         """The body in all frames together; the first `held` frames stay."""
         s = self.settings
         regressed, _ = self.parts.regressed(seen, shape)
-        problem = self.parts.problem("body", seen, shape, image_size, s.robust_width, regressed, probes=True)
+        probes = self.parts.pinned(pins or [])
+        problem = self.parts.problem("body", seen, shape, image_size, s.robust_width, regressed, probes)
         smoothness = self.parts.smoothness("body", seen, standing, turn)
+        smoothness = replace(smoothness, pins=self.parts.pins(pins or []))
         frozen = torch.arange(len(seen), device=start.transl.device) < held
         if standing is None:
             # Frames that were fitted alone jitter beyond what any robust kernel would take for motion.

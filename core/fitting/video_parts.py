@@ -33,10 +33,11 @@ from .video_evidence import (
 from .video_problem import PARTS, FramesProblem
 from .video_settings import VideoSettings
 from .video_shape import ClipShape
-from .video_smooth import Contact, Smoothness
+from .video_smooth import Contact, Pins, Smoothness
 
 Array = NDArray[np.float32]
 HAND_PARTS = ("left_hand", "right_hand")
+_COLUMNS = ("template", "shapedirs", "exprdirs", "weights")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,19 @@ class Standing:
     solid: Array  # (T, 4) 0 or 1
     up: Array  # (3,)
     ground_m: float
+
+
+@dataclass(frozen=True)
+class Pin:
+    """Something that the user fixed in one frame of a window: a joint, or a point of a detector's set (name, index).
+
+    place: (x, y) px of the upright picture, or (x, y, z) metres in the camera's frame.
+    """
+
+    row: int
+    place: tuple[float, ...]
+    joint: str = ""
+    point: tuple[str, int] | None = None
 
 
 class ClipParts:
@@ -59,6 +73,7 @@ class ClipParts:
             part: carriers_of(fitter.body, chosen) for part, chosen in self.layouts.items() if len(chosen.points)
         }
         self.joint_names = tuple(settings.position_sigma)
+        # Probes: the joints whose paths are smooth, the soles, and what may be pinned: all joints and points.
         self.probes = _join_points(self.joint_points(), sole_points(fitter.body))
 
     def tensor(self, array: object) -> Tensor:
@@ -88,7 +103,7 @@ class ClipParts:
         image_size: tuple[int, int],
         robust_width: float,
         regressed: Regressed | None,
-        probes: bool = False,
+        probes: VirtualPoints | None = None,
     ) -> FramesProblem:
         f = self.fitter
         evidence = evidence_of(seen, self.layouts[part], self.carriers[part], f.settings)
@@ -108,7 +123,7 @@ class ClipParts:
             f._joint_limits(joints),
             regressed,
             trust,
-            self.probes if probes else None,
+            probes,
         )
 
     def regressed(self, seen: Seen, shape: ClipShape) -> tuple[Regressed | None, Tensor | None]:
@@ -124,6 +139,34 @@ class ClipParts:
         prediction.rotmats[silent] = torch.eye(3)
         prediction.directions[silent] = 0
         return Regressed(prediction, self.body, self.skeleton, self.fitter.settings), prediction.rotmats
+
+    def pinned(self, pins: list[Pin]) -> VirtualPoints:
+        """The probes, and after them what is pinned, in the order of `pins`."""
+        probes = self.probes
+        for pin in pins:
+            if pin.point is None:
+                probes = _join_points(probes, self.joint_points((JOINT_INDEX[pin.joint],)))
+            else:
+                name, index = pin.point
+                one = self.body.virtual_points(self.body.points[name])
+                rows = [getattr(one, part)[index : index + 1] for part in _COLUMNS]
+                probes = _join_points(probes, VirtualPoints(*rows))
+        return probes
+
+    def pins(self, pins: list[Pin]) -> Pins | None:
+        """Pins as stiff residuals on the last of the probes."""
+        if not pins:
+            return None
+        s, first, device = self.settings, len(self.probes.template), self.skeleton.J_template.device
+        flat = [len(pin.place) == 2 for pin in pins]
+        return Pins(
+            torch.tensor([pin.row for pin in pins], device=device),
+            torch.arange(first, first + len(pins), device=device),
+            self.tensor([pin.place if is_flat else (0.0, 0.0) for pin, is_flat in zip(pins, flat, strict=True)]),
+            self.tensor([1 / s.pin_px if is_flat else 0.0 for is_flat in flat]),
+            self.tensor([(0.0,) * 3 if is_flat else pin.place for pin, is_flat in zip(pins, flat, strict=True)]),
+            self.tensor([0.0 if is_flat else 1 / s.pin_m for is_flat in flat]),
+        )
 
     def smoothness(self, part: str, seen: Seen, standing: Standing | None, turn: Array | None) -> Smoothness:
         s, like = self.settings, self.skeleton.J_template
@@ -220,5 +263,5 @@ def sole_points(body: Any) -> VirtualPoints:
 
 
 def _join_points(first: VirtualPoints, second: VirtualPoints) -> VirtualPoints:
-    names = ("template", "shapedirs", "exprdirs", "weights")
-    return VirtualPoints(*(np.concatenate([getattr(first, n), getattr(second, n)]).astype(np.float32) for n in names))
+    both = (np.concatenate([getattr(first, name), getattr(second, name)]) for name in _COLUMNS)
+    return VirtualPoints(*(part.astype(np.float32) for part in both))

@@ -61,6 +61,9 @@ class VideoSettings:
     unseen_full_s: float = 1.0  # a limb unseen for so long is drawn to the relaxed pose as in a photo
     # Frames that a shape is taken from.
     key_frames: int = 16
+    # The user's pins: σ beside which all other evidence gives way.
+    pin_px: float = 0.2
+    pin_m: float = 0.001
     # Contacts: σ of what a foot does while it stands.
     contact_speed_sigma: float = 0.03  # m/s
     contact_height_sigma: float = 0.01  # m

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..rotation import inverse_right_jacobian, log_so3
 from .banded import Bands
-from .residuals import robust_weight
+from .residuals import reprojection, robust_weight
 from .video_problem import Probe
 
 
@@ -42,6 +42,9 @@ def turn_acceleration(rotmats: Tensor, time_s: Tensor) -> tuple[Tensor, Tensor]:
     return value, jacobian
 
 
+PIN_REACH_S = 0.3  # around a pin motion is smooth without exception
+
+
 @dataclass(frozen=True)
 class Contact:
     """What feet do: points that stand from one frame to the next, and points that are on the ground.
@@ -59,11 +62,41 @@ class Contact:
 
 
 @dataclass(frozen=True)
+class Pins:
+    """What the user fixed in some frames: M probes, each at a place in the picture or in space. Not robust, and stiff.
+
+    A row of `target_px` or `target_m` that is not given has weight 0.
+    """
+
+    row: Tensor  # (M,) frames of the window
+    probe: Tensor  # (M,) which of the probes
+    target_px: Tensor  # (M, 2)
+    inverse_sigma_px: Tensor  # (M,) 1/px
+    target_m: Tensor  # (M, 3) in the camera's frame
+    inverse_sigma_m: Tensor  # (M,) 1/m
+
+    def add(self, probe: Probe, log_focal: Tensor, principal: Tensor, main: Tensor, gradient: Tensor) -> Tensor:
+        """Add to the frames' own blocks (T, n, n) and gradient (T, n) in place; the cost."""
+        place = probe.positions[self.row, self.probe][:, None]  # (M, 1, 3)
+        rows = probe.rows[self.row, self.probe]  # (M, 3, n)
+        seen, by_point, _ = reprojection(
+            place, log_focal[self.row], principal, self.target_px[:, None], self.inverse_sigma_px[:, None]
+        )
+        off = (place[:, 0] - self.target_m) * self.inverse_sigma_m[:, None]
+        r = torch.cat([seen[:, 0], off], -1)
+        j = torch.cat([by_point[:, 0] @ rows, rows * self.inverse_sigma_m[:, None, None]], 1)
+        transposed = j.transpose(1, 2)
+        main.index_add_(0, self.row, transposed @ j)
+        gradient.index_add_(0, self.row, (transposed @ r[..., None])[..., 0])
+        return (r * r).sum()
+
+
+@dataclass(frozen=True)
 class Smoothness:
     """Between-frame terms of one window. A chain breaks where `linked` is 0: no term spans it.
 
     point_sigma (S,) m/s²; infinite for probes that are not smoothed. joints: which rotations, turn_sigma (K,) rad/s².
-    expression_sigma (E,) 1/s². pins: see `video_window`.
+    expression_sigma (E,) 1/s².
     """
 
     time_s: Tensor  # (T,)
@@ -75,6 +108,7 @@ class Smoothness:
     robust_width: float
     turn: Tensor  # (T, 3, 3) camera → first frame's axes
     contact: Contact | None = None
+    pins: Pins | None = None  # the window adds them
 
     def add(
         self,
@@ -103,6 +137,15 @@ class Smoothness:
             cost = cost + self._stand(self.contact, positions, rows, bands, gradient)
         return cost
 
+    def _robust(self, squared: Tensor) -> tuple[Tensor, Tensor]:
+        """Value and weight of squared terms (T − 2, K); plain around pins, which must not be taken for outliers."""
+        value, weight = robust_weight(squared, self.robust_width)
+        if self.pins is None:
+            return value, weight
+        gap = (self.time_s[1:-1, None] - self.time_s[self.pins.row]).abs().amin(1, keepdim=True)
+        near = gap < PIN_REACH_S
+        return torch.where(near, squared, value), torch.where(near, torch.ones_like(weight), weight)
+
     def _points(self, positions: Tensor, rows: Tensor, whole: Tensor, bands: Bands, gradient: Tensor) -> Tensor:
         moved = torch.nonzero(self.point_inverse_sigma > 0).flatten()
         if len(moved) == 0:
@@ -113,7 +156,7 @@ class Smoothness:
         r = (c[:, 0, None, None] * x[:-2] + c[:, 1, None, None] * x[1:-1] + c[:, 2, None, None] * x[2:]) * inverse[
             :, None
         ]
-        value, weight = robust_weight((r * r).sum(-1), self.robust_width)
+        value, weight = self._robust((r * r).sum(-1))
         w = weight * whole[:, None]
         pulled = r * (w * inverse)[..., None]  # (T − 2, S, 3)
         w = w * inverse**2
@@ -137,7 +180,7 @@ class Smoothness:
         value, jacobian = turn_acceleration(local, self.time_s)
         r = value * self.turn_inverse_sigma[:, None]
         j = jacobian * self.turn_inverse_sigma[:, None, None]
-        cost, weight = robust_weight((r * r).sum(-1), self.robust_width)
+        cost, weight = self._robust((r * r).sum(-1))
         w = weight * whole[:, None]
         inner = len(r)
         for k in range(3):

@@ -16,19 +16,6 @@ from .video_smooth import Smoothness
 
 
 @dataclass(frozen=True)
-class Pins:
-    """What the user fixed: joints at points, stiffly. M pins.
-
-    frame (M,), joint (M,) indices; either target_px with inverse_sigma 1/px, where a pin is in the picture. Pins are
-    part of the evidence of their frames (`video_fit` puts them there); here they only tell which frames hold.
-    """
-
-    frame: tuple[int, ...] = ()
-    joint: tuple[int, ...] = ()
-    target_px: tuple[tuple[float, float], ...] = ()
-
-
-@dataclass(frozen=True)
 class WindowSolution:
     state: BodyState
     cost: float
@@ -102,6 +89,8 @@ def _linearise(problem: FramesProblem, smoothness: Smoothness, state: BodyState,
     tied = smoothness.add(
         state.rotmats, state.expression, probe, columns, problem.unknowns.expression_at, bands, gradient
     )
+    if smoothness.pins is not None:
+        tied = tied + smoothness.pins.add(probe, state.log_focal, problem.principal, bands.main, gradient)
     total = float(own.cost.double().sum() + tied.double())
     exact = Bands(bands.main.double(), bands.next.double(), bands.after.double())
     return _Equations(total if total == total else float("inf"), own.cost, exact, gradient.double())

@@ -13,6 +13,7 @@ from PIL import Image
 
 from pantomime.core.media.cuts import CutFinder
 from pantomime.core.media.photo import MediaError
+from pantomime.core.media.turning import TurnFinder, turns_of
 from pantomime.core.media.video import Clip, FrameRange, numbered_pictures
 
 SIZE = (96, 64)
@@ -186,6 +187,39 @@ def test_identity_tells_a_replaced_clip(tmp_path: Path) -> None:
     assert Clip(path).identity() == before
     write(path, 4)
     assert Clip(path).identity() != before
+
+
+def test_the_turning_of_a_camera_is_found_in_the_background() -> None:
+    focal, size = 300.0, (320, 240)
+    k = np.array([[focal, 0, 160], [0, focal, 120], [0, 0, 1]])
+    random = np.random.default_rng(0)
+    world = cv2.resize(random.integers(0, 255, (40, 60, 3), np.uint8), (900, 600), interpolation=cv2.INTER_CUBIC)
+    away = np.array([[1, 0, -290.0], [0, 1, -180.0], [0, 0, 1]])
+    finder, again = TurnFinder(), TurnFinder()
+    found, true = [], []
+    for t in range(6):
+        turn, _ = cv2.Rodrigues(np.array([0.004 * t, 0.02 * t, 0.002 * t]))
+        frame = cv2.warpPerspective(world, k @ turn.T @ np.linalg.inv(k) @ away, size)
+        # Somebody walks through: their box is left out.
+        frame[60:200, 20 + 30 * t : 80 + 30 * t] = random.integers(0, 255, (140, 60, 3))
+        boxes = np.array([[20 + 30 * t, 60, 80 + 30 * t, 200]], np.float32)
+        if t == 3:
+            again.restore(finder.state)
+            finder = again
+        found.append(finder.homography(frame, boxes))
+        true.append(turn)
+    turns = turns_of(np.array(found), focal, (160.0, 120.0))
+    for turn, expected in zip(turns, true, strict=True):
+        angle = np.degrees(np.arccos(np.clip((np.trace(turn.T @ expected) - 1) / 2, -1, 1)))
+        assert angle < 0.25
+
+
+def test_without_a_background_a_camera_is_taken_to_stand() -> None:
+    finder = TurnFinder()
+    for _ in range(2):
+        np.testing.assert_array_equal(
+            finder.homography(np.full((60, 80, 3), 99, np.uint8), np.zeros((0, 4), np.float32)), np.eye(3)
+        )
 
 
 def scene(seed: int) -> NDArray[np.uint8]:

@@ -23,11 +23,11 @@ from pantomime.core.fitting.photo import Fitter, PhotoCamera
 from pantomime.core.fitting.state import BodyState, retract
 from pantomime.core.fitting.video_evidence import Seen
 from pantomime.core.fitting.video_fit import ClipFitter
-from pantomime.core.fitting.video_parts import ClipParts, Standing
+from pantomime.core.fitting.video_parts import ClipParts, Pin, Standing
 from pantomime.core.fitting.video_settings import VideoSettings
 from pantomime.core.fitting.video_shape import ClipShape, weighted_median
 from pantomime.core.fitting.video_smooth import second_difference, turn_acceleration
-from pantomime.core.fitting.video_start import _fit, anchor_rows
+from pantomime.core.fitting.video_start import _fit, anchor_rows, start_window
 from pantomime.core.rotation import exp_so3
 from pantomime.core.video_job import JobFolder
 from pantomime.core.video_people import Sightings, sightings_arrays
@@ -145,7 +145,7 @@ def test_the_bands_of_a_window_are_the_derivative_of_its_cost(body: BodyModel, p
         turns = torch.linspace(0, 0.3, 6, dtype=torch.float64)[:, None] * torch.tensor([0.2, 1.0, 0.1])
         turn = exp_so3(turns).numpy()
     smooth = parts.smoothness(part, seen, standing, turn)
-    problem = parts.problem(part, seen, shape, SIZE, float("inf"), None, probes=part == "body")
+    problem = parts.problem(part, seen, shape, SIZE, float("inf"), None, parts.probes if part == "body" else None)
     random = torch.Generator().manual_seed(1)
     count = problem.unknowns.size
     state = truth.state
@@ -353,6 +353,29 @@ def test_motion_is_not_smeared_across_a_cut(body: BodyModel, fitter: Fitter, tmp
 def test_somebody_who_is_there_for_three_frames_only(fitter: Fitter, seen: Seen, tmp_path: Path) -> None:
     capture = run(fitter, tmp_path / "three", seen.rows(slice(0, 3)), SHORT)
     assert capture.num_frames == 3 and np.isfinite(capture.joints).all()
+
+
+def test_pins_hold_and_pull_their_neighbourhood(body: BodyModel, fitter: Fitter, truth: Walk, seen: Seen) -> None:
+    clip = ClipFitter(fitter)
+    shape = ClipShape(np.zeros(body.num_betas, np.float32), FOCAL_PX, "given", (SIZE[0] / 2, SIZE[1] / 2))
+    some = seen.rows(slice(0, 24))
+    start = start_window(clip.parts, some, shape, SIZE)
+    free = clip.body_window(some, start, 0, shape, SIZE).state
+    wrist = pose_chain(fitter.skeleton, free).joints[12, 20].numpy()
+    elbow = pose_chain(fitter.skeleton, free).joints[12, 19].numpy()
+    target = FOCAL_PX * elbow[:2] / elbow[2] + np.array(SIZE) / 2 + [0.0, 15.0]
+    pins = [
+        Pin(12, tuple(float(v) for v in wrist + [0.0, -0.12, 0.0]), joint="left_wrist"),
+        Pin(12, (float(target[0]), float(target[1])), joint="right_elbow"),
+    ]
+    pinned = clip.body_window(some, start, 0, shape, SIZE, pins=pins).state
+    moved = pose_chain(fitter.skeleton, pinned).joints.numpy() - pose_chain(fitter.skeleton, free).joints.numpy()
+    assert moved[12, 20] == pytest.approx([0.0, -0.12, 0.0], abs=0.004)
+    there = pose_chain(fitter.skeleton, pinned).joints[12, 19].numpy()
+    assert FOCAL_PX * there[:2] / there[2] + np.array(SIZE) / 2 == pytest.approx(target, abs=0.5)
+    height = -moved[:, 20, 1]
+    # The frames around are drawn along, the less the farther they are.
+    assert height[12] > height[10] > height[7] > -0.02 and height[11] > 0.04 and abs(height[0]) < 0.02
 
 
 # --- small parts ------------------------------------------------------------------------------------------------------
