@@ -13,6 +13,7 @@ from .fitting.video_evidence import Seen, pack
 from .priors.regressor import trust_of
 from .video_job import Arrays, JobFolder
 
+ALONE_S = 0.35
 PACKED = ("image_px", "confidence", "world_m", "score", "box_px")
 
 
@@ -76,6 +77,7 @@ class Sightings:
             turned.append(part["frame_homography"])
             starts.append(starts[-1] + len(part["frame_index"]))
         self._starts = np.array(starts)
+        self._dropped: set[tuple[int, int]] = set()  # sightings that do not count: track, frame
         self.timeline = Timeline(
             np.concatenate(index) if index else np.zeros(0, np.int64),
             np.concatenate(time_s) if time_s else np.zeros(0),
@@ -85,7 +87,11 @@ class Sightings:
 
     def people(self, least_sightings: int = 3) -> list[Person]:
         """Everybody who was seen for a while, who was large for longest first. Shots are joined where that is plain."""
-        spans = {track: frames for track, frames in self._tracks.items() if len(frames) >= least_sightings}
+        spans = {track: self._steady(frames, least_sightings) for track, frames in self._tracks.items()}
+        spans = {track: frames for track, frames in spans.items() if frames}
+        self._dropped = {
+            (track, at) for track, frames in self._tracks.items() for at in frames if at not in spans.get(track, {})
+        }
         found = []
         for tracks in self._joined(spans):
             frames = {at: value for track in tracks for at, value in spans[track].items()}
@@ -96,6 +102,17 @@ class Sightings:
             presence = sum(size for size, _ in frames.values())
             found.append(Person(tuple(tracks), presence, len(frames), first, last, quality))
         return sorted(found, key=lambda person: (-person.presence, person.tracks))
+
+    def _steady(self, frames: dict[int, tuple[float, float]], least: int) -> dict[int, tuple[float, float]]:
+        """Without sightings that stand alone: after an absence, a glimpse is more often a mistake than the person."""
+        rows = sorted(frames)
+        time_s = self.timeline.time_s
+        away = [k for k in range(1, len(rows)) if time_s[rows[k]] - time_s[rows[k - 1]] > ALONE_S]
+        runs = np.split(np.array(rows), away)
+        # At low frame rates every sighting stands alone: then all count.
+        usual = len(rows) >= least and len(runs) > len(rows) // 2
+        kept = [run for run in runs if len(run) >= least or usual]
+        return {int(at): frames[int(at)] for run in kept for at in run}
 
     def _joined(self, spans: dict[int, dict[int, tuple[float, float]]]) -> list[list[int]]:
         """Tracks grouped by person: over a cut, where one person alone is on either side of it."""
@@ -126,6 +143,7 @@ class Sightings:
             part = self._part(number)
             at = part["row"] + first
             mine = np.isin(part["track"], person.tracks) & (at >= low) & (at < high)
+            mine &= [(int(track), int(row)) not in self._dropped for track, row in zip(part["track"], at, strict=True)]
             for name in PACKED:
                 arrays[name][at[mine] - low] = part[name][mine]
         line = self.timeline

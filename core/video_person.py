@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from .body.skeleton import BODY, JAW, JOINT_NAMES, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RIGHT_HAND
 from .capture import Capture
+from .detection.vocabulary import POINT_SETS
 from .fitting.contacts import find_contacts, find_ground, speeds
 from .fitting.ground import up_direction
 from .fitting.kinematics import pose_chain
 from .fitting.photo import Fitter, PhotoCamera
 from .fitting.state import BodyState
-from .fitting.video_evidence import Seen, joint_trusts
+from .fitting.video_evidence import FIRST, SETS, Seen, joint_trusts
 from .fitting.video_fit import ClipFitter, Motion
 from .fitting.video_parts import Standing
 from .fitting.video_settings import VideoSettings
@@ -320,6 +321,17 @@ class PersonFit:
         filled = self._motion(state)
         motion.put(np.flatnonzero(~solved), filled.rows(~solved))
 
+    def _points(self, rows: slice) -> dict[str, NDArray[np.float32]]:
+        """What was seen, for corrections by hand; the face's many points are left out."""
+        parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in SETS[:-1]}
+        for start in range(rows.start, rows.stop, 256):
+            seen = self._seen(start, min(start + 256, rows.stop))
+            for name, found in parts.items():
+                part = slice(FIRST[name], FIRST[name] + len(POINT_SETS[name]))
+                found.append(np.concatenate([seen.image_px[:, part], seen.confidence[:, part, None]], -1))
+        whole = {name: np.concatenate(found) for name, found in parts.items()}
+        return {name: points for name, points in whole.items() if points[..., 2].any()}
+
     def _camera_rotvec(self, rows: slice) -> NDArray[np.float32]:
         if self.turn is None:
             return np.zeros((0, 3), np.float32)
@@ -368,6 +380,7 @@ class PersonFit:
             contacts=standing.solid[rows],
             ground_m=standing.ground_m,
             camera_rotvec=self._camera_rotvec(rows),
+            points=self._points(rows),
             diagnostics={
                 "frames_seen": int((self.person.quality > 0).sum()),
                 **({"warnings": list(self.fitter.warnings)} if self.fitter.warnings else {}),

@@ -6,19 +6,19 @@ could not go on with the same result, and it does not say who is who. Here all m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..media.cuts import CutFinder
 from ..media.frame import Frame
-from .candidates import Candidate, box_of, distance, distinct_people, from_crop
+from .candidates import Candidate, box_of, distance, distinct_people, from_crop, inside
 from .crops import Square, cut, fit_within
 from .detector import Detector
 from .observation import Observation
 from .people import believable
-from .tracking import Tracker, TrackingSettings, point_distance, trunk_colour
+from .tracking import Track, Tracker, TrackingSettings, point_distance, trunk_colour
 
 Array = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -28,13 +28,19 @@ Image = NDArray[np.uint8]
 class FollowSettings:
     crop_px: int = 320  # a person's crop for the pose network, at most
     crop_scale: float = 1.4  # side of a crop over the longer side of the expected person
-    lost_scale: float = 1.0  # grows by this much for each second that the person was not seen
+    lost_s: float = 0.12  # after so long without a sighting somebody is looked for
+    lost_turns: tuple[float, ...] = (0.0, 3.14, 1.57, -1.57)  # of the crops in which
+    lost_scale: float = 0.6  # grows by this much for each second that the person was not seen
     look_s: float = 1.0  # how often the whole picture is searched for people who came in
+    tile: float = 0.5  # side of the parts of the picture over its longer side
+    tile_overlap: float = 0.5
+    tiles_at_once: int = 2
     search_s: float = 2.0  # how often it is searched thoroughly where nobody is followed
     longest_px: int = 768  # the whole picture is reduced to this
     agree: float = 0.15  # of a person's size: how far a new person may be elsewhere in a second look
     least_visibility: float = 0.25  # mean over the limbs in the picture
     least_new_visibility: float = 0.45  # the same for people who come in: trees are people at a first glance
+    least_lost_visibility: float = 0.35  # the same for people who were lost and are looked for
     new_gap: float = 0.3  # of a size: how far a new person must be from all who are followed
     tracking: TrackingSettings = field(default_factory=TrackingSettings)
 
@@ -117,20 +123,47 @@ class Follower:
         s = self.settings
         size = (rgb.shape[1], rgb.shape[0])
         seen: list[Candidate] = []
+        lost = []
         for track in self.tracker.tracks:
+            if now - track.time_s > s.lost_s:
+                lost.append(track)
+                continue
             expected = Candidate(track.predicted(now, s.tracking), track.visibility, np.zeros((33, 3), np.float32))
-            grown = s.crop_scale + s.lost_scale * max(0.0, now - track.time_s - 0.1)
-            seen += self._crop(rgb, box_of(expected, size), grown)
+            seen += self._crop(rgb, box_of(expected, size), s.crop_scale)
         good = [person for person in seen if believable(person, size) >= s.least_visibility]
-        return [group[0] for group in distinct_people(good, s.agree)]
+        people = [group[0] for group in distinct_people(good, s.agree)]
+        for track in lost:
+            people += self._look_for(rgb, track, people, now)
+        return people
 
-    def _crop(self, rgb: Image, box: Array, scale: float, mirrored: bool = False) -> list[Candidate]:
+    def _look_for(self, rgb: Image, track: Track, people: list[Candidate], now: float) -> list[Candidate]:
+        """Somebody who was lost, where they may be by now; also lying, or upside down. Confirmed by a second look."""
+        s = self.settings
+        size = (rgb.shape[1], rgb.shape[0])
+        expected = Candidate(track.predicted(now, s.tracking), track.visibility, np.zeros((33, 3), np.float32))
+        box, grown = box_of(expected, size), s.crop_scale + s.lost_scale * (now - track.time_s)
+        taken = [(item.image_px, item.visibility) for item in people]
+        # One other turn at a time: somebody who is gone must not cost more than all who are there.
+        other = s.lost_turns[1 + int(30 * now) % (len(s.lost_turns) - 1)]
+        for turn in (s.lost_turns[0], other):
+            for found in self._crop(rgb, box, grown, False, turn):
+                if believable(found, size) < s.least_lost_visibility or _near(found, taken, s.new_gap):
+                    continue
+                again = self._crop(rgb, box_of(found, size), s.crop_scale, True, turn)
+                if any(distance(item, found) <= s.agree for item in again):
+                    return [found]
+        return []
+
+    def _crop(
+        self, rgb: Image, box: Array, scale: float, mirrored: bool = False, turn_rad: float = 0.0
+    ) -> list[Candidate]:
         x0, y0, x1, y1 = (float(value) for value in box)
         side = max(x1 - x0, y1 - y0, 24.0) * scale
-        square = Square(((x0 + x1) / 2.0, (y0 + y1) / 2.0), side, 0.0, mirrored)
+        square = Square(((x0 + x1) / 2.0, (y0 + y1) / 2.0), side, turn_rad, mirrored)
         out_px = int(min(self.settings.crop_px, max(128.0, side)))
         matrix = square.matrix(out_px)
-        return [from_crop(item, matrix, 0.0, mirrored) for item in self.detector.poses(cut(rgb, square, out_px))]
+        found = self.detector.poses(cut(rgb, square, out_px))
+        return [_seen_only(from_crop(item, matrix, turn_rad, mirrored), rgb) for item in found]
 
     def _goes_on(self, people: list[Candidate], now: float) -> bool:
         s = self.settings.tracking
@@ -152,7 +185,14 @@ class Follower:
         size = (rgb.shape[1], rgb.shape[0])
         self._looked_s = now
         small, back = fit_within(rgb, s.longest_px)
-        proposals = [from_crop(item, back, 0.0, False) for item in self.detector.poses(small)]
+        proposals = [_seen_only(from_crop(item, back, 0.0, False), rgb) for item in self.detector.poses(small)]
+        # Who is small in the picture is seen in a part of it: some parts at each look, in turn.
+        tiles = _tiles(size, s.tile, s.tile_overlap)
+        turn = int(now / s.look_s + 0.5) * s.tiles_at_once
+        for tile in [tiles[(turn + k) % len(tiles)] for k in range(min(s.tiles_at_once, len(tiles)))]:
+            matrix = tile.matrix(s.longest_px / 2)
+            found = self.detector.poses(cut(rgb, tile, s.longest_px // 2))
+            proposals += [_seen_only(from_crop(item, matrix, 0.0, False), rgb) for item in found]
         new: list[Candidate] = []
         for group in distinct_people(proposals, s.agree):
             person = group[0]
@@ -162,17 +202,37 @@ class Follower:
             again = [item for item in again if distance(item, person) <= s.agree]
             if again and believable(again[0], size) >= s.least_new_visibility:
                 new.append(again[0])
-        if not new and not self.tracker.tracks and now - self._searched_s >= s.search_s - 1e-6:
+        never = not np.isfinite(self._searched_s)
+        if never or (not new and not self.tracker.tracks and now - self._searched_s >= s.search_s - 1e-6):
             self._searched_s = now
-            found = [item for item in self.detector.find(rgb) if believable(item, size) >= s.least_new_visibility]
-            new = [item for item in found if not self._near_any(item, known, now)]
+            everybody = [_seen_only(item, rgb) for item in self.detector.find(rgb)]
+            everybody = [item for item in everybody if believable(item, size) >= s.least_new_visibility]
+            new += [item for item in everybody if not self._near_any(item, known + new, now)]
         return new
 
     def _near_any(self, person: Candidate, known: list[Candidate], now: float) -> bool:
         s = self.settings
         places = [(item.image_px, item.visibility) for item in known]
         places += [(track.predicted(now, s.tracking), track.visibility) for track in self.tracker.tracks]
-        return any(
-            point_distance(points, visible, person.image_px, person.visibility) < s.new_gap
-            for points, visible in places
-        )
+        return _near(person, places, s.new_gap)
+
+
+def _seen_only(person: Candidate, rgb: Image) -> Candidate:
+    """Without belief in what lies outside of the picture: it is guessed anew in every frame."""
+    there = inside(person.image_px, (rgb.shape[1], rgb.shape[0]))
+    return replace(person, visibility=np.where(there, person.visibility, 0.0).astype(np.float32))
+
+
+def _tiles(size: tuple[int, int], share: float, overlap: float) -> list[Square]:
+    """Squares that cover the picture with some overlap."""
+    side = share * max(size)
+    steps = [max(1, int(np.ceil((length - side) / (side * overlap))) + 1) for length in size]
+    centres = [
+        np.linspace(min(side, length) / 2.0, length - min(side, length) / 2.0, count)
+        for length, count in zip(size, steps, strict=True)
+    ]
+    return [Square((float(x), float(y)), side) for y in centres[1] for x in centres[0]]
+
+
+def _near(person: Candidate, places: list[tuple[Array, Array]], gap: float) -> bool:
+    return any(point_distance(points, seen, person.image_px, person.visibility) < gap for points, seen in places)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .candidates import LIMBS, Candidate
+from .candidates import LIMBS, Candidate, pixels_per_metre
 
 Array = NDArray[np.float32]
 
@@ -26,6 +26,8 @@ class TrackingSettings:
     most_gate: float = 1.2
     colour_weight: float = 0.25  # of the colours' distance (0…1) beside the distance in sizes
     size_weight: float = 0.3  # of the logarithm of the ratio of sizes
+    most_growth: float = 0.35  # a detection whose size differs by more, as a logarithm, is someone else
+    growth_rate: float = 0.8  # the same for each second that the person was not seen
     velocity_s: float = 0.3  # how long a velocity is believed
     velocity_share: float = 0.5  # of the newest difference in the running velocity
     bridge_s: float = 1.5  # someone who was not seen for longer is gone
@@ -46,6 +48,7 @@ class Track:
     colour: Array  # (C,) histogram of the trunk's colours, running mean; sums to 1, or all zero
     sightings: int = 1
     presence: float = 0.0  # Σ size over frames: who is large for long is who the clip is about
+    scale: float = 1.0  # px a metre when last seen
     doubles: int = 0  # frames in a row for which an older track was at the same place
 
     def size_px(self) -> float:
@@ -75,6 +78,7 @@ class Track:
             colour=(0.9 * known + 0.1 * colour if colour.any() else known).astype(np.float32),
             sightings=self.sightings + 1,
             presence=self.presence + person.size_px(),
+            scale=pixels_per_metre(person),
         )
 
 
@@ -106,7 +110,11 @@ class Tracker:
             for j, (person, colour) in enumerate(zip(people, colours, strict=True)):
                 near = point_distance(expected, track.visibility, person.image_px, person.visibility)
                 if near <= gate:
-                    grown = abs(float(np.log(max(person.size_px(), 1.0) / max(track.size_px(), 1.0))))
+                    # By the hints, not by the box: legs that leave the picture make nobody smaller.
+                    grown = abs(float(np.log(pixels_per_metre(person) / track.scale)))
+                    gone = max(0.0, time_s - track.time_s)
+                    if grown > s.most_growth + s.growth_rate * gone:
+                        continue
                     apart = colour_distance(track.colour, colour)
                     cost[i, j] = near + s.size_weight * grown + s.colour_weight * apart
         chosen = assign(cost, s.most_gate + s.size_weight + s.colour_weight)
@@ -124,7 +132,17 @@ class Tracker:
         """A new track for somebody whom no track took; its id."""
         still = np.zeros_like(person.image_px)
         self.tracks.append(
-            Track(self.next_id, person.image_px, person.visibility, still, time_s, colour, 1, person.size_px())
+            Track(
+                self.next_id,
+                person.image_px,
+                person.visibility,
+                still,
+                time_s,
+                colour,
+                1,
+                person.size_px(),
+                pixels_per_metre(person),
+            )
         )
         self.next_id += 1
         return self.next_id - 1
@@ -156,9 +174,10 @@ class Tracker:
             "visibility": np.array([t.visibility for t in tracks], np.float32).reshape(-1, 33),
             "velocity_px_s": np.array([t.velocity_px_s for t in tracks], np.float32).reshape(-1, 33, 2),
             "time_s": np.array([t.time_s for t in tracks], np.float64),
-            "colour": np.array([t.colour for t in tracks], np.float32).reshape(len(tracks), -1),
+            "colour": np.array([t.colour for t in tracks], np.float32).reshape(-1, COLOUR_BINS**3),
             "sightings": np.array([t.sightings for t in tracks], np.int64),
             "presence": np.array([t.presence for t in tracks], np.float64),
+            "scale": np.array([t.scale for t in tracks], np.float64),
             "doubles": np.array([t.doubles for t in tracks], np.int64),
         }
 
@@ -177,6 +196,7 @@ class Tracker:
                 arrays["colour"][i],
                 int(state["sightings"][i]),
                 float(state["presence"][i]),
+                float(state["scale"][i]),
                 int(state["doubles"][i]),
             )
             for i in range(len(state["id"]))
