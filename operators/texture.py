@@ -41,6 +41,7 @@ class PANTOMIME_OT_photo_texture(bpy.types.Operator):
         from ..scene.texture import projection_of
 
         rig = avatar_of(context)
+        assert rig is not None  # poll
         try:
             view = projection_of(rig, camera_of(rig), context.scene)
         except AvatarError as error:

@@ -59,6 +59,7 @@ class PANTOMIME_OT_export(bpy.types.Operator, ExportHelper):
     bl_options = {"REGISTER", "PRESET"}
 
     filter_glob: StringProperty(default="*.fbx;*.glb;*.usd;*.usda;*.usdc;*.usdz;*.bvh", options={"HIDDEN"})
+    filepath: StringProperty(name="File", description="Where to write", subtype="FILE_PATH")
     format: EnumProperty(name="Format", items=FORMATS, default="FBX")
     engine: EnumProperty(
         name="Units",
@@ -99,9 +100,10 @@ class PANTOMIME_OT_export(bpy.types.Operator, ExportHelper):
         return avatar_of(context) is not None or refuse(cls, "Select an avatar")
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        if not self.filepath:
+        rig = avatar_of(context)
+        if rig is not None and not self.filepath:
             folder = os.path.dirname(bpy.data.filepath) if bpy.data.filepath else ""
-            name = bpy.path.clean_name(avatar_of(context).name)
+            name = bpy.path.clean_name(rig.name)
             self.filepath = os.path.join(folder, name + self.filename_ext)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
@@ -193,7 +195,10 @@ class PANTOMIME_OT_add_controls(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         if not may_change(cls, context):
             return False
-        return avatar_of(context).data.library is None or refuse(cls, "The avatar's armature is linked. Make it local")
+        rig = avatar_of(context)
+        return (rig is not None and rig.data.library is None) or refuse(
+            cls, "The avatar's armature is linked. Make it local"
+        )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..scene import controls

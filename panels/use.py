@@ -68,7 +68,7 @@ class PANTOMIME_PT_controls(Tab, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         rig = avatar_of(context)
-        if not has_controls(rig):
+        if rig is None or not has_controls(rig):
             layout.operator(PANTOMIME_OT_add_controls.bl_idname, text="Add IK controls", icon="CON_KINEMATIC")
             return
         column = layout.column(align=True)

@@ -39,7 +39,7 @@ def sample(
         graph = layer.depsgraph
         bones = rig.evaluated_get(graph).pose.bones
         poses.append([np.array(bones[name].matrix) for name in JOINT_NAMES])
-        if names:
+        if keys is not None and skin is not None:
             blocks = (skin.evaluated_get(graph).data.shape_keys or keys).key_blocks
             values.append([blocks[name].value if not blocks[name].mute else 0.0 for name in names])
 

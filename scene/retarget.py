@@ -176,7 +176,7 @@ class _Plan:
 
     def _hips(self) -> tuple[list[int], Floats, Floats]:
         """The joints whose middle travels, and that middle at rest: the avatar's and the target's."""
-        names = [name for name in ("left_hip", "right_hip") if name in self._heads]
+        names: list[str] = [name for name in ("left_hip", "right_hip") if name in self._heads]
         if len(names) < 2:
             names = ["pelvis"]
         joints = [JOINT_INDEX[name] for name in names]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from ..messages import MakeTexture, Result
 from ..pipeline import PipelineCancelled, PipelineError, PipelineSettings, limit_threads, plain_errors
 from . import Work
+
+Floats = NDArray[np.floating[Any]]
 
 if TYPE_CHECKING:
     from ..detection.observation import Observation
@@ -62,7 +64,7 @@ def run(request: MakeTexture, work: Work) -> Result:
     return Result(request.job, [request.out], [f"{texture.seen:.0%} of the skin is in the photo"])
 
 
-def _observation(frame: Frame, vertices: NDArray[np.floating], request: MakeTexture, work: Work) -> Observation | None:
+def _observation(frame: Frame, vertices: Floats, request: MakeTexture, work: Work) -> Observation | None:
     """The person whose place in the picture is the avatar's; None without a detector, or where nobody is there."""
     from ..detection.detector import DetectionError
     from ..detection.models import ModelError
@@ -81,7 +83,7 @@ def _observation(frame: Frame, vertices: NDArray[np.floating], request: MakeText
     return best
 
 
-def _overlap(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+def _overlap(a: Floats, b: Floats) -> float:
     """Area of both boxes over the area of either."""
     sides = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0.0, None)
     both = float(sides.prod())

@@ -30,7 +30,8 @@ def person_mask(observation: Observation) -> Float | None:
     scale = np.array([(x1 - x0) / columns, (y1 - y0) / rows])
     shift = np.array([x0, y0]) + 0.5 * scale - 0.5
     matrix = np.array([[scale[0], 0.0, shift[0]], [0.0, scale[1], shift[1]]])
-    return cv2.warpAffine(observation.mask.astype(np.float32) / 255.0, matrix, (width, height))
+    mask: Float = cv2.warpAffine(observation.mask.astype(np.float32) / 255.0, matrix, (width, height))
+    return mask
 
 
 def vertex_trust(body: BodyModel, observation: Observation) -> Float:

@@ -6,6 +6,7 @@ In the simplest honest form: light and shadow of the photo stay in the colours, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,6 +19,8 @@ from .surface import Surface, surface_of, vertex_normals
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
+Floats = NDArray[np.floating[Any]]
+Indices = NDArray[np.integer[Any]]
 
 _ENOUGH = 12  # vertices that have to be seen of a part before its tone is believed
 
@@ -156,7 +159,8 @@ class _Picture:
         far = np.where(body, self._depth, near + 1e3).astype(np.float32)
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
         behind = far - cv2.erode(far, kernel) > settings.step_m
-        return cv2.GaussianBlur(trust * ~behind, (0, 0), max(0.5, 0.3 * reach)).astype(np.float32)
+        blurred: Float = cv2.GaussianBlur(trust * ~behind, (0, 0), max(0.5, 0.3 * reach)).astype(np.float32)
+        return blurred
 
     def look(self, points: Float, normals: Float, settings: TextureSettings) -> tuple[Float, Float]:
         """Colours (N, 3) 0…255 at surface points (N, 3), camera frame, and how far to believe them (N,) 0…1."""
@@ -212,7 +216,7 @@ def _spread_colours(surface: Surface, own: _Look, settings: TextureSettings) -> 
     trust = (weight / np.maximum(coverage, 1e-9)).astype(np.float32)
     everywhere = np.average(colours, axis=0, weights=np.maximum(trust, 1e-9))
 
-    def tone_of(part: NDArray[np.bool_], otherwise: NDArray[np.floating]) -> NDArray[np.floating]:
+    def tone_of(part: NDArray[np.bool_], otherwise: Floats) -> Floats:
         seen = part & (trust > 0.25)
         return np.median(colours[seen], axis=0) if seen.sum() >= _ENOUGH else otherwise
 
@@ -245,10 +249,11 @@ def _pad(image: Image, filled: NDArray[np.bool_]) -> Image:
     nearest = np.zeros(int(labels.max()) + 1, np.int64)
     at = np.flatnonzero(filled)
     nearest[labels.ravel()[at]] = at
-    return image.reshape(-1, 3)[nearest[labels]]
+    padded: Image = image.reshape(-1, 3)[nearest[labels]]
+    return padded
 
 
-def _reduced_size(size: NDArray[np.integer], most: int) -> tuple[tuple[int, int], float]:
+def _reduced_size(size: Indices, most: int) -> tuple[tuple[int, int], float]:
     factor = min(1.0, most / float(max(size)))
     return (max(1, round(float(size[0]) * factor)), max(1, round(float(size[1]) * factor))), factor
 
@@ -259,7 +264,7 @@ def _reduced(rgb: Image, most: int) -> tuple[Float, float]:
     return np.ascontiguousarray(small, np.float32), factor
 
 
-def _sample(image: Float, at: NDArray[np.floating]) -> Float:
+def _sample(image: Float, at: Floats) -> Float:
     """Bilinear values at (N, 2) px, pixel centres at +0.5; beyond the edge 0 for one channel, the edge for colours."""
     height, width = image.shape[:2]
     place = np.asarray(at, np.float32) - 0.5
@@ -270,7 +275,7 @@ def _sample(image: Float, at: NDArray[np.floating]) -> Float:
     grid = padded.reshape(rows, -1, 2)
     border = cv2.BORDER_REPLICATE if image.ndim == 3 else cv2.BORDER_CONSTANT
     found = cv2.remap(image, grid, None, cv2.INTER_LINEAR, borderMode=border)
-    values = found.reshape(len(padded), *image.shape[2:])[: len(place)]
+    values: Float = found.reshape(len(padded), *image.shape[2:])[: len(place)]
     if image.ndim == 2:
         return values
     outside = (place < -0.5).any(axis=1) | (place > np.array([width - 0.5, height - 0.5])).any(axis=1)
@@ -278,6 +283,6 @@ def _sample(image: Float, at: NDArray[np.floating]) -> Float:
     return values
 
 
-def _smooth_step(value: NDArray[np.floating], low: float, high: float) -> Float:
+def _smooth_step(value: Floats, low: float, high: float) -> Float:
     t = np.clip((value - low) / (high - low), 0.0, 1.0)
     return np.asarray(t * t * (3.0 - 2.0 * t), np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from ..body.skeleton import JOINT_INDEX, JOINT_NAMES, PARENTS
 
 Float = NDArray[np.float32]
 Int = NDArray[np.int32]
+Indices = NDArray[np.integer[Any]]
 
 PHOTO_MATERIALS = ("skin", "lips", "nails")  # eyes, teeth and what else is inside keep their own looks
 HANDS = ("left_hand", "right_hand")
@@ -42,7 +44,7 @@ class Surface:
     face: NDArray[np.bool_]  # (V,) cheeks, nose and chin: where the skin's tone is read
     size: int
 
-    def part(self, texels: NDArray[np.integer]) -> Surface:
+    def part(self, texels: Indices) -> Surface:
         """The same surface with some of its texels only."""
         return replace(self, texels=self.texels[texels], corners=self.corners[texels], weights=self.weights[texels])
 
@@ -52,7 +54,7 @@ class Surface:
 
     def blend(self, values: Float) -> Float:
         """Values of vertices (V, C) at the texels (N, C)."""
-        result = values[self.corners[:, 0]] * self.weights[:, :1]
+        result: Float = values[self.corners[:, 0]] * self.weights[:, :1]
         for k in (1, 2):
             result += values[self.corners[:, k]] * self.weights[:, k : k + 1]
         return result
@@ -144,19 +146,22 @@ def vertex_normals(vertices: Float, faces: Int) -> Float:
     total = np.stack(
         [np.bincount(faces.ravel(), normals[:, axis].repeat(3), len(vertices)) for axis in range(3)], axis=1
     )
-    return (total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+    unit: Float = (total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+    return unit
 
 
 def _triangles(quads: Int) -> Int:
     pairs = np.stack([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]], axis=1).reshape(-1, 3)
-    return pairs[pairs[:, 2] >= 0]
+    triangles: Int = pairs[pairs[:, 2] >= 0]
+    return triangles
 
 
 def _edges(quads: Int) -> Int:
     ends = np.concatenate([np.stack([quads[:, k], quads[:, (k + 1) % 4]], axis=1) for k in range(4)])
     triangle = quads[quads[:, 3] < 0]
     ends = np.concatenate([ends[(ends >= 0).all(axis=1)], triangle[:, [2, 0]]])
-    return np.unique(np.sort(ends, axis=1), axis=0).astype(np.int32)
+    edges: Int = np.unique(np.sort(ends, axis=1), axis=0).astype(np.int32)
+    return edges
 
 
 def _conductance(body: BodyModel, edges: Int) -> Float:
@@ -191,17 +196,20 @@ def _members(body: BodyModel, groups: tuple[str, ...]) -> NDArray[np.bool_]:
 def _face(body: BodyModel) -> NDArray[np.bool_]:
     x, y, z = _seen_from_eyes(body).T
     front = (np.abs(x) < 0.8) & (y < -0.25) & (y > -1.3) & (z > -0.2)
-    return front & (body.weights[:, list(_HEAD)].sum(axis=1) > 0.5)
+    face: NDArray[np.bool_] = front & (body.weights[:, list(_HEAD)].sum(axis=1) > 0.5)
+    return face
 
 
 def _scalp(body: BodyModel) -> NDArray[np.bool_]:
     """Above the hairline, and behind the ears down to the neck."""
     _, y, z = _seen_from_eyes(body).T
     hair = (y > 1.1 - 0.35 * np.maximum(0.2 - z, 0.0)) | ((z < -1.75) & (y > -0.6))
-    return hair & (body.weights[:, JOINT_INDEX["head"]] > 0.5)
+    scalp: NDArray[np.bool_] = hair & (body.weights[:, JOINT_INDEX["head"]] > 0.5)
+    return scalp
 
 
 def _seen_from_eyes(body: BodyModel) -> Float:
     """Vertices (V, 3) from the middle between the eyes: left, up, forward; the eyes' distance is 1."""
     left, right = (body.J_template[JOINT_INDEX[f"{side}_eye_smplhf"]] for side in ("left", "right"))
-    return (body.v_template - 0.5 * (left + right)) / max(float(np.linalg.norm(left - right)), 1e-3)
+    place: Float = (body.v_template - 0.5 * (left + right)) / max(float(np.linalg.norm(left - right)), 1e-3)
+    return place
