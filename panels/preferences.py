@@ -82,9 +82,8 @@ class PANTOMIME_AP_preferences(bpy.types.AddonPreferences):
                 draw(body, context)
 
     def _draw_solver(self, layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-        row = layout.row(align=True)
-        row.prop(self, "python")
-        row.operator(checks.PANTOMIME_OT_check_solver.bl_idname, text="Test")
+        layout.prop(self, "python")
+        _value_side(layout).operator(checks.PANTOMIME_OT_check_solver.bl_idname, text="Test", icon="PLAY")
         report = checks.SOLVER
         if report.running:
             _found(layout, context, [checks.Line("Testing the solver, which takes some seconds", "SORTTIME")])
@@ -95,7 +94,7 @@ class PANTOMIME_AP_preferences(bpy.types.AddonPreferences):
         elif not self.python and packages_folder(None) is None:
             text = "This zip has no packages for Blender's own Python. Choose one that has them, then press Test"
             _found(layout, context, [checks.Line(text, "INFO")])
-        devices = layout.row(align=True, heading="Device")
+        devices = _value_side(layout, "Device").row(align=True)
         for item in ("CPU", "CUDA", "MPS"):
             choice = devices.row(align=True)
             choice.enabled = not report.devices or item.lower() in report.devices
@@ -139,13 +138,21 @@ def _open_button(row: bpy.types.UILayout, folder: str) -> None:
     button.operator("wm.path_open", text="", icon="FOLDER_REDIRECT").filepath = folder
 
 
+def _value_side(layout: bpy.types.UILayout, name: str = "") -> bpy.types.UILayout:
+    """The side where values stand, for what is no property of its own line."""
+    split = layout.split(factor=0.4)
+    split.use_property_split = False
+    label = split.column()
+    label.alignment = "RIGHT"
+    label.label(text=name)
+    return split.column(align=True)
+
+
 def _found(layout: bpy.types.UILayout, context: bpy.types.Context, lines: Iterable[checks.Line]) -> None:
     """Lines below a property, where its value stands."""
     room = TEXT_PART * 0.6 * context.region.width / context.preferences.system.ui_scale - ICON_PX
     size = context.preferences.ui_styles[0].widget.points
-    split = layout.split(factor=0.4)
-    split.label()
-    column = split.column(align=True)
+    column = _value_side(layout)
     column.scale_y = 0.9
     for line in lines:
         text = bpy.app.translations.pgettext_iface(line.text)

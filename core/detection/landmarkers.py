@@ -115,12 +115,18 @@ def _create(kind: str, path: Path, **options: Any) -> _Task:
     try:
         # From memory: MediaPipe opens paths in the platform's own encoding, which fails on some scripts.
         base = BaseOptions(model_asset_buffer=path.read_bytes())
+    except OSError as error:
+        raise LandmarkerError(f"Can't read {path}: {error.strerror or error}. Run `pantomime models` again.") from error
+    try:
         with quiet():
             task = getattr(vision, kind).create_from_options(
                 getattr(vision, kind + "Options")(base_options=base, **options)
             )
     except OSError as error:
-        raise LandmarkerError(f"Can't read {path}: {error.strerror or error}. Run `pantomime models` again.") from error
+        raise LandmarkerError(
+            f"MediaPipe's library can't be loaded ({_first_line(error)}). Install what it names; on Linux it needs "
+            "libEGL and libGLESv2 (Debian's packages libegl1 and libgles2)."
+        ) from error
     except (RuntimeError, ValueError) as error:
         raise LandmarkerError(
             f"{path} is not a model that MediaPipe can load ({_first_line(error)}). Run `pantomime models` again."

@@ -10,7 +10,7 @@ import importlib
 import platform
 
 from ..messages import CheckSolver, Result
-from ..pipeline import PipelineCancelled, PipelineError, limit_threads, plain_errors
+from ..pipeline import PipelineCancelled, PipelineError, PipelineSettings, limit_threads, plain_errors
 from . import Work
 
 # Module → package.
@@ -42,10 +42,13 @@ def run(request: CheckSolver, work: Work) -> Result:
         if work.reporter.cancelled():
             raise PipelineCancelled
     facts["devices"] = " ".join(_devices())
+    work.reporter.stage("load", "Loading the detector")
     with plain_errors():
         from ..detection.models import find_models
 
         facts["models"] = str(find_models(request.models_dir, request.cache_dir).pose.parent)
+        # MediaPipe loads its library only now, and that needs others of the system.
+        work.pipeline.detector(PipelineSettings(models_dir=request.models_dir, cache_dir=request.cache_dir))
     return Result(request.job, [], facts=facts)
 
 
