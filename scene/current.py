@@ -135,7 +135,10 @@ def check(rig: bpy.types.Object, body: BodyModel) -> None:
         raise AvatarError(f"{rig.name} lacks the bone {missing[0]}. Undo, or make the avatar anew.")
     for name in JOINT_NAMES:
         if any(not c.mute and c.influence > 0 for c in rig.pose.bones[name].constraints):
-            raise AvatarError(f"Constraints move the bone {name} of {rig.name}. Mute or bake them to correct the pose.")
+            raise AvatarError(
+                f"The bone {name} of {rig.name} is moved by constraints, such as IK controls. "
+                "Remove the controls, or mute the constraints, to correct the pose."
+            )
 
 
 def apply_pose(

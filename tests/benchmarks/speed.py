@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.client import Client, new_job_id
-from ...core.messages import FINAL_EVENTS, FitPhoto, Ready, Result
+from ...core.messages import FINAL_EVENTS, Correct, FitPhoto, Ready, Result
 from ...core.pipeline import limit_threads
 
 REFERENCE = "smplx, full mesh, forward + backward"
@@ -182,7 +182,7 @@ def _avatar(capture: Any, runs: int) -> Measurement:
 
 
 def _worker(photo: Path, runs: int) -> Iterator[Measurement]:
-    ready, first, warm, memory = [], [], [], []
+    ready, first, warm, drags, memory = [], [], [], [], []
     for _ in range(runs):
         start = 0.0 if _Clock.name == "process_time" else _Clock.now()
         with tempfile.TemporaryDirectory() as folder, Client() as client:
@@ -196,12 +196,30 @@ def _worker(photo: Path, runs: int) -> Iterator[Measurement]:
                 client.submit(FitPhoto(new_job_id(), str(photo.resolve()), folder))
                 _wait(client, Result)
                 warm.append(_Clock.of(client.pid) - start)
+            drags += _corrections(client, Path(folder))
             memory.append(_peak_mb(client.pid))
     yield Measurement("worker, start to ready", tuple(ready))
     yield Measurement("worker, cold start to the first capture", tuple(first), budget=6.0)
     yield Measurement("worker, warm, a photo to its capture", tuple(warm))
+    yield Measurement("worker, warm, a point dragged to its pose", tuple(drags), budget=0.2)
     if all(memory):
         yield Measurement("worker, peak memory", tuple(memory), unit="MB", budget=1200.0)
+
+
+def _corrections(client: Client, folder: Path) -> list[float]:
+    """The left wrist of the folder's capture, dragged a little further each time."""
+    from ...core.capture import Capture
+
+    (path,) = folder.glob("*.npz")
+    x, y = (float(value) for value in Capture.load(path).points["pose33"][0, 15, :2])
+    values = []
+    for k in range(-1, 6):
+        start = _Clock.of(client.pid)
+        pin = {"pose33/15": [x + 8.0 * k, y - 8.0 * k]}
+        client.submit(Correct(new_job_id(), str(path), str(folder / "corrected"), pin))
+        _wait(client, Result)
+        values.append(_Clock.of(client.pid) - start)
+    return values[1:]  # the first one loads what later ones use
 
 
 def _register(runs: int) -> Measurement:
