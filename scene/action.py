@@ -2,61 +2,170 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import bpy
 import numpy as np
+from numpy.typing import NDArray
 
 from ..core.body.model import BodyModel
 from ..core.body.skeleton import JOINT_NAMES
 from ..core.capture import Capture
 from . import armature as armatures
-from . import axes, camera, pose, rest, shapekeys, versions
+from . import axes, camera, keyframes, pose, shapekeys, versions
+from .keyframes import Channels
 from .rest import Floats
 from .versions import STILL
 
 
-def write_animation(
+@dataclass(frozen=True)
+class AnimationSettings:
+    """How a motion is keyed."""
+
+    first_frame: float = 1.0  # of the scene, where the clip's time 0 lies
+    frames_per_second: float = 24.0  # the scene's
+    whole_frames: bool = True  # keys at every whole frame of the scene; False: at the clip's own times
+    reduce: bool = False  # leave out keys that straight lines between the others replace
+    tolerance_deg: float = 0.5
+    tolerance_mm: float = 1.0
+    tolerance_expression: float = 0.01
+    contact_markers: bool = False  # markers on the action where feet come down and go up
+    push_down: bool = False  # as a strip of the NLA, for other actions to go on top
+
+
+def motion_channels(
     rig: bpy.types.Object,
-    skin: bpy.types.Object,
     capture: Capture,
     body: BodyModel,
     placement: camera.Placement,
     rest_joints: Floats,
-    frames_per_second: float,
-    first_frame: float = 1.0,
-) -> None:
-    """Key all frames of `capture` on an avatar.
+    settings: AnimationSettings,
+) -> Channels:
+    """All frames of `capture` as values of an avatar's channels.
 
     `rest_joints` (55, 3): the joints that the bones rest on, body frame. A frame of the capture lies at
     `first_frame` + its time × `frames_per_second`.
     """
     heads, frames = armatures.bone_frames(rig)
     origin = np.array(rig.matrix_world.translation, np.float64)
-    poses = capture.full_pose().astype(np.float64)
-    betas = capture.betas.astype(np.float64)
+    betas = np.zeros(body.num_betas)
+    betas[: len(capture.betas)] = capture.betas
     values = np.zeros((capture.num_frames, body.num_expressions))
     values[:, : capture.expression.shape[1]] = capture.expression
-    places, turns = [], []
-    for k in range(capture.num_frames):
-        joints = rest.rest_joints(body, np.pad(betas, (0, body.num_betas - len(betas))), values[k])
-        pelvis = placement.rotation @ (joints[0] + capture.transl[k]) + placement.centre - origin
-        shift = axes.body_to_blender(joints - rest_joints)
-        posed = pose.bone_pose(poses[k], pelvis, frames, heads, shift, placement.rotation)
-        places.append(posed.locations)
-        turns.append(posed.quaternions)
-    locations, quaternions = np.stack(places), axes.continuous(np.stack(turns))
-    times = first_frame + np.asarray(capture.frame_times_s, np.float64) * frames_per_second
+    joints = body.J_template + body.J_shapedirs @ betas + np.einsum("jae,te->tja", body.J_exprdirs, values)
+    world = camera_turns(capture, placement)
+    pelvis = np.einsum("tab,tb->ta", world, joints[:, 0] + capture.transl) + placement.centre - origin
+    shift = axes.body_to_blender(joints - rest_joints)
+    posed = pose.bone_pose(capture.full_pose(), pelvis, frames, heads, shift, world)
+    times = settings.first_frame + np.asarray(capture.frame_times_s, np.float64) * settings.frames_per_second
+    shots = capture.shots if len(capture.shots) else np.zeros(capture.num_frames, np.int64)
+    contacts = capture.contacts > 0.5 if len(capture.contacts) else np.zeros((capture.num_frames, 0), np.bool_)
+    channels = Channels(
+        times, posed.locations, axes.continuous(posed.quaternions), values, shots.astype(np.int64), contacts
+    )
+    return keyframes.at_whole_frames(channels) if settings.whole_frames else channels
 
-    curves = versions.channel_curves(bpy.data.actions.new(f"{rig.name} pose"), rig)
+
+def camera_turns(capture: Capture, placement: camera.Placement) -> Floats:
+    """Rotations (T, 3, 3) from each frame's camera to the world: all the same where the camera stands."""
+    if not len(capture.camera_rotvec):
+        return np.broadcast_to(placement.rotation, (capture.num_frames, 3, 3))
+    return np.asarray(placement.rotation @ axes.rotation_matrices(capture.camera_rotvec))
+
+
+def write_animation(
+    rig: bpy.types.Object, skin: bpy.types.Object, channels: Channels, body: BodyModel, settings: AnimationSettings
+) -> None:
+    """Key `channels` on an avatar as a new action for the bones and one for the expression."""
+    breaks = np.flatnonzero(np.diff(channels.shots)) + 1
+    rows = _Rows(channels.times, breaks, settings)
+    poses = bpy.data.actions.new(f"{rig.name} pose")
+    curves = versions.channel_curves(poses, rig)
     for joint, name in enumerate(JOINT_NAMES):
         path = f'pose.bones["{name}"]'
-        if joint == 0 or np.abs(locations[:, joint]).max() > STILL:
-            for axis in range(3):
-                versions.key_curve(curves, f"{path}.location", axis, name, times, locations[:, joint, axis])
-        for axis in range(4):
-            versions.key_curve(curves, f"{path}.rotation_quaternion", axis, name, times, quaternions[:, joint, axis])
+        places, turns = channels.locations[:, joint], channels.quaternions[:, joint]
+        if joint == 0 or np.abs(places).max() > STILL:
+            rows.key(curves, f"{path}.location", name, places, rows.of_places(places))
+        rows.key(curves, f"{path}.rotation_quaternion", name, turns, rows.of_turns(turns))
+    if settings.contact_markers:
+        for frame, mark in keyframes.contact_marks(channels):
+            poses.pose_markers.new(mark).frame = frame
     keys = skin.data.shape_keys
-    curves = versions.channel_curves(bpy.data.actions.new(f"{rig.name} expression"), keys)
+    faces = bpy.data.actions.new(f"{rig.name} expression")
+    curves = versions.channel_curves(faces, keys)
     for k, name in enumerate(shapekeys.expression_key_names(body)):
-        if np.abs(values[:, k]).max() > STILL:
-            shapekeys.widen(keys.key_blocks[name], float(values[:, k].min()), float(values[:, k].max()))
-            versions.key_curve(curves, f'key_blocks["{name}"].value', 0, "", times, values[:, k])
+        values = channels.expression[:, k : k + 1]
+        if np.abs(values).max() > STILL:
+            shapekeys.widen(keys.key_blocks[name], float(values.min()), float(values.max()))
+            rows.key(curves, f'key_blocks["{name}"].value', "", values, rows.of_expression(values))
+    if settings.push_down:
+        for owner, action in ((rig, poses), (keys, faces)):
+            versions.push_down(owner, action)
+
+
+def turn_camera(
+    eye: bpy.types.Object, capture: Capture, placement: camera.Placement, settings: AnimationSettings
+) -> None:
+    """Key the rotation of a camera that turned while it filmed."""
+    if not len(capture.camera_rotvec):
+        return
+    matrices = camera_turns(capture, placement) @ axes.OPENCV_TO_CAMERA_OBJECT
+    turns = axes.continuous(axes.quaternions_from_matrices(matrices))
+    times = settings.first_frame + np.asarray(capture.frame_times_s, np.float64) * settings.frames_per_second
+    eye.rotation_mode = "QUATERNION"
+    eye.rotation_quaternion = turns[0]
+    curves = versions.channel_curves(bpy.data.actions.new(f"{eye.name} turn"), eye)
+    for axis in range(4):
+        versions.key_curve(curves, "rotation_quaternion", axis, "", times, turns[:, axis])
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Which keys of a channel are written."""
+
+    times: Floats
+    breaks: NDArray[np.int64]
+    settings: AnimationSettings
+
+    def of_turns(self, turns: Floats) -> NDArray[np.int64] | slice:
+        if not self.settings.reduce:
+            return slice(None)
+        return keyframes.kept_turns(self.times, turns, np.radians(self.settings.tolerance_deg), self.breaks)
+
+    def of_places(self, places: Floats) -> NDArray[np.int64] | slice:
+        if not self.settings.reduce:
+            return slice(None)
+        return keyframes.kept_values(self.times, places, self.settings.tolerance_mm / 1000.0, self.breaks)
+
+    def of_expression(self, values: Floats) -> NDArray[np.int64] | slice:
+        if not self.settings.reduce:
+            return slice(None)
+        return keyframes.kept_values(self.times, values, self.settings.tolerance_expression, self.breaks)
+
+    def key(self, curves: object, path: str, group: str, values: Floats, rows: NDArray[np.int64] | slice) -> None:
+        """Curves through the rows; the last key before a cut holds its value until the cut."""
+        times, held = self.times[rows], np.isin(np.arange(len(self.times)), self.breaks - 1)[rows]
+        for axis in range(values.shape[1]):
+            versions.key_curve(curves, path, axis, group, times, values[rows, axis], held)
+
+
+def extend_animation(rig: bpy.types.Object, skin: bpy.types.Object, channels: Channels, body: BodyModel) -> None:
+    """Put a further stretch of a motion into the actions that `write_animation` made; what it covers is replaced."""
+    for joint, name in enumerate(JOINT_NAMES):
+        path = f'pose.bones["{name}"]'
+        places, turns = channels.locations[:, joint], channels.quaternions[:, joint]
+        if joint == 0 or np.abs(places).max() > STILL:
+            for axis in range(3):
+                versions.merge_keys(rig, f"{path}.location", axis, name, channels.times, places[:, axis])
+        before = [
+            versions.value_before(rig, f"{path}.rotation_quaternion", axis, channels.times[0]) for axis in range(4)
+        ]
+        sign = -1.0 if None not in before and float(turns[0] @ np.array(before, float)) < 0.0 else 1.0
+        for axis in range(4):
+            versions.merge_keys(rig, f"{path}.rotation_quaternion", axis, name, channels.times, sign * turns[:, axis])
+    keys = skin.data.shape_keys
+    for k, name in enumerate(shapekeys.expression_key_names(body)):
+        values = channels.expression[:, k]
+        if np.abs(values).max() > STILL:
+            shapekeys.widen(keys.key_blocks[name], float(values.min()), float(values.max()))
+            versions.merge_keys(keys, f'key_blocks["{name}"].value', 0, "", channels.times, values)

@@ -17,7 +17,7 @@ from mathutils import Matrix
 from ..core.body.model import BodyModel
 from ..core.body.skeleton import JOINT_NAMES
 from ..core.capture import Capture
-from . import action, axes, camera, clothing, correctives, materials, mesh, pose, posing, rest, seen, shapekeys
+from . import action, axes, camera, clip, clothing, correctives, materials, mesh, pose, posing, rest, seen, shapekeys
 from . import armature as armatures
 from .rest import Floats
 
@@ -38,6 +38,7 @@ class AvatarSettings:
     name: str = ""  # "": from the photo's file name
     frame: int = 0  # which frame of the capture the rest pose and the camera's place are made for
     animate: bool = True  # key all frames of a capture that has several
+    animation: action.AnimationSettings | None = None  # how; None: from the scene's first frame, at its rate
     camera: bpy.types.Object | None = None  # share this camera and its world; None: a new one, person on the floor
     placement: camera.Placement | None = None  # where the photo's camera stands; None: from `camera`, or on the floor
     make_camera: bool = True  # False with camera None: the person is placed, no camera is made
@@ -81,6 +82,11 @@ def build_avatar(
     except BaseException:
         _remove(collection)
         raise
+
+
+def frame_rate(scene: bpy.types.Scene) -> float:
+    """Frames a second of the scene."""
+    return float(scene.render.fps / scene.render.fps_base)
 
 
 def remove_avatar(avatar: Avatar) -> None:
@@ -156,12 +162,13 @@ def _build(
     pose.set_pose(rig, posed)
     moving = settings.animate and capture.num_frames > 1
     _add_correctives(writer, body, rig, frames, settings, moving)
+    timing = settings.animation or action.AnimationSettings(scene.frame_start, frame_rate(scene))
     if moving:
-        rate = scene.render.fps / scene.render.fps_base
-        action.write_animation(rig, skin, capture, body, placement, joints, rate, first_frame=scene.frame_start)
+        channels = action.motion_channels(rig, capture, body, placement, joints, timing)
+        action.write_animation(rig, skin, channels, body, timing)
 
     avatar = Avatar(collection, skin, rig, settings.camera)
-    _add_camera(avatar, capture, settings, scene, placement, name)
+    _add_camera(avatar, capture, settings, scene, placement, name, timing if moving else None)
     rig[PROPERTY] = {
         **_identity(capture, body, settings, ground),
         CAPTURED: _captured(rig, person),
@@ -169,7 +176,7 @@ def _build(
     }
     if avatar.camera is not None:
         rig[CAMERA_PROPERTY] = avatar.camera
-    seen.store(rig, capture, settings.frame, scene if moving else None)
+    seen.store(rig, capture, settings.frame, timing if moving else None)
     return avatar
 
 
@@ -211,7 +218,11 @@ def _placement(capture: Capture, body: BodyModel, settings: AvatarSettings, pers
     gravity = settings.gravity_camera if settings.gravity_camera is not None else -capture.up_camera
     rotation = axes.level_camera_rotation(np.array(gravity, np.float64))
     vertices = pose.posed_vertices(body, person.shaped, person.joints, person.full_pose, person.transl)
-    return camera.place_on_floor(vertices, person.joints[0] + person.transl, rotation)
+    placement = camera.place_on_floor(vertices, person.joints[0] + person.transl, rotation)
+    if np.isfinite(capture.ground_m):
+        # Of a clip the floor is known from all of its frames: in the first one the person may be in the air.
+        placement.centre[2] = -capture.ground_m
+    return placement
 
 
 def _build_mesh(name: str, body: BodyModel, ground: Floats, settings: AvatarSettings) -> bpy.types.Object:
@@ -251,6 +262,7 @@ def _add_camera(
     scene: bpy.types.Scene,
     placement: camera.Placement,
     name: str,
+    timing: action.AnimationSettings | None,
 ) -> None:
     if settings.set_render_size:
         camera.set_render_size(scene, capture.image_size)
@@ -265,7 +277,11 @@ def _add_camera(
             capture.image_size,
             aspect,
         )
-        if settings.background:
+        if timing is not None:
+            action.turn_camera(avatar.camera, capture, placement, timing)
+        if settings.background and timing is not None:
+            _add_clip(avatar, settings.photo or capture.source, capture, timing)
+        elif settings.background:
             _add_photo(avatar, settings.photo or capture.source, capture.source_exif_orientation)
     if avatar.camera is not None and (settings.activate_camera or scene.camera is None):
         scene.camera = avatar.camera
@@ -281,6 +297,20 @@ def _add_photo(avatar: Avatar, path: str, exif_orientation: int) -> None:
         )
     else:
         camera.add_background(avatar.camera, image)
+
+
+def _add_clip(avatar: Avatar, path: str, capture: Capture, timing: action.AnimationSettings) -> None:
+    if not path:
+        return
+    image = clip.load_clip(path) if Path(path).exists() else None
+    if image is None:
+        avatar.warnings.append(
+            f"The clip {path} can't be shown behind the avatar. Choose it again in the camera's settings."
+        )
+        return
+    times = capture.frame_times_s
+    indices = capture.frame_indices if len(capture.frame_indices) else np.arange(capture.num_frames)
+    clip.add_clip(avatar.camera, image, indices, times, timing.first_frame, timing.frames_per_second)
 
 
 def _identity(capture: Capture, body: BodyModel, settings: AvatarSettings, ground: Floats) -> dict[str, Any]:

@@ -23,10 +23,10 @@ from .rest import Floats, rest_joints
 
 @dataclass(frozen=True)
 class BonePose:
-    """Pose channels of the 55 bones, in joint order."""
+    """Pose channels of the 55 bones, in joint order; of several frames with a leading axis."""
 
-    locations: Floats  # (55, 3) metres
-    quaternions: Floats  # (55, 4) w, x, y, z
+    locations: Floats  # (…, 55, 3) metres
+    quaternions: Floats  # (…, 55, 4) w, x, y, z
 
 
 def bone_pose(
@@ -37,27 +37,29 @@ def bone_pose(
     joint_shift: Floats | None = None,
     world_from_camera: Floats | None = None,
 ) -> BonePose:
-    """Channels for one frame.
+    """Channels for one frame, or for any number of them with leading axes.
 
-    `full_pose` (165,) or (55, 3): axis-angle, SMPL-X order. `pelvis` (3,): where the pelvis joint goes, object space.
-    `frames`, `heads`: the bones at rest. `joint_shift` (55, 3): how far the frame's rest joints lie from `heads`,
-    object space, when expression or shape moves them after the rest pose was made; a joint off its bone's head by Δ
-    turns about its own place if the bone is moved by (I − R) Δ. `world_from_camera`: as `axes.level_camera_rotation`.
+    `full_pose` (…, 165) or (55, 3): axis-angle, SMPL-X order. `pelvis` (…, 3): where the pelvis joint goes, object
+    space. `frames`, `heads`: the bones at rest. `joint_shift` (…, 55, 3): how far the frame's rest joints lie from
+    `heads`, object space, when expression or shape moves them after the rest pose was made; a joint off its bone's
+    head by Δ turns about its own place if the bone is moved by (I − R) Δ. `world_from_camera` (…, 3, 3): as
+    `axes.level_camera_rotation`.
     """
-    turns = np.asarray(full_pose, np.float64).reshape(NUM_JOINTS, 3)
+    pelvis = np.asarray(pelvis, np.float64)
+    turns = np.asarray(full_pose, np.float64).reshape(*pelvis.shape[:-1], NUM_JOINTS, 3)
     own = np.swapaxes(frames, 1, 2) @ axes.BODY_TO_BLENDER
-    quaternions = axes.quaternions(np.einsum("jab,jb->ja", own, turns))
+    quaternions = axes.quaternions(np.einsum("jab,...jb->...ja", own, turns))
     world = axes.level_camera_rotation() if world_from_camera is None else world_from_camera
-    root = world @ axes.rotation_matrices(turns[0]) @ axes.BODY_TO_BLENDER.T
-    quaternions[0] = axes.quaternions_from_matrices(frames[0].T @ root @ frames[0])
-    locations = np.zeros((NUM_JOINTS, 3))
-    locations[0] = frames[0].T @ (np.asarray(pelvis, np.float64) - heads[0])
+    root = world @ axes.rotation_matrices(turns[..., 0, :]) @ axes.BODY_TO_BLENDER.T
+    quaternions[..., 0, :] = axes.quaternions_from_matrices(frames[0].T @ root @ frames[0])
+    locations = np.zeros(turns.shape)
+    locations[..., 0, :] = (pelvis - heads[0]) @ frames[0]
     if joint_shift is not None and np.abs(joint_shift).max() > 1e-6:
         rotations = axes.rotation_matrices(axes.body_to_blender(turns))
-        rotations[0] = root
-        shift = joint_shift - np.einsum("jab,jb->ja", rotations, joint_shift)
-        shift[0] -= joint_shift[0]  # the pelvis joint itself lands on `pelvis`
-        locations += np.einsum("jba,jb->ja", frames, shift)
+        rotations[..., 0, :, :] = root
+        shift = joint_shift - np.einsum("...jab,...jb->...ja", rotations, joint_shift)
+        shift[..., 0, :] -= joint_shift[..., 0, :]  # the pelvis joint itself lands on `pelvis`
+        locations += np.einsum("jba,...jb->...ja", frames, shift)
     return BonePose(locations, quaternions)
 
 

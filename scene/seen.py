@@ -11,21 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.capture import Capture
+from .action import AnimationSettings
 
 PROPERTY = "pantomime_seen"
 FRAMES = "frames"
 Floats = NDArray[np.float32]
 
 
-def store(rig: bpy.types.Object, capture: Capture, frame: int, scene: bpy.types.Scene | None) -> None:
-    """Keep the points of one frame of `capture`, or of all of them where they are animated in `scene`."""
+def store(rig: bpy.types.Object, capture: Capture, frame: int, timing: AnimationSettings | None) -> None:
+    """Keep the points of one frame of `capture`, or of all of them where they are animated."""
     if not capture.points:
         return
-    if scene is None:
+    if timing is None:
         frames, rows = np.zeros(1), slice(frame, frame + 1)
     else:
-        rate = scene.render.fps / scene.render.fps_base
-        frames = scene.frame_start + np.asarray(capture.frame_times_s, np.float64) * rate
+        frames = timing.first_frame + np.asarray(capture.frame_times_s, np.float64) * timing.frames_per_second
         rows = slice(None)
     rig[PROPERTY] = {
         FRAMES: frames.astype(np.float32),
