@@ -13,8 +13,8 @@ TEST_EXTRAS := $(EXTRAS),bake,dev
 
 VENV := .venv
 PY := $(VENV)/bin/python
-VENV42 := .venv-bpy42
-PY42 := $(VENV42)/bin/python
+# Older Blenders that the tests run in as well, each in a small environment of its own beside the main one.
+OLDER := 4.2 4.5
 PIP := -m pip --disable-pip-version-check install --quiet $(PIP_ARGS)
 TYPES := $(VENV)/types
 # One thread a process: with the libraries' own defaults, two busy processes slow each other down many times over.
@@ -23,12 +23,12 @@ export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types test-core test-blender test-blender-4.2 bench models clean
+.PHONY: help demo test lint format types test-core test-blender $(OLDER:%=test-blender-%) bench models clean
 
 help:
 	@echo "make demo [PHOTO=path]  a photo to an avatar: out/NAME.npz, out/NAME.blend, out/NAME.png"
-	@echo "make test               lint, types, all tests (bpy 5.0 and 4.2)"
-	@echo "make lint | types | test-core | test-blender | test-blender-4.2   a part of it"
+	@echo "make test               lint, types, all tests (bpy 5.0, 4.5 and 4.2)"
+	@echo "make lint | types | test-core | test-blender | test-blender-4.5 | test-blender-4.2   a part of it"
 	@echo "make format             let ruff format the code"
 	@echo "make bench              speed, against smplx"
 	@echo "make clean              remove the virtual environments, caches and out/"
@@ -36,7 +36,7 @@ help:
 demo: $(VENV)/.usable
 	@$(PY) -m pantomime demo -o out $(if $(PHOTO),"$(PHOTO)")
 
-test: lint types test-core test-blender test-blender-4.2
+test: lint types test-core test-blender $(OLDER:%=test-blender-%)
 
 lint: $(VENV)/.installed
 	$(PY) -m ruff check .
@@ -55,8 +55,8 @@ test-core: $(VENV)/.installed models
 test-blender: $(VENV)/.installed models
 	$(PY) -m pytest -q tests/blender
 
-test-blender-4.2: $(VENV42)/.installed models
-	$(PY42) -m pytest -q tests/blender -p no:cacheprovider
+$(OLDER:%=test-blender-%): test-blender-4.%: .venv-bpy4%/.installed models
+	.venv-bpy4$*/bin/python -m pytest -q tests/blender -p no:cacheprovider
 
 bench: $(VENV)/.installed models
 	$(PY) -m pantomime bench speed
@@ -83,15 +83,18 @@ $(VENV)/.installed: $(VENV)/.usable
 	@mkdir -p $(TYPES) && ln -sfn ../.. $(TYPES)/pantomime
 	@touch $@
 
-# Only bpy differs from the main environment: both are Python 3.11, so everything else is read from there.
-$(VENV42)/.installed: $(VENV)/.installed
-	@test -x $(PY42) || { echo "Making a virtual environment for Blender 4.2 in $(VENV42) …"; $(PYTHON) -m venv --without-pip $(VENV42); }
-	@site=$$($(PY42) -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+# Only bpy differs from the main environment: all are Python 3.11, so everything else is read from there.
+.venv-bpy4%/.installed: $(VENV)/.installed
+	@test -x $(@D)/bin/python || { echo "Making a virtual environment for Blender 4.$* in $(@D) …"; \
+	  $(PYTHON) -m venv --without-pip $(@D); }
+	@site=$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
 	  main=$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
-	  { test -d "$$site/bpy/4.2" || { echo "Installing Blender 4.2 as a module (about 340 MB) …"; \
-	    $(PY) $(PIP) --upgrade --no-deps --target "$$site" "bpy==4.2.*"; }; } && \
+	  { test -d "$$site/bpy/4.$*" || { echo "Installing Blender 4.$* as a module (about 350 MB) …"; \
+	    $(PY) $(PIP) --upgrade --no-deps --target "$$site" "bpy==4.$*.*"; }; } && \
 	  echo "import site; site.addsitedir('$$main')" > "$$site/main_environment.pth"
 	@touch $@
 
+.PRECIOUS: .venv-bpy4%/.installed
+
 clean:
-	rm -rf $(VENV) $(VENV42) out build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-bpy4? out dist build .mypy_cache .ruff_cache .pytest_cache

@@ -52,7 +52,18 @@ def test_blender_packs_an_extension_that_its_validator_accepts(validator: Path, 
     assert {"__init__.py", "blender_manifest.toml", "LICENSE", "THIRD_PARTY.md", "core/launch.py"} <= names
     assert "core/body/data/free_body.npz" in names
     top = {name.split("/")[0] for name in names}
-    assert not top & {"tests", "out", ".venv", ".venv-bpy42", ".git", "Makefile", "pyproject.toml"}
+    assert not top & {
+        "tests",
+        "out",
+        ".venv",
+        ".venv-bpy42",
+        ".venv-bpy45",
+        "dist",
+        "solver",
+        ".git",
+        "Makefile",
+        "pyproject.toml",
+    }
     assert not [name for name in names if "__pycache__" in name]
 
 
