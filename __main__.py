@@ -36,6 +36,11 @@ COMMANDS: tuple[tuple[str, str, str | None], ...] = (
     ("mocap", "read a folder of motion capture, for training of priors (development)", ".core.priors.mocap"),
     ("train-prior", "train the pose prior on motion capture (development)", ".core.priors.train"),
     ("train-regressor", "train what starts fits from seen points (development)", ".core.priors.train_regressor"),
+    (
+        "train-expressions",
+        "train what reads expressions off face meshes (development)",
+        ".core.body.train_expressions",
+    ),
     ("render-people", "make photos of people whose body is known, to measure fits on", None),
     ("render-clips", "make clips of people whose motion is known, to measure captured motion on", None),
     ("bench", "measure: body (surface distance), accuracy (fits of rendered people), speed (time and memory)", None),

@@ -6,6 +6,7 @@ and the same for every shape and pose. numpy only.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +72,13 @@ class Mannequin:
         head = np.zeros(len(self.template), bool)
         head[body.vertex_groups["head"]] = True
         self.hair_push = np.where(head, self.hair_amount(self.template), 0.0).astype(np.float32)
+
+    def above(self, height: float) -> Mannequin:
+        """The part of it that lies above a height of the template, metres: quicker to paint."""
+        part = copy.copy(self)
+        kept = (self.template[self.faces, 1] > height).all(axis=1)
+        part.faces, part.face_material = self.faces[kept], self.face_material[kept]
+        return part
 
     def hair_amount(self, places: Float) -> Float:
         """0…1 for places (…, 3) on the head's template: 1 on the scalp, sloping to 0 at the hairline."""
@@ -140,8 +148,20 @@ class Mannequin:
         `smooth`: samples a pixel's side for the picture; the hits are those of the bare surface (no hair) at pixel
         centres.
         """
-        normals = _vertex_normals(vertices, self.faces)
         bare = rasterise(vertices, self.faces, focal_px, size)
+        return self.paint(vertices, focal_px, size, look, rng, smooth), bare
+
+    def paint(
+        self,
+        vertices: Float,
+        focal_px: float,
+        size: tuple[int, int],
+        look: Look,
+        rng: np.random.Generator,
+        smooth: int = 2,
+    ) -> NDArray[np.uint8]:
+        """The picture of `picture` alone."""
+        normals = _vertex_normals(vertices, self.faces)
         dressed = vertices + HAIR_M * self.hair_push[:, None] * normals
         big = (size[0] * smooth, size[1] * smooth)
         hits = rasterise(dressed.astype(np.float32), self.faces, focal_px * smooth, big)
@@ -160,7 +180,7 @@ class Mannequin:
         shown[seen] = colour * light
         shown = shown.reshape(size[1], smooth, size[0], smooth, 3).mean(axis=(1, 3))
         display = np.clip(shown, 0.0, 1.0) ** (1.0 / 2.2) + rng.normal(0.0, 0.008, shown.shape)
-        return (np.clip(display, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8), bare
+        return (np.clip(display, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
 
 def material_of_faces(body: BodyModel) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ from ..body.model import BodyModel, PointSet, VirtualPoints
 from ..body.skeleton import JOINT_INDEX, NUM_JOINTS, PARENTS
 from ..detection.observation import Observation
 from ..detection.vocabulary import HAND21, POINT_SETS, POSE33
+from ..priors.expressions import ExpressionReader, SeenExpression
 from .settings import FitSettings
 
 Array = NDArray[np.float32]
@@ -68,12 +69,15 @@ class Evidence:
     bone_inverse_sigma: Array  # (K,) 1/rad
     bone_set: NDArray[np.int32]  # (K,) index into `sets`
     person_px: float  # size of the person in the picture
+    expression: SeenExpression | None  # what the face says of the body's components, σ with the face's trust in it
     joint_trust: (
         Array  # (55,) 0…1: how well the part that a body joint turns was seen; 1 for joints that it does not judge
     )
 
 
-def gather(body: BodyModel, observation: Observation, settings: FitSettings) -> Evidence:
+def gather(
+    body: BodyModel, observation: Observation, settings: FitSettings, reader: ExpressionReader | None = None
+) -> Evidence:
     """Collect all sets that both the observation and the body know. P may be 0."""
     sets = tuple(name for name in observation.points if name in body.points)
     person_px = person_size(observation)
@@ -112,8 +116,43 @@ def gather(body: BodyModel, observation: Observation, settings: FitSettings) -> 
         np.array([b[3] for b in bones], np.float32),
         np.array([b[4] for b in bones], np.int32),
         person_px,
+        seen_expression(body, observation, settings, reader),
         joint_trust(observation, settings),
     )
+
+
+def seen_expression(
+    body: BodyModel, observation: Observation, settings: FitSettings, reader: ExpressionReader | None
+) -> SeenExpression | None:
+    """The body's bounded components as the reader of face meshes and a detector's own scores tell them, joined.
+
+    A component of which nothing is known has an infinite σ.
+    """
+    if not body.bounded_expression:
+        return None
+    precision, sums = np.zeros(body.num_expressions), np.zeros(body.num_expressions)
+
+    def add(names: Sequence[str], values: Array, weight: Array) -> None:
+        for name, value, share in zip(names, values, weight, strict=True):
+            if name in body.expression_names:
+                precision[body.expression_names.index(name)] += share
+                sums[body.expression_names.index(name)] += share * value
+
+    face = observation.points.get("face468")
+    if reader is not None and face is not None:
+        seen = reader.read(face)
+        if seen is not None:
+            trust = settings.expression_reader * _trust(face.confidence, settings).mean()
+            add(seen.names, seen.values, (trust / seen.sigma) ** 2)
+    scores = {name: value for name, value in (observation.face_scores or {}).items() if np.isfinite(value)}
+    if scores:
+        values = np.clip(np.array([*scores.values()], np.float32), 0, 1)
+        add([*scores], values, np.full(len(scores), settings.face_score_sigma**-2, np.float32))
+    if not precision.any():
+        return None
+    known = np.maximum(precision, 1e-9)
+    sigma = np.where(precision > 0, known**-0.5, np.inf)
+    return SeenExpression(body.expression_names, (sums / known).astype(np.float32), sigma.astype(np.float32))
 
 
 # What a body joint turns, nearest first, as ends of point names. A joint is trusted as its best seen part.

@@ -15,6 +15,8 @@ from ..body.skeleton import BODY, JAW, JOINT_NAMES, LEFT_EYE, LEFT_HAND, RIGHT_E
 from ..capture import Capture
 from ..detection.observation import Observation
 from ..priors.errors import PriorError
+from ..priors.expressions import ExpressionReader
+from ..priors.hands import load_hand_prior
 from ..priors.limits import JointLimits
 from ..priors.pose import load_gaussian_prior
 from ..priors.regressor import Prediction, Regressor, load_regressor
@@ -80,6 +82,16 @@ class Fitter:
                 priors = ()
                 self.warnings.append(f"{error} Until then joint limits alone say what poses are likely.")
         self.priors = priors
+        try:
+            self.priors += hand_priors(body, self.settings, dtype, device)
+        except PriorError as error:
+            self.warnings.append(f"{error} Until then fingers are held to the relaxed hand one by one.")
+        self.reader: ExpressionReader | None = None
+        if self.settings.expression_reader > 0 and body.bounded_expression:
+            try:
+                self.reader = ExpressionReader()
+            except PriorError as error:
+                self.warnings.append(str(error))
         self.regressor: Regressor | None = None
         if self.settings.regressor > 0:
             try:
@@ -103,7 +115,7 @@ class Fitter:
         known: it fixes the scale of body and distance.
         """
         camera = camera or PhotoCamera()
-        evidence = gather(self.body, observation, self.settings)
+        evidence = gather(self.body, observation, self.settings, self.reader)
         if len(evidence.image_px) < MIN_POINTS:
             raise FitError(
                 "Too few points of this person were seen to fit a body. Use a picture that shows more of the person."
@@ -373,6 +385,18 @@ def default_priors(
 ) -> tuple[tuple[RotationPrior, float], ...]:
     """The priors that a fit uses unless told otherwise. Raises PriorError."""
     return ((load_gaussian_prior("gaussian", dtype, device), settings.pose_prior),)
+
+
+def hand_priors(
+    body: BodyModel, settings: FitSettings, dtype: torch.dtype, device: str | torch.device
+) -> tuple[tuple[RotationPrior, float], ...]:
+    """The priors of both hands about the body's own relaxed hands. Raises PriorError."""
+    if settings.hand_prior == 0:
+        return ()
+    return tuple(
+        (load_hand_prior(right, body.J_template, body.hands_mean[int(right)], dtype, device), settings.hand_prior)
+        for right in (False, True)
+    )
 
 
 def _lean(observation: Observation) -> float:

@@ -116,7 +116,7 @@ class StageProblem:
         )
         self.regressed = regressed if stage.body else None
         self._set_rest(body, evidence, has_hands, has_face)
-        self._set_diagonal(body)
+        self._set_diagonal(evidence)
         limited = tuple(joint for joint in self.unknowns.joints if joint)
         self.limits = limits(limited) if limits is not None and limited else None
         self.limit_columns = self._columns_of(limited)
@@ -161,7 +161,7 @@ class StageProblem:
             for joint in unseen:
                 sigma = s.unseen_hinge_sigma_rad if far_end[joint] else s.unseen_sigma_rad
                 sigmas.append((freedom * sigma / float(share[joint]),) * 3)
-        if has_hands:
+        if has_hands and not any(set(prior.joints) & set(HANDS) for prior, _, _ in self.priors):
             joints += HANDS
             means += [*body.hands_mean.reshape(-1, 3)]
             sigmas += [(s.hand_sigma_rad,) * 3] * len(HANDS)
@@ -176,15 +176,20 @@ class StageProblem:
             self.rest_inverse_sigma = 1 / self._tensor(np.array(sigmas))
             self.rest_columns = self._columns_of(tuple(joints))
 
-    def _set_diagonal(self, body: BodyModel) -> None:
+    def _set_diagonal(self, evidence: Evidence) -> None:
         """Betas, expression and focal length: independent normal distributions, straight onto the diagonal."""
         u, s = self.unknowns, self.settings
-        weight = self.like.new_zeros(u.size)
+        weight, middle = self.like.new_zeros(u.size), self.like.new_zeros(u.size)
         weight[u.betas_at : u.expression_at] = s.betas_sigma**-2
         weight[u.expression_at :] = (s.expression_sigma if self.bounded else s.free_expression_sigma) ** -2
+        if u.num_expressions and evidence.expression is not None:
+            seen = self._tensor(evidence.expression.sigma) ** -2
+            weight[u.expression_at :] += seen
+            middle[u.expression_at :] = seen * self._tensor(evidence.expression.values) / weight[u.expression_at :]
         if u.focal:
             weight[u.focal_at] = self.camera.focal_sigma**-2
-        self.diagonal = weight
+            middle[u.focal_at] = self.camera.log_focal
+        self.diagonal, self.middle = weight, middle
 
     # --- evaluation -----------------------------------------------------------------------------------------
 
@@ -251,11 +256,11 @@ class StageProblem:
         u = self.unknowns
         values = state.transl.new_zeros(state.transl.shape[0], u.size)
         if u.focal:
-            values[:, u.focal_at] = state.log_focal - self.camera.log_focal
+            values[:, u.focal_at] = state.log_focal
         values[:, u.betas_at : u.expression_at] = state.betas[:, : u.num_betas]
         if u.num_expressions:
             values[:, u.expression_at :] = state.expression
-        return values
+        return values - self.middle
 
     def _evidence(self, chain: Chain, state: BodyState) -> tuple[Tensor, list[_Rows]]:
         n = state.transl.shape[0]

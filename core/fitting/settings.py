@@ -95,8 +95,11 @@ class FitSettings:
     gender_margin: float = 6.0  # of twice a negative log likelihood, by which a male or female body has to be better
     height_sigma_m: float = 0.001  # of a height that the user gives
     expression_sigma: float = 0.45  # bounded (ARKit) components
+    expression_reader: float = 2.0  # weight on what the face mesh says of them, over its own σ; 0 = without it
+    face_score_sigma: float = 0.1  # of a detector's own scores of ARKit's components
     free_expression_sigma: float = 1.0  # SMPL-X components
-    hand_sigma_rad: float = 0.45
+    hand_prior: float = 1.3  # weight (1/σ scale) of the prior of hands
+    hand_sigma_rad: float = 0.45  # of each finger joint where that prior is not to be had
     jaw_sigma_rad: tuple[float, float, float] = (0.15, 0.03, 0.03)
     bounded_jaw_sigma_rad: float = 0.01  # jawOpen, jawLeft … do the jaw's work where they exist
     eye_sigma_rad: float = 0.15

@@ -136,12 +136,13 @@ def load_hand_prior(
     mean: NDArray[np.float32] | None = None,
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
-    path: Path = HANDS_FILE,
+    path: Path | None = None,
 ) -> GaussianPosePrior:
     """The prior of one hand's 15 joints, for a body. Raises PriorError.
 
     joint_positions (55, 3): the body's T-pose. mean (45,): its relaxed hand as axis-angle; None: `relaxed_angles`.
     """
+    path = path or HANDS_FILE
     try:
         with np.load(path, allow_pickle=False) as data:
             covariance = data["covariance"].astype(np.float64)

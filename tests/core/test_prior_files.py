@@ -18,7 +18,7 @@ from pantomime.core.fitting.kinematics import PointTable, Skeleton, pose_chain
 from pantomime.core.fitting.photo import Fitter
 from pantomime.core.fitting.start import relaxed_pose
 from pantomime.core.fitting.state import BodyState
-from pantomime.core.priors import pose, proxies_file, regressor
+from pantomime.core.priors import expressions, hands, pose, proxies_file, regressor
 from pantomime.core.priors.errors import PriorError
 from pantomime.core.priors.hands import load_hand_prior
 from pantomime.core.priors.learned import best_pose_prior, read_learned
@@ -30,6 +30,8 @@ FILES = {
     "gaussian_pose.npz": (pose, "GAUSSIAN_FILE"),
     "regressor.safetensors": (regressor, "REGRESSOR_FILE"),
     "free_proxies.npz": (proxies_file, "PROXIES_PATH"),
+    "hands.npz": (hands, "HANDS_FILE"),
+    "expressions.safetensors": (expressions, "EXPRESSION_FILE"),
 }
 KINDS = ("missing", "empty", "cut", "scribbled")
 
@@ -116,9 +118,9 @@ def test_the_learned_prior_and_the_hands_prior_say_what_is_wrong(tmp_path: Path,
     with pytest.raises(PriorError, match=rf"^The learned pose prior .* is {word}\. Install Pantomime again\.$"):
         read_learned(learned)
     assert best_pose_prior(path=learned)[1] == "gaussian"
-    hands = spoilt("hands.npz", kind, tmp_path)
+    fingers = spoilt("hands.npz", kind, tmp_path)
     with pytest.raises(PriorError, match=rf"^The hand prior .* is {word}\. Install Pantomime again\.$"):
-        load_hand_prior(True, path=hands)
+        load_hand_prior(True, path=fingers)
 
 
 def test_weights_that_are_not_those_that_were_written_are_refused(tmp_path: Path) -> None:
