@@ -20,8 +20,8 @@ _known: OrderedDict[tuple[Any, ...], tuple[float, ...]] = OrderedDict()
 _KNOWN_MOST = 16
 
 
-def betas_of(rig: bpy.types.Object) -> list[float]:
-    """The raw components of an avatar's shape, from its keys."""
+def betas_of(rig: bpy.types.Object) -> Any:
+    """The raw components of an avatar's shape, from its keys: a list of numbers."""
     skin = mesh_of(rig)
     if skin is None:
         return []
@@ -185,6 +185,11 @@ def _refuse(operator: type[bpy.types.Operator], why: str) -> bool:
     return not why
 
 
+def _rig(context: bpy.types.Context) -> Any:
+    """The avatar of an operator whose `poll` found one."""
+    return selected_rig(context)
+
+
 def _finish_pose(context: bpy.types.Context, rig: bpy.types.Object) -> None:
     if context.scene.tool_settings.use_keyframe_insert_auto:
         from ..scene.posing import key_pose
@@ -229,7 +234,7 @@ class PANTOMIME_OT_set_pose(_PoseOperator, bpy.types.Operator):
         from ..scene import posing, shaping
         from ..scene.avatar import CAPTURED, AvatarError
 
-        rig = selected_rig(context)
+        rig = _rig(context)
         if self.kind == "CAPTURED":
             kept = rig[PROPERTY].get(CAPTURED)
             if kept is None:
@@ -361,8 +366,9 @@ class PANTOMIME_OT_set_expression(bpy.types.Operator):
         return _refuse(cls, why)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        rig = selected_rig(context)
-        blocks = mesh_of(rig).data.shape_keys.key_blocks
+        rig = _rig(context)
+        skin: Any = mesh_of(rig)
+        blocks = skin.data.shape_keys.key_blocks
         names = [block.name for block in blocks if _is_face_key(block.name)]
         if self.kind == "CAPTURED":
             kept = rig[PROPERTY].get("captured")

@@ -46,7 +46,7 @@ def popup(title: str, text: str) -> None:
             menu.layout.label(text=line, translate=False)
 
     with window_override():
-        bpy.context.window_manager.popup_menu(draw, title=title, icon="ERROR")
+        bpy.context.window_manager.popup_menu(draw, title=bpy.app.translations.pgettext_iface(title), icon="ERROR")
 
 
 def sentence(report: str) -> str:

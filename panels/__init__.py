@@ -11,6 +11,7 @@ from . import (
     handles,
     menus,
     preferences,
+    translations,
     use,
 )
 
@@ -31,10 +32,12 @@ def register() -> None:
     for cls in CLASSES:
         bpy.utils.register_class(cls)
     menus.register()
+    translations.register()
 
 
 def unregister() -> None:
     """Take the interface away."""
+    translations.unregister()
     menus.unregister()
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

@@ -113,10 +113,11 @@ class PANTOMIME_PT_avatar_face(AvatarTab, bpy.types.Panel):
         layout = self.layout
         rig = selected_rig(context)
         why = why_not_face(rig)
-        if why or rig is None:
+        skin = mesh_of(rig) if rig is not None else None
+        if why or rig is None or skin is None:
             paragraph(layout, context, why, "INFO")
             return
-        blocks = mesh_of(rig).data.shape_keys.key_blocks
+        blocks = skin.data.shape_keys.key_blocks
         if not has_named_face(rig):
             column = layout.column(align=True)
             for block in blocks:
@@ -148,7 +149,7 @@ class PANTOMIME_PT_avatar_certainty(AvatarTab, bpy.types.Panel):
         layout = self.layout
         rig = selected_rig(context)
         found = limbs(rig) if rig is not None else []
-        if not found:
+        if rig is None or not found:
             paragraph(layout, context, "The capture does not tell how sure it is", "INFO")
             return
         layout.prop(rig.pantomime_avatar, "show_certainty", icon="COLOR", toggle=True)

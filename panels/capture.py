@@ -7,7 +7,7 @@ import os
 import bpy
 
 from ..operators.photo import PANTOMIME_OT_cancel, PANTOMIME_OT_open_log, PANTOMIME_OT_photo_to_avatar
-from ..operators.session import SESSION
+from ..operators.session import SESSION, Notice
 from ..operators.settings import solver_settings
 from .sidebar import Tab, paragraph
 
@@ -51,7 +51,7 @@ def _draw_progress(layout: bpy.types.UILayout) -> None:
         box.operator(PANTOMIME_OT_cancel.bl_idname, icon="CANCEL")
 
 
-def _draw_notice(layout: bpy.types.UILayout, context: bpy.types.Context, notice: object) -> None:
+def _draw_notice(layout: bpy.types.UILayout, context: bpy.types.Context, notice: Notice) -> None:
     text = bpy.app.translations.pgettext_iface(notice.text)
     # Errors of one photo of several would otherwise not say of which.
     if notice.kind == "error" and notice.label and os.path.basename(notice.label) not in text:

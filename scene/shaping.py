@@ -61,7 +61,7 @@ def set_shape(rig: bpy.types.Object, body: BodyModel, betas: NDArray[np.floating
     bone.location = frames[0].T @ (pelvis - heads[0])
 
 
-def _pelvis_height(rig: bpy.types.Object, body: BodyModel, betas: Floats) -> float:
+def _pelvis_height(rig: bpy.types.Object, body: BodyModel, betas: NDArray[np.floating]) -> float:
     """Of the pelvis above the soles, at rest."""
     none = np.zeros(body.num_expressions)
     soles = measures(body).low @ np.concatenate([[1.0], betas])

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations_with_replacement
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,11 +56,11 @@ class Measures:
     def num_betas(self) -> int:
         return int(self.high.shape[1]) - 1
 
-    def measure(self, betas: NDArray[np.floating]) -> Floats:
+    def measure(self, betas: NDArray[np.floating[Any]]) -> Floats:
         """All measures (K,) of one person, in the order of `names`."""
         return self._for_people(self._measure(np.asarray(betas, np.float64))[0])
 
-    def changed(self, betas: NDArray[np.floating], name: str, value: float) -> Floats:
+    def changed(self, betas: NDArray[np.floating[Any]], name: str, value: float) -> Floats:
         """Betas (B,) whose measure `name` is `value`, all other measures as they were; but a height keeps the body mass
         index instead of the weight, as a smaller person of the same weight would be another one."""
         betas = np.array(betas, np.float64)
@@ -178,7 +179,7 @@ def volume_tensor(body: BodyModel, num_betas: int) -> Floats:
         crossed = np.cross(p[:, :, a, None], q, axis=1)
         tensor[a] = crossed.reshape(-1, size).T @ flat
     turns = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
-    symmetric: Floats = sum(np.transpose(tensor, turn) for turn in turns) / 36.0
+    symmetric: Floats = np.sum([np.transpose(tensor, turn) for turn in turns], axis=0) / 36.0
     return symmetric
 
 

@@ -1,0 +1,183 @@
+"""Every text of the interface has its translation, in every language that is there."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import bpy
+import pytest
+
+import pantomime
+from pantomime import operators, panels
+from pantomime.core.body.load import load_body
+from pantomime.operators import certainty, face
+from pantomime.panels import avatar, translations
+
+pytestmark = pytest.mark.usefixtures("extension")
+LANGUAGES = sorted(translations.LOCALES)
+
+ROOT = Path(pantomime.__file__).parent
+# Calls whose argument of this name or place is shown.
+KEYWORDS = {"text", "heading", "title", "name", "description"}
+PLACES = {
+    "paragraph": 2,
+    "_refuse": 1,
+    "poll_message_set": 0,
+    "pgettext_iface": 0,
+    "translate": 0,
+    "Line": 0,
+    "Notice": 1,
+    "say": 1,
+}
+# Functions that return a text to be shown.
+SPEAKING = ("why_not", "refusal", "_counted", "state")
+
+
+def registered() -> Iterator[tuple[str, str]]:
+    """Texts of the classes and their properties: (where, text)."""
+    for module in (operators, panels):
+        for cls in module.CLASSES:
+            yield f"{cls.__name__}.bl_label", getattr(cls, "bl_label", "")
+            rna = cls.bl_rna
+            if issubclass(cls, bpy.types.Operator):
+                rna = getattr(bpy.ops.pantomime, cls.bl_idname.partition(".")[2]).get_rna_type()
+                yield f"{cls.__name__} tooltip", rna.description
+            for prop in rna.properties:
+                if prop.identifier not in _annotations(cls) or prop.is_hidden:
+                    continue
+                where = f"{cls.__name__}.{prop.identifier}"
+                yield where, prop.name
+                yield where, prop.description
+                if prop.type == "ENUM":
+                    for item in prop.enum_items:
+                        yield where, item.name
+                        yield where, item.description
+
+
+def _annotations(cls: type) -> set[str]:
+    return {name for base in cls.__mro__ for name in inspect.get_annotations(base)}
+
+
+def written() -> Iterator[tuple[str, str]]:
+    """Literal texts that the interface's code shows: (where, text)."""
+    for folder in ("operators", "panels"):
+        for path in sorted((ROOT / folder).glob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                for text in _shown(node):
+                    yield f"{folder}/{path.name}:{node.lineno}", text  # type: ignore[attr-defined]
+
+
+def _shown(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Call):
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        translated = not any(
+            keyword.arg == "translate" and isinstance(keyword.value, ast.Constant) and not keyword.value.value
+            for keyword in node.keywords
+        )
+        for keyword in node.keywords:
+            if keyword.arg == "text" and translated:
+                yield from _constants(keyword.value)
+        place = PLACES.get(name)
+        if place is not None and len(node.args) > place:
+            yield from _constants(node.args[place])
+    elif isinstance(node, ast.FunctionDef) and node.name.startswith(SPEAKING):
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Return) and inner.value is not None:
+                yield from _constants(inner.value)
+
+
+def _constants(node: ast.expr) -> Iterator[str]:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.IfExp):
+        yield from _constants(node.body)
+        yield from _constants(node.orelse)
+    elif isinstance(node, ast.BoolOp):
+        for value in node.values:
+            yield from _constants(value)
+
+
+def tables() -> Iterator[tuple[str, str]]:
+    """Texts that stand in tables."""
+    for title, _ in face.EXPRESSIONS.values():
+        yield "face.EXPRESSIONS", title
+    for title, _ in face.FACE_GROUPS:
+        yield "face.FACE_GROUPS", title
+    for name, _ in certainty.LIMBS:
+        yield "certainty.LIMBS", name
+    for _, text in avatar.MEASURES:
+        yield "avatar.MEASURES", text
+
+
+def stages() -> Iterator[tuple[str, str]]:
+    """What the solver says while it works."""
+    for path in sorted((ROOT / "core").rglob("*.py")):
+        for found in re.finditer(r'\bstage\(\s*"[^"]+",\s*"([^"]+)"', path.read_text("utf-8")):
+            yield f"core/{path.name}", found.group(1)
+
+
+def speaks(text: str) -> bool:
+    """Whether there is something to translate: words, not units or names of formats."""
+    return len(re.findall(r"[A-Za-z]{2,}", text)) > 0
+
+
+def all_texts() -> dict[str, str]:
+    """Each text and where it is."""
+    keys = [("shape key", face.readable(name)) for name in load_body().expression_names]
+    found = (
+        *registered(),
+        *written(),
+        *tables(),
+        *stages(),
+        *keys,
+    )
+    return {text: where for where, text in found if speaks(text)}
+
+
+def test_the_walk_finds_texts_of_every_kind() -> None:
+    texts = all_texts()
+    for text in (
+        "Capture",  # a panel
+        "Look Through Camera",  # an operator
+        "Snap to floor",  # a button
+        "How strong",  # a property of an operator
+        "Licensed",  # an item of an enumeration
+        "Select an avatar",  # why something can't be pressed
+        "Fitting the body",  # a stage of the solver
+        "Smile",
+        "Left arm",
+    ):
+        assert text in texts, text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_text_lacks_its_translation(language: str) -> None:
+    known = translations.texts(language)
+    missing = {text: where for text, where in all_texts().items() if text not in known}
+    assert not missing, f"add these to panels/data/{language}.json: {missing}"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_translations_keep_what_is_filled_in_and_the_manners_of_tooltips(language: str) -> None:
+    for text, other in translations.texts(language).items():
+        assert other, text
+        assert re.findall(r"\{.*?\}|%[sdif]", other) == re.findall(r"\{.*?\}|%[sdif]", text), text
+        assert not other.endswith(".") or text.endswith("."), text
+
+
+def test_buttons_and_properties_are_translated_where_blender_speaks_the_language() -> None:
+    if "de_DE" not in bpy.app.translations.locales:
+        pytest.skip("this Blender has no languages")
+    view = bpy.context.preferences.view
+    before = view.language
+    try:
+        view.language, view.use_translate_interface = "de_DE", True
+        translate = bpy.app.translations.pgettext_iface
+        assert translate("Snap to floor", "Operator") == "Auf den Boden"
+        assert translate("Height (cm)") == "Größe (cm)"
+    finally:
+        view.language = before
