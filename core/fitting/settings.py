@@ -92,7 +92,7 @@ class FitSettings:
     upright_sigma: float = 0.3  # of the trunk's direction (unit vector) from upright in the picture
     upright_robust_width: float = 1.5
     betas_sigma: float = 0.5
-    gender_margin: float = 6.0  # of twice a negative log likelihood, by which a male or female body has to be better
+    gender_margin: float = 10.0  # of twice a negative log likelihood, by which a male or female body has to be better
     height_sigma_m: float = 0.001  # of a height that the user gives
     expression_sigma: float = 0.45  # bounded (ARKit) components
     expression_reader: float = 2.0  # weight on what the face mesh says of them, over its own σ; 0 = without it
