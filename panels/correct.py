@@ -12,13 +12,8 @@ from ..operators.correct import (
     PANTOMIME_OT_pin_bones,
     PANTOMIME_OT_refit,
     PANTOMIME_OT_remove_pins,
-    in_view,
-    locked_limbs,
-    pin_counts,
-    refusal,
-    selected_bones,
-    settings_of,
 )
+from ..operators.points import in_view, locked_limbs, pin_counts, refusal, selected_bones, settings_of
 from .sidebar import Tab, paragraph
 
 

@@ -11,17 +11,8 @@ import math
 
 import bpy
 
-from ..operators.correct import (
-    PANTOMIME_OT_drag_point,
-    PANTOMIME_OT_unpin_point,
-    Spot,
-    in_view,
-    refusal,
-    scale_of,
-    settings_of,
-    spot_at,
-    spots,
-)
+from ..operators.correct import PANTOMIME_OT_drag_point, PANTOMIME_OT_unpin_point
+from ..operators.points import Spot, in_view, refusal, scale_of, settings_of, spot_at, spots
 
 Color = tuple[float, float, float, float]
 

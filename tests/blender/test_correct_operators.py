@@ -13,7 +13,7 @@ from mathutils import Quaternion, Vector
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skeleton import JOINT_NAMES
 from pantomime.core.capture import Capture
-from pantomime.operators import correct
+from pantomime.operators import points as shown_points
 from pantomime.operators.correcting import LIVE
 from pantomime.operators.session import SESSION
 from pantomime.scene import handles, pins, seen
@@ -153,7 +153,7 @@ def test_escape_puts_back_pose_and_pins(rig: bpy.types.Object, cache: handles.Po
 
 def test_locked_limbs_keep_their_channels(rig: bpy.types.Object, cache: handles.PointCache) -> None:
     assert bpy.ops.pantomime.lock_limb(limb="left_arm") == {"FINISHED"}
-    assert correct.locked_limbs(bpy.context) == {"left_arm"}
+    assert shown_points.locked_limbs(bpy.context) == {"left_arm"}
     before = channels(rig)
     target = shown(rig, cache)["pose33", WRIST] + (10.0, -10.0)
     drag(WRIST, target)
@@ -161,7 +161,7 @@ def test_locked_limbs_keep_their_channels(rig: bpy.types.Object, cache: handles.
     assert all(after[name] == before[name] for name in pins.LIMBS["left_arm"])
     np.testing.assert_allclose(shown(rig, cache)["pose33", WRIST], target, atol=0.5)
     bpy.ops.pantomime.lock_limb(limb="left_arm")
-    assert correct.locked_limbs(bpy.context) == set()
+    assert shown_points.locked_limbs(bpy.context) == set()
     assert not bpy.ops.pantomime.lock_bones.poll()
     bpy.ops.object.mode_set(mode="POSE")
     select(rig, ["jaw", "head"])
@@ -203,12 +203,12 @@ def test_bones_are_pinned_in_space_and_follow_their_empties(rig: bpy.types.Objec
         assert (empty.matrix_world.translation - rig.matrix_world @ rig.pose.bones[bone].head).length < 1e-6
     bpy.ops.object.mode_set(mode="OBJECT")
     foot = empties["right_ankle"].location.copy()
-    correct.settings_of(bpy.context).on = True
+    shown_points.settings_of(bpy.context).on = True
     empties["left_wrist"].location += Vector((0.05, -0.08, 0.1))
     bpy.context.view_layer.update()
     SESSION.wait()
     bpy.context.view_layer.update()
-    correct.settings_of(bpy.context).on = False
+    shown_points.settings_of(bpy.context).on = False
     hand = rig.matrix_world @ rig.pose.bones["left_wrist"].head
     assert (hand - empties["left_wrist"].location).length < 0.001
     assert (rig.matrix_world @ rig.pose.bones["right_ankle"].head - foot).length < 0.001
@@ -277,17 +277,17 @@ def test_pins_go_on_after_saving_and_opening(rig: bpy.types.Object, cache: handl
 def test_where_there_is_nothing_to_correct_it_says_so(rig: bpy.types.Object) -> None:
     operators = ("correct", "drag_point", "unpin_point", "pin_bones", "refit", "lock_limb", "remove_pins")
     bpy.context.view_layer.objects.active = None
-    assert correct.refusal(bpy.context) == "Select an avatar"
+    assert shown_points.refusal(bpy.context) == "Select an avatar"
     assert not any(getattr(bpy.ops.pantomime, name).poll() for name in operators)
     bpy.context.view_layer.objects.active = rig
-    assert correct.refusal(bpy.context) == ""
+    assert shown_points.refusal(bpy.context) == ""
     bpy.ops.object.mode_set(mode="EDIT")
-    assert correct.refusal(bpy.context) == "Leave edit mode first"
+    assert shown_points.refusal(bpy.context) == "Leave edit mode first"
     assert not any(getattr(bpy.ops.pantomime, name).poll() for name in operators)
     bpy.ops.object.mode_set(mode="OBJECT")
     skin = next(child for child in rig.children if child.type == "MESH")
     bpy.context.view_layer.objects.active = skin
-    assert correct.avatar_of(bpy.context) == rig
+    assert shown_points.avatar_of(bpy.context) == rig
 
 
 def test_what_goes_wrong_is_one_sentence_and_leaves_no_pin(rig: bpy.types.Object, cache: handles.PointCache) -> None:
