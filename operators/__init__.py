@@ -19,6 +19,7 @@ from . import (
     session,
     texture,
     use,
+    video,
 )
 
 # Those that others build on first.
@@ -34,6 +35,7 @@ MODULES = (
     texture,
     retarget,
     avatar,
+    video,
 )
 CLASSES = tuple(cls for module in MODULES for cls in getattr(module, "CLASSES", ()))
 

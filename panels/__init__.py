@@ -13,12 +13,14 @@ from . import (
     preferences,
     translations,
     use,
+    video,
 )
 
 # Those that others build on first.
 MODULES = (
     preferences,
     capture,
+    video,
     avatar,
     correct,
     handles,

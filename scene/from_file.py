@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import bpy
 
@@ -10,6 +11,7 @@ from ..core.body.load import BodyError, load_body
 from ..core.body.measure import MeasureError, measures_of
 from ..core.body.model import BodyModel
 from ..core.capture import Capture, CaptureError
+from .action import AnimationSettings
 from .avatar import PROPERTY, Avatar, AvatarError, AvatarSettings, build_avatar, remove_avatar
 from .camera import placement_of
 
@@ -36,8 +38,10 @@ def avatar_from_file(
         raise FromFileError(str(error)) from error
 
 
-def avatars_from_files(paths: Sequence[str], body_spec: str | None, scene: bpy.types.Scene) -> list[Avatar]:
-    """An avatar for each file; people of one photo share its camera. All or none. Raises FromFileError."""
+def avatars_from_files(
+    paths: Sequence[str], body_spec: str | None, scene: bpy.types.Scene, animation: AnimationSettings | None = None
+) -> list[Avatar]:
+    """An avatar for each file; people of one photo or clip share its camera. All or none. Raises FromFileError."""
     avatars: list[Avatar] = []
     taken = [obj.location.x for obj in scene.objects if PROPERTY in obj and abs(obj.location.y) < APART_M]
     cameras: dict[str, tuple[float, bpy.types.Object]] = {}
@@ -45,12 +49,12 @@ def avatars_from_files(paths: Sequence[str], body_spec: str | None, scene: bpy.t
         for path in paths:
             capture = Capture.load(path)
             body = load_body(None if capture.body_id == "free" else body_spec, capture.gender)
-            settings = AvatarSettings()
+            settings = AvatarSettings(animation=animation)
             if capture.source in cameras:
                 focal_px, first = cameras[capture.source]
                 # Each person was fitted with a focal length that may move a little: then each has a lens of its own.
                 same = abs(focal_px - capture.focal_px) < SAME_FOCAL * focal_px
-                settings = AvatarSettings(camera=first if same else None, placement=placement_of(first))
+                settings = replace(settings, camera=first if same else None, placement=placement_of(first))
             avatar = build_avatar(capture, body, settings, scene)
             avatars.append(avatar)
             if avatar.camera is not None and capture.source:
@@ -61,6 +65,18 @@ def avatars_from_files(paths: Sequence[str], body_spec: str | None, scene: bpy.t
         raise FromFileError(str(error)) from error
     _move_aside(avatars, taken)
     return avatars
+
+
+def follow_clip(scene: bpy.types.Scene, path: str) -> None:
+    """Give the scene the frame rate and the range of frames of a capture. Raises FromFileError."""
+    try:
+        capture = Capture.load(path)
+    except CaptureError as error:
+        raise FromFileError(str(error)) from error
+    # Blender counts frames a second in whole numbers over a base: 29.97 is 30 / 1.001.
+    scene.render.fps = max(1, round(capture.mocap_frame_rate))
+    scene.render.fps_base = scene.render.fps / capture.mocap_frame_rate
+    scene.frame_end = scene.frame_start + round(float(capture.frame_times_s[-1]) * capture.mocap_frame_rate)
 
 
 def _move_aside(avatars: Sequence[Avatar], taken: Sequence[float]) -> None:
