@@ -18,6 +18,7 @@ DEVELOPMENT = (
     "core/body/bake*",
     "core/body/bench*",
     "core/body/calibrate*",
+    "core/body/train*",
     "core/body/data/bench_*",
     "core/fitting/bench_*",
     "core/priors/gaussian.py",
