@@ -144,7 +144,7 @@ class MakeTexture(JobRequest):
     focal_px: float
     principal_px: list[float]
     image_size: list[int]  # width, height of the upright photo
-    size: int = 2048  # side of the texture, px
+    size: int = 1536  # side of the texture, px
     body: str | None = None  # file or folder of a licensed body; None: the free body
     gender: str = "neutral"
     threads: int = 1

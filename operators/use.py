@@ -168,7 +168,8 @@ class PANTOMIME_OT_make_asset(bpy.types.Operator):
         from ..scene.avatar import AvatarError
 
         try:
-            action = make_asset(avatar_of(context), self.asset_name, self.whole_motion, context.scene)
+            with waiting(context):
+                action = make_asset(avatar_of(context), self.asset_name, self.whole_motion, context.scene)
         except AvatarError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}

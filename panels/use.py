@@ -37,6 +37,7 @@ class PANTOMIME_PT_use(Tab, bpy.types.Panel):
         rig = avatar_of(context)
         if rig is None:
             paragraph(layout, context, "Select an avatar", "INFO")
+        layout.label(text="Export", icon="EXPORT")
         row = layout.row(align=True)
         for identifier, name, _ in FORMATS:
             row.operator(PANTOMIME_OT_export.bl_idname, text=name).format = identifier
@@ -94,7 +95,7 @@ class PANTOMIME_UL_mapped_bones(bpy.types.UIList):
         _active: bpy.types.PropertyGroup,
         _active_name: str,
     ) -> None:
-        split = layout.split(factor=0.4)
+        split = layout.split(factor=0.38)
         split.label(text=item.name.replace("_", " "), translate=False)
         split.prop_search(item, "bone", data.target.data, "bones", text="", icon="BONE_DATA")
 
@@ -111,13 +112,14 @@ class PANTOMIME_PT_retarget(Tab, bpy.types.Panel):
         layout.prop(settings, "target", text="")
         if settings.target is not None:
             mapped = sum(1 for row in settings.rows if row.bone)
-            if settings.rig:
-                layout.label(text=f"{settings.rig}: {mapped} / {len(settings.rows)}", translate=False)
-            else:
-                paragraph(layout, context, "The names of its bones are not known. Fill in the mapping", "ERROR")
             row = layout.row()
-            row.template_list(PANTOMIME_UL_mapped_bones.bl_idname, "", settings, "rows", settings, "active", rows=6)
+            if settings.rig:
+                row.label(text=f"{settings.rig}: {mapped} / {len(settings.rows)}", translate=False)
+            else:
+                paragraph(row, context, "The names of its bones are not known. Fill in the mapping", "ERROR")
             row.operator(PANTOMIME_OT_detect_bones.bl_idname, text="", icon="FILE_REFRESH")
+            listing = PANTOMIME_UL_mapped_bones.bl_idname
+            layout.template_list(listing, "", settings, "rows", settings, "active", rows=6)
         layout.operator(PANTOMIME_OT_retarget.bl_idname, icon="ARMATURE_DATA")
 
 

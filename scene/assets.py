@@ -11,6 +11,7 @@ import numpy as np
 from ..core.body.raster import rasterise
 from . import motion, versions
 from .avatar import PROPERTY, AvatarError, find_mesh
+from .materials import albedo
 from .render import world_vertices
 from .rest import Floats
 
@@ -118,7 +119,7 @@ def preview_picture(rig: bpy.types.Object, skin: bpy.types.Object, scene: bpy.ty
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     light = np.array([-0.45, -0.6, -0.66])
     shade = 0.35 + 0.75 * np.clip(normals @ light, 0.0, 1.0)
-    colours = np.array([_display(m.diffuse_color) if m else (0.7, 0.7, 0.7) for m in mesh.materials] or [(0.7,) * 3])
+    colours = np.array([_display(albedo(m)) if m else (0.7, 0.7, 0.7) for m in mesh.materials] or [(0.7,) * 3])
     picture[there, :3] = np.clip(colours[slots[triangles]] * shade[:, None], 0.0, 1.0)
     picture[there, 3] = 1.0
     picture[..., :3] *= picture[..., 3:]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..core.body.skeleton import JOINT_NAMES
 from . import armature as armatures
-from . import axes, correctives, texture, versions
+from . import axes, correctives, materials, texture, versions
 from .motion import Motion, basis_of, key_bones, sample
 from .rest import Floats
 
@@ -268,7 +268,7 @@ def _plain_material(material: bpy.types.Material, part: str, image: Any) -> bpy.
     if new.node_tree is None:
         new.use_nodes = True
     shader = next(node for node in new.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
-    colour = (*_EYE_COLOURS[part], 1.0) if part else tuple(material.diffuse_color)
+    colour = (*_EYE_COLOURS[part], 1.0) if part else (*materials.albedo(material), 1.0)
     shader.inputs["Base Color"].default_value = colour
     shader.inputs["Roughness"].default_value = 0.75 if image is not None else _ROUGHNESS.get(kind, 0.5)
     new.diffuse_color = colour

@@ -16,6 +16,7 @@ from .mesh import EYE_ATTRIBUTE, FACE_ATTRIBUTE
 
 Colour = tuple[float, float, float]
 GARMENT_ATTRIBUTE = "garment"
+VIEWPORT_GAIN = 1.8
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,23 @@ def _is_colour(socket: Any, value: Any) -> bool:
     return socket.type == "RGBA" and isinstance(value, tuple) and len(value) == 3
 
 
+def viewport_colour(colour: Colour) -> tuple[float, float, float, float]:
+    """What solid shading shows: its lights dim colours to about half, so that skin would look burnt."""
+    r, g, b = (min(1.0, VIEWPORT_GAIN * channel) for channel in colour)
+    return r, g, b, 1.0
+
+
+def albedo(material: bpy.types.Material) -> Colour:
+    """The colour that `viewport_colour` was made from, as far as it didn't reach 1."""
+    r, g, b = (channel / VIEWPORT_GAIN for channel in tuple(material.diffuse_color)[:3])
+    return r, g, b
+
+
 def plain_nodes(material: bpy.types.Material, colour: Colour, roughness: float) -> None:
     """A matt surface."""
     nodes = Nodes(material)
     nodes.finish({"Base Color": colour, "Roughness": roughness})
-    material.diffuse_color = (*colour, 1.0)
+    material.diffuse_color = viewport_colour(colour)
 
 
 def wet_nodes(material: bpy.types.Material, colour: Colour, roughness: float, subsurface: float) -> None:
@@ -129,7 +142,7 @@ def wet_nodes(material: bpy.types.Material, colour: Colour, roughness: float, su
     nodes = Nodes(material)
     inputs = {"Base Color": colour, "Roughness": roughness, **_subsurface(subsurface, 0.003)}
     nodes.finish(inputs)
-    material.diffuse_color = (*colour, 1.0)
+    material.diffuse_color = viewport_colour(colour)
 
 
 def _subsurface(weight: float, scale_m: float) -> dict[str, Any]:
@@ -160,7 +173,7 @@ def skin_nodes(material: bpy.types.Material, look: Look, size_m: tuple[float, fl
     bump = nodes.node("ShaderNodeBump", {"Strength": 0.06, "Distance": 0.001, "Height": pores}).outputs[0]
     inputs = {"Base Color": surface, "Roughness": roughness, "Specular IOR Level": 0.4, "Normal": bump}
     nodes.finish({**inputs, **_subsurface(0.12, 0.006)})
-    material.diffuse_color = (*colour, 1.0)
+    material.diffuse_color = viewport_colour(colour)
 
 
 def _brow_mask(nodes: Nodes) -> Any:
@@ -197,7 +210,7 @@ def lash_nodes(material: bpy.types.Material) -> None:
     tip = nodes.math("DIVIDE", nodes.math("SUBTRACT", length, 1.0), nodes.math("SUBTRACT", reach, 1.0))
     alpha = nodes.smooth_step(nodes.math("MULTIPLY_ADD", tip, -0.42, hairs), 0.22, 0.3)
     nodes.finish({"Base Color": colour, "Roughness": 0.6, "Alpha": alpha})
-    material.diffuse_color = (*colour, 1.0)
+    material.diffuse_color = viewport_colour(colour)
 
 
 def cloth_nodes(material: bpy.types.Material, colour: Colour, field: str, hair: bool = False) -> None:
@@ -217,7 +230,7 @@ def cloth_nodes(material: bpy.types.Material, colour: Colour, field: str, hair: 
     alpha = nodes.math("GREATER_THAN", edge, 0.006 if hair else 0.0)
     inputs = {"Base Color": varied, "Roughness": 0.6 if hair else 0.85, "Specular IOR Level": 0.2}
     nodes.finish({**inputs, "Normal": normal, "Alpha": alpha})
-    material.diffuse_color = (*colour, 1.0)
+    material.diffuse_color = viewport_colour(colour)
 
 
 # Radii on the eyeball's front, in its radii. A real iris (11.8 mm wide on a ball of 24 mm, Bron, Tripathi & Tripathi,
@@ -254,4 +267,4 @@ def eye_nodes(material: bpy.types.Material, iris: Colour) -> None:
             "Coat IOR": 1.376,
         }
     )
-    material.diffuse_color = (0.75, 0.74, 0.72, 1.0)
+    material.diffuse_color = (1.0, 1.0, 1.0, 1.0)
