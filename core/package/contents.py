@@ -18,6 +18,7 @@ DEVELOPMENT = (
     "core/body/bake*",
     "core/body/bench*",
     "core/body/calibrate*",
+    "core/body/face_views.py",
     "core/body/train*",
     "core/body/data/bench_*",
     "core/fitting/bench_*",
