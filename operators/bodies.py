@@ -50,7 +50,9 @@ def _redraw() -> float | None:
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             if area.type == "VIEW_3D":
-                area.tag_redraw()
+                for region in area.regions:
+                    if region.type == "UI":
+                        region.tag_redraw()
     return TICK_S if READING in _known.values() else None
 
 

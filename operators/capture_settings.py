@@ -46,6 +46,7 @@ class PANTOMIME_PG_capture(bpy.types.PropertyGroup):
     height_source: EnumProperty(
         name="Height",
         description="How tall the largest person is",
+        translation_context="Pantomime",
         items=(
             ("FOUND", "Found", "From the photo: people are as large as most are"),
             ("KNOWN", "Known", "As measured: it sets the scale of everything"),

@@ -47,7 +47,9 @@ class PANTOMIME_PG_correct(bpy.types.PropertyGroup):
 
     on: BoolProperty(name="Correct", description="Show the points of the selected avatar over its photo, to drag them")
     hands: BoolProperty(name="Hands", description="Show the points of the hands", update=_redraw)
-    face: BoolProperty(name="Face", description="Show points of the face", update=_redraw)
+    face: BoolProperty(
+        name="Face", description="Show points of the face", update=_redraw, translation_context="Pantomime"
+    )
 
 
 class _OnAvatar:

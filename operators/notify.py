@@ -33,7 +33,10 @@ def show(status: Shown) -> None:
             window.workspace.status_text_set(text)
         for area in window.screen.areas:
             if area.type == "VIEW_3D":
-                area.tag_redraw()
+                for region in area.regions:
+                    # The sidebar alone: drawing the scene anew may take long.
+                    if region.type == "UI":
+                        region.tag_redraw()
 
 
 def popup(title: str, text: str) -> None:

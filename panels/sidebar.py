@@ -17,6 +17,8 @@ class Tab:
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "Pantomime"
+    # Blender knows some of these words by another meaning: its face is a polygon.
+    bl_translation_context = "Pantomime"
 
 
 def paragraph(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE") -> None:

@@ -10,8 +10,9 @@ import bpy
 FOLDER = Path(__file__).parent / "data"
 # Blender's names of a language, which changed with time.
 LOCALES = {"de": ("de_DE", "de")}
-# Texts of buttons belong to the context of operators, all others to the default one.
-CONTEXTS = ("*", "Operator")
+# Texts of buttons belong to the context of operators, those that Blender would misunderstand to one of our own, all
+# others to the default one.
+CONTEXTS = ("*", "Operator", "Pantomime")
 
 
 def texts(language: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,6 +141,9 @@ def load_photo(path: str | Path, exif_orientation: int) -> bpy.types.Image | Non
         bpy.data.images.remove(image)
         return None
     if exif_orientation == 1:
+        if bpy.data.filepath and bpy.context.preferences.filepaths.use_relative_paths:
+            with contextlib.suppress(ValueError):  # another drive than the file's
+                image.filepath = bpy.path.relpath(image.filepath)
         return image
     limit = max(image.size)
     if limit > BACKGROUND_LIMIT_PX:
