@@ -45,7 +45,8 @@ class KeyWriter:
         key = self.obj.shape_key_add(name=name, from_mix=False)
         key.slider_min, key.slider_max = limits
         key.value = 0.0
-        moved = self._basis + axes.body_to_blender(offsets).astype(np.float32).ravel()
+        moved = self._basis.copy()
+        axes.add_offsets(moved.reshape(-1, 3), offsets)
         key.points.foreach_set("co", moved)
         return key
 
