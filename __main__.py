@@ -48,6 +48,7 @@ COMMANDS: tuple[tuple[str, str, str | None], ...] = (
 BENCHES = (
     ("body", "distance between the free body and the one that it was made from", ".core.body.bench"),
     ("accuracy", "errors of fits of rendered people, whose bodies are known", ".core.fitting.bench_accuracy"),
+    ("video", "captured motion of rendered clips, whose motion is known", ".core.bench_video"),
     ("collision", "how far fits keep the parts of a body out of each other", ".core.bench_collision"),
     # Not part of the installed package: it times Blender and the solver together, as the tests' folder may.
     ("speed", "time and memory of every part, against the reference forward pass", ".tests.benchmarks.speed"),
