@@ -15,6 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ EPILOG = "Options of a command: pantomime COMMAND --help"
 # Name, one line for the list of commands, module with add_arguments and main (None: here).
 COMMANDS: tuple[tuple[str, str, str | None], ...] = (
     ("fit", "fit the people in photos, write capture files (.npz)", ".core.command"),
-    ("video", "capture the motion of people in a clip, write capture files (.npz)", ".core.video_command"),
+    ("video", "capture the motion of people in a clip: capture files (.npz) and a Blender file", None),
     ("avatar", "turn a photo or a capture into a Blender file with an avatar", None),
     ("demo", "photos to captures, Blender files and pictures, with the time that each stage takes", None),
     ("models", "make the detector's models, once", ".core.detection.models"),
@@ -293,6 +294,57 @@ def demo_photos(out: Path) -> list[Path]:
     return [portrait, figure]
 
 
+# ------------------------------------------------------------------------------------------------------------- video
+
+
+def _video_arguments(parser: argparse.ArgumentParser) -> None:
+    from .core.video_command import add_arguments
+
+    add_arguments(parser)
+    parser.add_argument("--keep-rate", action="store_true", help="FILE.blend at 24 frames a second, not at the clip's")
+    parser.add_argument(
+        "--reduce", type=float, metavar="DEG", help="FILE.blend with fewer keys, that stray by so many degrees and mm"
+    )
+
+
+def _video(arguments: argparse.Namespace) -> int:
+    from .core.video_command import main
+
+    if Path(arguments.output).suffix == ".blend":
+        _bpy()
+
+    def build(captures: list[Path], target: Path) -> None:
+        build_clip_file(captures, arguments.body, target, not arguments.keep_rate, arguments.reduce)
+
+    return main(arguments, build)
+
+
+def build_clip_file(
+    captures: list[Path], body_spec: str | None, target: Path, follow_rate: bool = True, tolerance: float | None = None
+) -> None:
+    """The animated avatars of a clip's captures in an empty scene, saved.
+
+    tolerance: by how many degrees and mm fewer keys may stray; None: a key at every frame.
+    """
+    bpy = _bpy()
+    from .core.capture import Capture
+    from .scene.action import AnimationSettings
+    from .scene.avatar import frame_rate
+    from .scene.camera import set_render_size
+    from .scene.from_file import avatars_from_files, follow_clip
+
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    scene = bpy.context.scene
+    if follow_rate:
+        follow_clip(scene, str(captures[0]))
+    set_render_size(scene, Capture.load(captures[0]).image_size)
+    settings = AnimationSettings(scene.frame_start, frame_rate(scene), contact_markers=True)
+    if tolerance is not None:
+        settings = replace(settings, reduce=True, tolerance_deg=tolerance, tolerance_mm=tolerance)
+    avatars_from_files([str(path) for path in captures], body_spec, scene, settings)
+    _save_blend(bpy, target)
+
+
 # ----------------------------------------------------------------------------------------------------- render-people
 
 
@@ -389,6 +441,7 @@ def _render_clips(arguments: argparse.Namespace) -> int:
 _OWN: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]] = {
     "avatar": (_avatar_arguments, _avatar),
     "demo": (_demo_arguments, _demo),
+    "video": (_video_arguments, _video),
     "render-people": (_render_people_arguments, _render_people),
     "render-clips": (_render_clips_arguments, _render_clips),
 }

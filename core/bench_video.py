@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .body.bench_clips import ClipLabel, load_clip_label
 from .body.bench_labels import LabelError
 from .body.skeleton import JOINT_INDEX
 from .capture import Capture
 from .detection.vocabulary import POSE33
-from .fitting import motion_scores as scores
+from .fitting import bench_motion as scores
 from .fitting.bench_report import provenance
 from .fitting.metrics import Float
 from .pipeline import Pipeline, PipelineError, PipelineSettings
@@ -92,7 +93,7 @@ def run_clip(path: Path, label: ClipLabel, folder: Path, pipeline: Pipeline) -> 
     )
 
 
-def _on_frames(capture: Capture, values: np.ndarray, label: ClipLabel) -> Float:
+def _on_frames(capture: Capture, values: NDArray[np.float32], label: ClipLabel) -> Float:
     result = np.full((label.num_frames, *values.shape[1:]), math.nan)
     rows = capture.frame_indices
     kept = rows < label.num_frames

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from .command import ProgressBar, add_solver_arguments, positive, settings_from, whole
@@ -15,7 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `pantomime video`."""
     parser.add_argument("clip", metavar="CLIP", help="a video, or a folder of numbered pictures")
     parser.add_argument(
-        "-o", "--output", required=True, metavar="FILE.npz", help="the capture; further people get FILE.2.npz, …"
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="FILE.npz: the capture (FILE.2.npz, … of further people); FILE.blend: also a Blender file with all of them",
     )
     parser.add_argument("--start", type=count, default=0, metavar="F", help="first frame, from 0 (default: 0)")
     parser.add_argument("--end", type=whole, metavar="F", help="the frame after the last one (default: the clip's end)")
@@ -50,12 +55,16 @@ def clip_settings(arguments: argparse.Namespace) -> ClipSettings:
     )
 
 
-def main(arguments: argparse.Namespace) -> int:
-    """Run `pantomime video`; 0: captured, 1: failed, 2: wrong use."""
-    out = Path(arguments.output)
-    if out.suffix != ".npz":
-        print(f"{out} is not the name of a capture. Give one that ends in .npz.", file=sys.stderr)
+def main(arguments: argparse.Namespace, build: Callable[[list[Path], Path], None] | None = None) -> int:
+    """Run `pantomime video`; 0: captured, 1: failed, 2: wrong use.
+
+    build makes a Blender file of capture files; without it only capture files can be written.
+    """
+    target = Path(arguments.output)
+    if target.suffix not in (".npz", ".blend") or (target.suffix == ".blend" and build is None):
+        print(f"{target} is not the name of a capture. Give one that ends in .npz, or .blend.", file=sys.stderr)
         return 2
+    out = target.with_suffix(".npz")
     bar = ProgressBar(1, always=True)
     warnings: list[str] = []
     label = [arguments.clip]
@@ -79,6 +88,9 @@ def main(arguments: argparse.Namespace) -> int:
         print(warning, file=sys.stderr)
     for path, capture in zip(result.paths, result.captures, strict=True):
         print(f"{path}: {clip_summary(capture)}", flush=True)
+    if build is not None and target.suffix == ".blend":
+        build(result.paths, target)
+        print(target, flush=True)
     seconds = ", ".join(f"{name} {value:.1f} s" for name, value in result.timings_s.items())
     print(f"{seconds} for {result.frames} frames", file=sys.stderr)
     return 0

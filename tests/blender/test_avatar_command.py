@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import bpy
 import numpy as np
 import pytest
 
+from pantomime.core.body.model import BodyModel
 from pantomime.core.capture import Capture
 
 
@@ -110,3 +112,25 @@ def test_a_folder_that_can_not_be_written_to_is_named(fitted: Path, portrait: Pa
     done = run("avatar", tmp_path / "astronaut.npz", "-o", tmp_path / "file" / "a.blend")
     assert done.returncode == 1
     assert "Can't write" in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_captures_of_a_clip_become_one_file_at_the_clips_rate(
+    tmp_path: Path, free_body: BodyModel, random_capture: Callable[..., Capture]
+) -> None:
+    from pantomime.__main__ import build_clip_file
+
+    times = np.arange(20, dtype=np.float32) / 12.5
+    for person in (0, 1):
+        capture = random_capture(
+            free_body, person, amount=0.2, frames=20, frame_times_s=times, mocap_frame_rate=12.5, source="dance.mp4",
+            person_id=person, transl=np.tile(np.float32([person, 0, 3]), (20, 1)),
+        )  # fmt: skip
+        capture.save(tmp_path / f"{person}.npz")
+    target = tmp_path / "clip.blend"
+    build_clip_file([tmp_path / "0.npz", tmp_path / "1.npz"], None, target)
+    bpy.ops.wm.open_mainfile(filepath=str(target))
+    scene = bpy.context.scene
+    assert scene.render.fps / scene.render.fps_base == pytest.approx(12.5)
+    assert scene.frame_end - scene.frame_start == 19
+    assert {obj.name for obj in bpy.data.objects if obj.type == "ARMATURE"} == {"dance", "dance 2"}
+    assert len([obj for obj in bpy.data.objects if obj.type == "CAMERA"]) == 1
