@@ -39,8 +39,8 @@ class AvatarSettings:
     frame: int = 0  # which frame of the capture the rest pose and the camera's place are made for
     animate: bool = True  # key all frames of a capture that has several
     animation: action.AnimationSettings | None = None  # how; None: from the scene's first frame, at its rate
-    camera: bpy.types.Object | None = None  # share this camera and its world; None: a new one, person on the floor
     placement: camera.Placement | None = None  # where the photo's camera stands; None: from `camera`, or on the floor
+    camera: bpy.types.Object | None = None  # share this camera and its world; None: a new one, person on the floor
     make_camera: bool = True  # False with camera None: the person is placed, no camera is made
     background: bool = True  # the photo behind the camera's view
     photo: str = ""  # "": the capture's source
