@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         required=True,
         metavar="FILE",
-        help="FILE.npz: the capture (FILE.2.npz, … of further people); FILE.blend: also a Blender file with all of them",
+        help="FILE.npz: the capture (FILE.2.npz, … of further people); FILE.blend: a Blender file beside them",
     )
     parser.add_argument("--start", type=count, default=0, metavar="F", help="first frame, from 0 (default: 0)")
     parser.add_argument("--end", type=whole, metavar="F", help="the frame after the last one (default: the clip's end)")
