@@ -315,11 +315,16 @@ class PersonFit:
             solved[window.first : window.last] = True
         if solved.all():
             return
-        # Over a cut nothing is interpolated: the gap keeps the pose before it, then takes the one after it.
-        nearest = self.time_s.copy()
-        state = fill_in(self._state(motion, shape), torch.as_tensor(solved), torch.as_tensor(nearest))
-        filled = self._motion(state)
-        motion.put(np.flatnonzero(~solved), filled.rows(~solved))
+        for shot in np.unique(self.shot):
+            # Over a cut nothing is interpolated; a shot without the person keeps the pose before it.
+            rows = np.flatnonzero(self.shot == shot)
+            if not solved[rows].any():
+                rows = np.arange(rows[0] - 1, rows[-1] + 1)
+                solved[rows[0]] = True
+            known = torch.as_tensor(solved[rows])
+            state = fill_in(self._state(motion.rows(rows), shape), known, torch.as_tensor(self.time_s[rows]))
+            gap = ~solved[rows]
+            motion.put(rows[gap], self._motion(state).rows(gap))
 
     def _points(self, rows: slice) -> dict[str, NDArray[np.float32]]:
         """What was seen, for corrections by hand; the face's many points are left out."""

@@ -100,7 +100,8 @@ def jumps(first: Tensor, second: Tensor, apart_s: Tensor) -> Tensor:
     body = list(BODY)
     turned = log_so3(first[..., body, :, :].transpose(-1, -2) @ second[..., body, :, :]).norm(dim=-1)
     sigma = TURN_RAD + TURN_RATE * apart_s[..., None]
-    return ((turned / sigma) ** 2).clamp_max(MOST).sum(-1)
+    cost: Tensor = ((turned / sigma) ** 2).clamp_max(MOST).sum(-1)
+    return cost
 
 
 def _mend(

@@ -14,6 +14,8 @@ from PIL import Image
 
 import pantomime.core.video_pipeline as video_pipeline
 from pantomime.core.capture import CONTACTS, Capture
+from pantomime.core.jobs import Work, handler_of
+from pantomime.core.messages import Checkpoint, FitVideo, Message, Result
 from pantomime.core.pipeline import Pipeline, PipelineCancelled, PipelineError, PipelineSettings, Reporter
 from pantomime.core.video_command import main as command
 from pantomime.core.video_job import JobError, JobFolder, key_of
@@ -178,6 +180,17 @@ def test_settings_that_make_no_sense(
 ) -> None:
     with pytest.raises(PipelineError, match=words):
         capture_clip(clip, tmp_path / "a.npz", settings, pipeline)
+
+
+def test_the_worker_captures_a_clip_and_tells_of_its_windows(clip: Path, pipeline: Pipeline, tmp_path: Path) -> None:
+    sent: list[Message] = []
+    request = FitVideo("7", str(clip), str(tmp_path / "a.npz"), end=5)
+    result = handler_of(request)(request, Work("7", pipeline, Reporter(), sent.append))
+    assert isinstance(result, Result) and result.captures == [str(tmp_path / "a.npz")]
+    assert "5 frames" in result.summaries[0] and set(result.timings_s) == {"detect", "fit"}
+    assert [type(event) for event in sent] == [Checkpoint]
+    with pytest.raises(PipelineError, match="There is no file"):
+        handler_of(request)(replace(request, clip="none.mp4"), Work("7", pipeline, Reporter(), sent.append))
 
 
 def test_a_damaged_part_is_made_again_and_a_foreign_key_is_not_taken(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
+from pantomime.core.body.skeleton import LEFT_HAND, RIGHT_HAND
 from pantomime.core.capture import Capture
 from pantomime.core.detection.follow import FrameSightings, Sighting
 from pantomime.core.fitting.banded import Bands, factorise
@@ -21,14 +22,14 @@ from pantomime.core.fitting.kinematics import pose_chain
 from pantomime.core.fitting.metrics import pa_error
 from pantomime.core.fitting.photo import Fitter, PhotoCamera
 from pantomime.core.fitting.state import BodyState, retract
-from pantomime.core.fitting.video_evidence import Seen
+from pantomime.core.fitting.video_evidence import FIRST, Seen
 from pantomime.core.fitting.video_fit import ClipFitter
 from pantomime.core.fitting.video_parts import ClipParts, Pin, Standing
 from pantomime.core.fitting.video_settings import VideoSettings
 from pantomime.core.fitting.video_shape import ClipShape, weighted_median
 from pantomime.core.fitting.video_smooth import second_difference, turn_acceleration
 from pantomime.core.fitting.video_start import _fit, anchor_rows, start_window
-from pantomime.core.rotation import exp_so3
+from pantomime.core.rotation import exp_so3, log_so3
 from pantomime.core.video_job import JobFolder
 from pantomime.core.video_people import Sightings, sightings_arrays
 from pantomime.core.video_person import PersonFit
@@ -376,6 +377,46 @@ def test_pins_hold_and_pull_their_neighbourhood(body: BodyModel, fitter: Fitter,
     height = -moved[:, 20, 1]
     # The frames around are drawn along, the less the farther they are.
     assert height[12] > height[10] > height[7] > -0.02 and height[11] > 0.04 and abs(height[0]) < 0.02
+
+
+def test_blinks_and_fast_fingers_survive_and_a_lost_hand_relaxes(body: BodyModel, fitter: Fitter) -> None:
+    truth = walk(body, 40, distance_m=3.0)
+    blink = [body.expression_names.index(f"eyeBlink{side}") for side in ("Left", "Right")]
+    expression = truth.state.expression.clone()
+    # A blink of four frames: 0.13 s.
+    expression[12:16, blink] = torch.tensor([0.6, 1.0, 1.0, 0.5], dtype=torch.float64)[:, None]
+    rotmats = truth.state.rotmats.clone()
+    # Fingers that close and open three times a second.
+    curl = 0.6 - 0.6 * np.cos(2 * np.pi * 3 * truth.time_s)
+    for joint in range(RIGHT_HAND.start, RIGHT_HAND.start + 9):
+        turn = torch.zeros(40, 3, dtype=torch.float64)
+        turn[:, 2] = torch.as_tensor(curl)
+        rotmats[:, joint] = rotmats[:, joint] @ exp_so3(turn)
+    state = replace(truth.state, rotmats=rotmats, expression=expression)
+    seen = see(body, replace(truth, state=state), noise_px=0.8, slow_px=0.8, hint_m=0.01)
+    # The left hand is lost half-way.
+    confidence = seen.confidence.copy()
+    confidence[20:, FIRST["left_hand"] : FIRST["left_hand"] + 21] = 0
+    seen = replace(seen, confidence=confidence)
+    shape = ClipShape(np.zeros(body.num_betas, np.float32), FOCAL_PX, "given", (SIZE[0] / 2, SIZE[1] / 2))
+    clip = ClipFitter(fitter)
+    start = BodyState(*(getattr(state, name).float() for name in BodyState.__dataclass_fields__))
+    mean = exp_so3(torch.as_tensor(body.hands_mean).reshape(-1, 3))
+    start.rotmats[:, LEFT_HAND.start : RIGHT_HAND.stop] = mean
+    start.expression[:] = 0
+    found = clip.detail_window(seen, start, 0, shape, SIZE)
+    lids = found.expression[:, blink].mean(1)
+    assert lids[13:15].min() > 0.5 and lids[:10].max() < 0.25 and lids[19:].max() < 0.25
+    # How far the right fingers are closed, of what they are: correlated, and not flattened.
+    middle = RIGHT_HAND.start + 3
+    bent = log_so3(mean[18].T @ found.rotmats[:, middle])[:, 2].numpy()
+    assert np.corrcoef(bent, curl)[0, 1] > 0.9
+    assert np.ptp(bent) > 0.6 * np.ptp(curl)
+    # The lost hand comes to rest, smoothly.
+    off = log_so3(mean[:15].transpose(-1, -2) @ found.rotmats[:, LEFT_HAND]).norm(dim=-1).amax(1)
+    assert off[-5:].max() < 0.2
+    speed = log_so3(found.rotmats[18:-1, LEFT_HAND].transpose(-1, -2) @ found.rotmats[19:, LEFT_HAND]).norm(dim=-1)
+    assert float(speed.max()) < 0.3
 
 
 # --- small parts ------------------------------------------------------------------------------------------------------
