@@ -244,7 +244,7 @@ class PersonFit:
             rows = slice(window.first, window.last)
             state = self._state(rough.rows(rows), shape)
             seen = self._seen(window.first, window.last)
-            trust = joint_trusts(seen, self.image_size, self.fitter.settings)
+            trust = joint_trusts(seen)
             soles[rows] = self.clip.probe_positions(state)[:, -4:]
             belief[rows] = np.repeat(trust[:, [7, 8]], 2, axis=1)
             joints = pose_chain(self.fitter.skeleton, state).joints.float().cpu().numpy()

@@ -30,7 +30,7 @@ class TrackingSettings:
     growth_rate: float = 0.8  # the same for each second that the person was not seen
     velocity_s: float = 0.3  # how long a velocity is believed
     velocity_share: float = 0.5  # of the newest difference in the running velocity
-    bridge_s: float = 1.5  # someone who was not seen for longer is gone
+    bridge_s: float = 2.5  # someone who was not seen for longer is gone
     settle: int = 3  # sightings until a new track counts
     same: float = 0.15  # of a person's size: tracks that stay nearer are one person
     same_frames: int = 5

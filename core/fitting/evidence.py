@@ -156,7 +156,7 @@ def seen_expression(
 
 
 # What a body joint turns, nearest first, as ends of point names. A joint is trusted as its best seen part.
-_TURNS = {
+TURNS = {
     "hip": ("knee", "ankle"),
     "knee": ("ankle", "heel"),
     "ankle": ("heel", "foot_index", "big_toe"),
@@ -192,7 +192,7 @@ def joint_trust(observation: Observation, settings: FitSettings) -> Array:
         for point, value in zip(POINT_SETS[name], trust, strict=True):
             best[point] = max(best.get(point, 0.0), float(value))
     result = np.ones(NUM_JOINTS, np.float32)
-    for joint, parts in _TURNS.items():
+    for joint, parts in TURNS.items():
         for side in ("left", "right"):
             seen = [best[f"{side}_{part}"] for part in parts if f"{side}_{part}" in best]
             result[JOINT_INDEX[f"{side}_{joint}"]] = max(seen, default=0.0)

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..body.model import BodyModel, VirtualPoints
+from ..body.skeleton import JOINT_INDEX, NUM_JOINTS
 from ..detection.observation import Observation, Points
 from ..detection.vocabulary import HAND21, POINT_SETS, POSE33
 from ..priors.regressor import POINTS as REGRESSOR_POINTS
 from ..priors.regressor import SOURCES, trust_of
-from .evidence import HAND_BONES, POSE_BONES, joint_trust
+from .evidence import HAND_BONES, POSE_BONES, TURNS
 from .settings import FitSettings
 
 Array = NDArray[np.float32]
@@ -36,6 +37,22 @@ FACE_MOVING = (
     61, 291, 0, 17, 13, 14, 37, 267, 84, 314, 40, 270, 91, 321, 78, 308, 82, 312, 87, 317,
     152, 148, 377, 176, 400, 50, 280, 205, 425, 1, 4, 98, 327, 168, 6, 10, 151, 127, 356,
 )  # fmt: skip
+
+
+# Each joint with the points that tell how well the part that it turns was seen.
+_TURNING = tuple(
+    (
+        JOINT_INDEX[f"{side}_{joint}"],
+        [
+            FIRST[name] + at
+            for name in SETS[:3]
+            for at, point in enumerate(POINT_SETS[name])
+            if point in {f"{side}_{part}" for part in parts}
+        ],
+    )
+    for joint, parts in TURNS.items()
+    for side in ("left", "right")
+)
 
 
 @dataclass(frozen=True)
@@ -241,6 +258,10 @@ def regressor_input(seen: Seen) -> tuple[NDArray[np.float64], NDArray[np.float64
     return pixels, trust
 
 
-def joint_trusts(seen: Seen, image_size: tuple[int, int], settings: FitSettings) -> Array:
-    """(T, 55): how well the part that each joint turns was seen."""
-    return np.stack([joint_trust(seen.observation(row, image_size), settings) for row in range(len(seen))])
+def joint_trusts(seen: Seen) -> Array:
+    """(T, 55): how well the part that each joint turns was seen; what `joint_trust` says, of all frames at once."""
+    trust = trust_of(seen.confidence)
+    result = np.ones((len(seen), NUM_JOINTS), np.float32)
+    for joint, columns in _TURNING:
+        result[:, joint] = trust[:, columns].max(1)
+    return result

@@ -123,7 +123,7 @@ class ClipFitter:
                 self.parts.smoothness(part, seen, None, None),
                 state,
                 frozen,
-                SolverSettings(max_steps=s.window_steps, tolerance=s.tolerance),
+                SolverSettings(max_steps=s.detail_steps, tolerance=2 * s.tolerance),
                 is_cancelled,
             )
             state = solution.state

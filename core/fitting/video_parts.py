@@ -110,7 +110,7 @@ class ClipParts:
         joints = tuple(joint for joint in PARTS[part] if joint)
         trust = None
         if part == "body":
-            trust = spread_in_time(joint_trusts(seen, image_size, f.settings), seen.time_s, self.settings.unseen_full_s)
+            trust = spread_in_time(joint_trusts(seen), seen.time_s, self.settings.unseen_full_s)
         return FramesProblem(
             part,
             self.body,

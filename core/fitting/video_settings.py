@@ -55,7 +55,8 @@ class VideoSettings:
     smooth_steps: int = 5  # a window, plainly smooth
     window_steps: int = 5  # a window, smooth but for outliers
     contact_steps: int = 5
-    tolerance: float = 1e-3
+    detail_steps: int = 4  # fingers and face of a window
+    tolerance: float = 2e-3
     # Gaps.
     bridge_s: float = 1.0  # a person who is away for longer is not followed through
     unseen_full_s: float = 1.0  # a limb unseen for so long is drawn to the relaxed pose as in a photo

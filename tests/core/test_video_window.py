@@ -18,11 +18,12 @@ from pantomime.core.capture import Capture
 from pantomime.core.detection.follow import FrameSightings, Sighting
 from pantomime.core.fitting.banded import Bands, factorise
 from pantomime.core.fitting.contacts import find_contacts, find_ground, speeds
+from pantomime.core.fitting.evidence import joint_trust
 from pantomime.core.fitting.kinematics import pose_chain
 from pantomime.core.fitting.metrics import pa_error
 from pantomime.core.fitting.photo import Fitter, PhotoCamera
 from pantomime.core.fitting.state import BodyState, retract
-from pantomime.core.fitting.video_evidence import FIRST, Seen
+from pantomime.core.fitting.video_evidence import FIRST, Seen, joint_trusts
 from pantomime.core.fitting.video_fit import ClipFitter
 from pantomime.core.fitting.video_parts import ClipParts, Pin, Standing
 from pantomime.core.fitting.video_settings import VideoSettings
@@ -436,6 +437,14 @@ def test_without_a_standing_foot_the_ground_is_under_the_lowest() -> None:
     soles = np.random.default_rng(0).normal(scale=0.3, size=(30, 4, 3)).astype(np.float32) + [0, 1, 5]
     ground = find_ground(soles, np.full((30, 4), 9.0), np.ones((30, 4)), np.array([0, -1, 0], np.float32))
     assert ground.points == 0 and np.isfinite(ground.height_m)
+
+
+def test_trust_in_limbs_is_that_of_a_photo(seen: Seen, fitter: Fitter) -> None:
+    random = np.random.default_rng(0)
+    some = seen.rows(slice(0, 5))
+    some = replace(some, confidence=random.random(some.confidence.shape).astype(np.float32))
+    expected = [joint_trust(some.observation(row, SIZE), fitter.settings) for row in range(5)]
+    np.testing.assert_allclose(joint_trusts(some), expected, atol=1e-5)
 
 
 def test_anchors_are_apart_in_time_and_hold_both_ends() -> None:
