@@ -106,7 +106,7 @@ class People:
         self.source = shorten_lashes(source or load_source())
         self._weights = fold_weights(self.source)
         self._expressions = bake_expressions(self.source, body.vertex_groups).transpose(2, 0, 1)  # (52, V, 3)
-        self._hands = [_finger_axes(mean) for mean in body.hands_mean]
+        self._hands = [finger_axes(mean) for mean in body.hands_mean]
         sides = (LEFT_HAND, RIGHT_HAND)
         self._hand_axes = [angle_axes(tuple(range(side.start, side.stop)), body.J_template) for side in sides]
         with np.load(HANDS_FILE, allow_pickle=False) as data:
@@ -168,7 +168,7 @@ class People:
         return hand_rotations(self._hands[side], gesture, 1.0 if side == 0 else -1.0)
 
 
-def _finger_axes(mean: NDArray[np.float32]) -> dict[str, Float]:
+def finger_axes(mean: NDArray[np.float32]) -> dict[str, Float]:
     """Flexion axes: the body's relaxed hand is flexed about them and nothing else. (45,) → finger: (3,)."""
     vectors = mean.astype(np.float64).reshape(5, 3, 3)
     return {finger: vectors[i, 1] / np.linalg.norm(vectors[i, 1]) for i, finger in enumerate(FINGERS)}

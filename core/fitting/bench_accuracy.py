@@ -246,7 +246,7 @@ def main(args: argparse.Namespace) -> int:
         if args.output is None:
             print(table({name: summary(results) for name, results in by_variant.items()}))
         else:
-            print(write_report(args.output, folder.name, by_variant, body.expression_names))
+            print(write_report(args.output, folder.name, by_variant, body))
             for path in write_worst(args.output, by_variant[variants[0].name], scorer):
                 say(str(path))
     except (BenchError, LabelError, MediaError, PriorError) as error:

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from ..body.bench_labels import PersonLabel
+from ..body.model import BodyModel
 from ..body.raster import Hits, rasterise
+from ..body.skeleton import LEFT_HAND, RIGHT_HAND
 from .bench_scores import Scorer, Scores, peer_score
 from .bench_types import Result
 
@@ -148,6 +150,50 @@ def expression_table(rows: Mapping[str, Scores]) -> str:
     return "\n".join(lines)
 
 
+_GESTURE_RAD = 0.35  # mean angle of a hand's joints from a gesture's, for it to be one
+
+
+def gesture_rows(results: Sequence[Result], body: BodyModel) -> dict[str, Scores]:
+    """Errors of the fingers of seen hands, mm in the wrist's frame, by the gesture that the true hands make."""
+    from ..body.bench_people import GESTURES, finger_axes, hand_rotations
+
+    shapes = {
+        side: {name: hand_rotations(axes, np.array(values), sign) for name, values in GESTURES.items()}
+        for side, axes, sign in zip(
+            ("left", "right"), (finger_axes(mean) for mean in body.hands_mean), (1.0, -1.0), strict=True
+        )
+    }
+    errors: dict[str, list[float]] = {name: [] for name in GESTURES}
+    for result in results:
+        for side, part in (("left", LEFT_HAND), ("right", RIGHT_HAND)):
+            error = result.scores.get(f"fingers_seen_{side}_hand", float("nan"))
+            if not np.isfinite(error):
+                continue
+            true = result.sample.label.rotations[part].astype(np.float64)
+            gaps = {name: float(_angles(shape, true).mean()) for name, shape in shapes[side].items()}
+            nearest = min(gaps, key=lambda name: gaps[name])
+            if gaps[nearest] < _GESTURE_RAD:
+                errors[nearest].append(error)
+    return {
+        name: {"fingers": float(np.mean(values)), "hands": float(len(values))}
+        for name, values in errors.items()
+        if values
+    }
+
+
+def _angles(a: Float, b: Float) -> Float:
+    """Angles between rotations (…, 3, 3), radians."""
+    cosine = (np.einsum("...ij,...ij->...", a, b) - 1) / 2
+    return np.asarray(np.arccos(np.clip(cosine, -1, 1)))
+
+
+def gesture_table(rows: Mapping[str, Scores]) -> str:
+    """A markdown table of `gesture_rows`."""
+    lines = ["| | hands | fingers, mm |", "|---|---:|---:|"]
+    lines += [f"| {name} | {row['hands']:.0f} | {row['fingers']:.1f} |" for name, row in rows.items()]
+    return "\n".join(lines)
+
+
 def provenance() -> dict[str, str]:
     """The commit and the machine that figures come from."""
     import torch
@@ -184,11 +230,10 @@ def _processor() -> str:
     return platform.processor() or "unknown"
 
 
-def write_report(
-    folder: Path, photos: str, by_variant: Mapping[str, Sequence[Result]], expression_names: Sequence[str]
-) -> str:
+def write_report(folder: Path, photos: str, by_variant: Mapping[str, Sequence[Result]], body: BodyModel) -> str:
     """Write accuracy.md and accuracy.json; the markdown."""
-    expressions = expression_rows(next(iter(by_variant.values())), expression_names)
+    expressions = expression_rows(next(iter(by_variant.values())), body.expression_names)
+    gestures = gesture_rows(next(iter(by_variant.values())), body)
     origin = provenance()
     rows = {name: summary(results) for name, results in by_variant.items()}
     count = max((len(results) for results in by_variant.values()), default=0)
@@ -210,6 +255,10 @@ def write_report(
         f"Expressions, for {next(iter(by_variant))}; true and fitted where the true one is above 0.3:",
         "",
         expression_table(expressions),
+        "",
+        f"Fingers of seen hands by what they do, for {next(iter(by_variant))}:",
+        "",
+        gesture_table(gestures),
         "",
         *(f"* {name}: {value}" for name, value in origin.items()),
         "",
@@ -238,6 +287,7 @@ def write_report(
         **origin,
         "variants": rows,
         "expressions": expressions,
+        "gestures": gestures,
         "pictures": pictures,
     }
     (folder / "accuracy.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")

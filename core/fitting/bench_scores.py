@@ -134,6 +134,8 @@ class Scorer:
             scores[f"fingers_{side}_hand"] = 1000 * mean_distance(own, true_own)
             if float((label.joint_visibility[rows] == VISIBLE).mean()) >= _SEEN_SHARE:
                 seen.append(side)
+        for side in sides:
+            scores[f"fingers_seen_{side}_hand"] = scores[f"fingers_{side}_hand"] if side in seen else float("nan")
         for name in ("pve", "pa_pve", "mpjpe", "pa_mpjpe", "fingers"):
             values = {side: scores.pop(f"{name}_{side}_hand") for side in sides}
             scores[f"{name}_hands"] = float(np.mean(list(values.values())))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..body.model import BodyModel, VirtualPoints
-from ..body.skeleton import JAW, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RIGHT_HAND
+from ..body.skeleton import JAW, JOINT_INDEX, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RIGHT_HAND
 from ..priors.limits import JointLimits
 from ..rotation import exp_so3
 from .collision import Collision
@@ -120,6 +120,9 @@ class StageProblem:
         limited = tuple(joint for joint in self.unknowns.joints if joint)
         self.limits = limits(limited) if limits is not None and limited else None
         self.limit_columns = self._columns_of(limited)
+        stiff = {JOINT_INDEX["left_wrist"], JOINT_INDEX["right_wrist"], *HANDS}
+        weights = [settings.hand_limit if joint in stiff else settings.joint_limit for joint in limited]
+        self.limit_weight = self._tensor(np.array(weights))
         self.collision = collision if stage.collision else None
         self.principal = self._tensor(np.array(camera.principal))
         self.silhouette = silhouette.table(self.unknowns.joints) if silhouette is not None else None
@@ -222,8 +225,8 @@ class StageProblem:
             cost = cost + self.regressed.add(chain, state.rotmats, hessian, gradient)
         if self.limits is not None:
             r, j = self.limits.blocks(state.rotmats[:, list(self.limits.joints)])
-            weight = self.settings.joint_limit
-            cost = cost + add_blocks(hessian, gradient, r * weight, j * weight, self.limit_columns)
+            r, j = r * self.limit_weight[:, None], j * self.limit_weight[:, None, None]
+            cost = cost + add_blocks(hessian, gradient, r, j, self.limit_columns)
         overlap = self.collision.overlap(chain, self.unknowns) if self.collision is not None else None
         if overlap is not None:
             r, j = overlap.depth / self.settings.collision_sigma_m, overlap.jacobian / self.settings.collision_sigma_m

@@ -24,12 +24,12 @@ from pantomime.core.body.bench_labels import (
     load_label,
     save_label,
 )
-from pantomime.core.body.bench_people import PosedPerson, facing
+from pantomime.core.body.bench_people import GESTURES, PosedPerson, facing, finger_axes, hand_rotations
 from pantomime.core.body.bench_things import Things, draw_obstacle, hidden_share, point_visibility, seat_for
 from pantomime.core.body.bench_views import View, draw_view, look_at
 from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
-from pantomime.core.body.skeleton import JOINT_INDEX, JOINT_NAMES, NUM_JOINTS
+from pantomime.core.body.skeleton import JOINT_INDEX, JOINT_NAMES, LEFT_HAND, NUM_JOINTS, RIGHT_HAND
 from pantomime.core.body.skinning import Body
 from pantomime.core.capture import Capture
 from pantomime.core.detection.observation import Observation, Points
@@ -42,7 +42,14 @@ from pantomime.core.fitting.bench_evidence import (
     true_observation,
     without,
 )
-from pantomime.core.fitting.bench_report import by_condition, expression_rows, expression_table, summary
+from pantomime.core.fitting.bench_report import (
+    by_condition,
+    expression_rows,
+    expression_table,
+    gesture_rows,
+    gesture_table,
+    summary,
+)
 from pantomime.core.fitting.bench_scores import Scorer, peer_score
 from pantomime.core.fitting.bench_types import Result, Sample, Variant
 from pantomime.core.fitting.settings import FitSettings
@@ -536,6 +543,19 @@ def test_expressions_that_follow_the_truth_correlate(body: BodyModel, person: tu
     assert "pucker" not in rows  # nobody puckered: there is nothing to follow
     assert 0 < rows["neutral faces, largest component"]["at_rest"] <= 0.1
     assert "| open mouth | 1.00 |" in expression_table(rows)
+
+
+def test_fingers_are_told_by_what_the_true_hand_does(body: BodyModel, person: tuple[Capture, PersonLabel]) -> None:
+    capture, label = person
+    rotations = label.rotations.copy()
+    fist = hand_rotations(finger_axes(body.hands_mean[0]), np.array(GESTURES["fist"]), 1.0)
+    rotations[LEFT_HAND], rotations[RIGHT_HAND] = fist, np.diag([1.0, -1.0, -1.0])  # the right one is no gesture
+    sample = Sample(Path("x.jpg"), replace(label, rotations=rotations), None)
+    scores = {"fingers_seen_left_hand": 7.0, "fingers_seen_right_hand": 90.0}
+    hidden = {"fingers_seen_left_hand": float("nan"), "fingers_seen_right_hand": float("nan")}
+    rows = gesture_rows([Result(sample, scores, capture, 0.1), Result(sample, hidden, capture, 0.1)], body)
+    assert rows == {"fist": {"fingers": 7.0, "hands": 1.0}}
+    assert "| fist | 1 | 7.0 |" in gesture_table(rows)
 
 
 def test_ablations_that_change_nothing_are_left_out(body: BodyModel) -> None:
