@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .detection.follow import FrameSightings
+from .detection.observation import trust_of
 from .fitting.video_evidence import Seen, pack
-from .priors.regressor import trust_of
 from .video_job import Arrays, JobFolder
 
 ALONE_S = 0.35
@@ -69,7 +69,7 @@ class Sightings:
                 part["row"], part["track"], part["box_px"], part["confidence"], strict=True
             ):
                 size = float(max(box[2] - box[0], box[3] - box[1]))
-                seen = float(trust_of(confidence[11:33]).sum())
+                seen = float(trust_of("pose33", confidence[11:33]).sum())
                 self._tracks.setdefault(int(track), {})[starts[-1] + int(at)] = (size, seen * size)
             index.append(part["frame_index"])
             time_s.append(part["frame_time_s"])

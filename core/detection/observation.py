@@ -34,3 +34,22 @@ class Observation:
     mask_box_px: Array | None = None  # (4,) x0, y0, x1, y1
     source: str = ""  # "mediapipe", "openpose-json", "coco-wholebody-json"
     face_scores: dict[str, float] | None = None  # ARKit names → 0…1, with the official face bundle only
+
+
+_LEAST, _FULL = 0.2, 0.65  # other detectors' points count from the one, and fully from the other
+# MediaPipe's visibility says how sure it is that a point is seen, not that it is wrong: of rendered people, wrists of
+# visibility 0.02 … 0.3 were off by 6 % of the person's box (median), sure ones by 1 %, and an arm reaches further than
+# that. Beyond the picture it says 0. Visibility, and by what the error of the sure ones is multiplied:
+_VISIBILITY = (0.0, 0.1, 0.3, 0.5, 0.65, 0.8, 0.9, 0.97)
+_TIMES = (8.0, 7.0, 5.5, 4.0, 2.2, 1.6, 1.25, 1.0)
+_NOT_SEEN = 0.002
+
+
+def trust_of(source: str, confidence: NDArray[np.float32]) -> NDArray[np.float64]:
+    """0…1: σ of sure points over that of these, of the point set `source`; 0 = not to be used. confidence (N,) 0…1."""
+    confidence = np.nan_to_num(confidence).astype(np.float64)
+    if source == "pose33":
+        times = np.exp(np.interp(confidence, _VISIBILITY, np.log(_TIMES)))
+        return np.asarray(np.where(confidence > _NOT_SEEN, 1 / times, 0.0), np.float64)
+    t = np.clip((confidence - _LEAST) / (_FULL - _LEAST), 0, 1)
+    return np.asarray(np.sqrt(t * t * (3 - 2 * t)), np.float64)

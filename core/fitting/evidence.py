@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..body.model import BodyModel, PointSet, VirtualPoints
 from ..body.skeleton import JOINT_INDEX, NUM_JOINTS, PARENTS
-from ..detection.observation import Observation
+from ..detection.observation import Observation, trust_of
 from ..detection.vocabulary import HAND21, POINT_SETS, POSE33
 from ..priors.expressions import ExpressionReader, SeenExpression
 from .settings import FitSettings
@@ -88,7 +88,7 @@ def gather(
     offset = 0
     for number, name in enumerate(sets):
         seen, carrier = observation.points[name], body.points[name]
-        trust = _trust(seen.confidence, settings) * carrier.usable * np.isfinite(seen.image_px).all(-1)
+        trust = trust_of(name, seen.confidence) * carrier.usable * np.isfinite(seen.image_px).all(-1)
         index = np.flatnonzero(trust > 0)
         if name == "face468" and len(index) > settings.max_face_points:
             index = index[np.linspace(0, len(index) - 1, settings.max_face_points).round().astype(int)]
@@ -98,7 +98,7 @@ def gather(
         chosen.append(index)
         carriers.append(body.virtual_points(_take(carrier, index)))
         pixels.append(seen.image_px[index])
-        weights.append(np.sqrt(trust[index] * share) / max(sigma, 0.3))
+        weights.append(trust[index] * np.sqrt(share) / max(sigma, 0.3))
         owners.append(np.full(len(index), number, np.int32))
         place = {int(point): offset + i for i, point in enumerate(index)}
         if seen.world_m is not None:
@@ -117,7 +117,7 @@ def gather(
         np.array([b[4] for b in bones], np.int32),
         person_px,
         seen_expression(body, observation, settings, reader),
-        joint_trust(observation, settings),
+        joint_trust(observation),
     )
 
 
@@ -142,7 +142,7 @@ def seen_expression(
     if reader is not None and face is not None:
         seen = reader.read(face)
         if seen is not None:
-            trust = settings.expression_reader * _trust(face.confidence, settings).mean()
+            trust = settings.expression_reader * float((trust_of("face468", face.confidence) ** 2).mean())
             add(seen.names, seen.values, (trust / seen.sigma) ** 2)
     scores = {name: value for name, value in (observation.face_scores or {}).items() if np.isfinite(value)}
     if scores:
@@ -184,11 +184,11 @@ def unseen_share(trust: Array, settings: FitSettings) -> tuple[Array, NDArray[np
 _HINGES = {JOINT_INDEX[f"{side}_{name}"] for side in ("left", "right") for name in ("knee", "elbow")}
 
 
-def joint_trust(observation: Observation, settings: FitSettings) -> Array:
+def joint_trust(observation: Observation) -> Array:
     """(55,) 0…1. Spine, neck and head are always trusted: whatever was seen hangs on them."""
     best: dict[str, float] = {}
     for name, points in observation.points.items():
-        trust = _trust(points.confidence, settings)
+        trust = trust_of(name, points.confidence)
         for point, value in zip(POINT_SETS[name], trust, strict=True):
             best[point] = max(best.get(point, 0.0), float(value))
     result = np.ones(NUM_JOINTS, np.float32)
@@ -214,15 +214,8 @@ def _extent(pixels: Array, person_px: float) -> float:
     return float(max(np.ptp(pixels, axis=0).max(), 0.02 * person_px))
 
 
-def _trust(confidence: Array, settings: FitSettings) -> Array:
-    """0 below the least confidence, 1 above the full one, smooth between."""
-    span = settings.full_confidence - settings.min_confidence
-    t = np.clip((np.nan_to_num(confidence) - settings.min_confidence) / span, 0, 1)
-    return (t * t * (3 - 2 * t)).astype(np.float32)
-
-
 def _bones(
-    name: str, world: Array, trust: Array, place: dict[int, int], number: int, settings: FitSettings
+    name: str, world: Array, trust: NDArray[np.float64], place: dict[int, int], number: int, settings: FitSettings
 ) -> list[tuple[int, int, Array, float, int]]:
     if name == "pose33":
         table = [(POSE33.index(a), POSE33.index(b), kind) for a, b, kind in POSE_BONES]

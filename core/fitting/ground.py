@@ -13,7 +13,7 @@ CAMERA_SIGMA_DEG = 10.0  # pitch and roll of hand-held cameras, people being wha
 STANDING_SIGMA_DEG = 4.0  # of the line from the feet through the middle of mass, legs straight
 BALANCE_SIGMA_DEG = 12.0  # the same in any other pose on the feet
 MAX_LEAN_DEG = 40.0  # more between camera and body: the person lies, falls or flies, or the camera is turned
-MIN_FOOT_TRUST = 0.5
+MIN_FOOT_TRUST = 0.25
 
 # Share of body mass by segment, taken at the middle of its two joints (de Leva, J. Biomechanics 29, 1996, men and
 # women averaged).

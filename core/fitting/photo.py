@@ -254,7 +254,10 @@ class Fitter:
         problem: StageProblem,
         prediction: Prediction | None,
     ) -> BodyState:
-        """The first states: one from 3D hints or one of each orientation, and the regressor's."""
+        """The first states: the regressor's, or without it one from 3D hints or one of each orientation.
+
+        With what the regressor says in the energy all starts, the truth too, were seen to end in the same fit.
+        """
         points = observation.points.get("pose33")
         if "pose33" in self.body.points and has_hints(points):
             assert points is not None
@@ -272,7 +275,7 @@ class Fitter:
         if prediction is not None:
             predicted = prediction.rotmats.clone()
             predicted[:, LEFT_HAND.start : RIGHT_HAND.stop] = rotmats[:1, LEFT_HAND.start : RIGHT_HAND.stop]
-            rotmats = torch.cat([rotmats, predicted])
+            rotmats = predicted
         count = len(rotmats)
         state = BodyState(
             rotmats,

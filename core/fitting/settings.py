@@ -58,8 +58,7 @@ class FitSettings:
     )
     # A point's share in the energy: many points of one small thing are not independent evidence.
     set_weight: dict[str, float] = field(default_factory=lambda: {"face468": 0.4, "face68": 0.5})
-    min_confidence: float = 0.2  # points below it are not used
-    full_confidence: float = 0.65  # points above it count fully
+    min_confidence: float = 0.2  # mean of a hand's points, below which its metric points do not start a fit
     max_face_points: int = 100
     # The mask's edge: σ and reach as shares of the person's size in the picture. 0 weight: without it.
     silhouette: float = 1.0  # a point's share in the energy
@@ -89,7 +88,7 @@ class FitSettings:
     collision_sigma_m: float = 0.008  # of the depth to which parts overlap; INF lets them
     unseen_sigma_rad: float = 0.12  # of a body joint from the relaxed pose when nothing of its limb was seen
     unseen_hinge_sigma_rad: float = 0.6  # the same of a knee or elbow whose upper bone was seen
-    relaxed_below: float = 0.25  # trust in a limb from which on nothing draws it to the relaxed pose
+    relaxed_below: float = 0.4  # trust in a limb from which on nothing draws it to the relaxed pose
     upright_sigma: float = 0.3  # of the trunk's direction (unit vector) from upright in the picture
     upright_robust_width: float = 1.5
     betas_sigma: float = 0.5

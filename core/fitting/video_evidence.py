@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from ..body.model import BodyModel, VirtualPoints
 from ..body.skeleton import JOINT_INDEX, NUM_JOINTS
-from ..detection.observation import Observation, Points
+from ..detection.observation import Observation, Points, trust_of
 from ..detection.vocabulary import HAND21, POINT_SETS, POSE33
 from ..priors.regressor import POINTS as REGRESSOR_POINTS
-from ..priors.regressor import SOURCES, trust_of
+from ..priors.regressor import SOURCES, hints_of
 from .evidence import HAND_BONES, POSE_BONES, TURNS
 from .settings import FitSettings
 
@@ -203,12 +203,12 @@ def carriers_of(body: BodyModel, chosen: Layout) -> VirtualPoints:
 
 def evidence_of(seen: Seen, chosen: Layout, carriers: VirtualPoints, settings: FitSettings) -> FrameEvidence:
     """Points with σ and bone directions with σ of each frame."""
-    trust = trust_of(seen.confidence).astype(np.float32)
+    trust = trusts(seen).astype(np.float32)
     sizes = set_sizes(seen, trust)
     pixels = seen.image_px[:, chosen.points]
     believed = trust[:, chosen.points]
     sigma = np.stack([settings.sigma_2d[name] * sizes[name] for name in SETS], 1)[:, chosen.sets]
-    inverse_sigma = np.sqrt(believed * chosen.share) / np.maximum(sigma, 0.3)
+    inverse_sigma = believed * np.sqrt(chosen.share) / np.maximum(sigma, 0.3)
     ends = chosen.points[chosen.bones]
     # The face has no metric hints, and no bones here.
     bone = seen.world_m[:, ends[:, 1]] - seen.world_m[:, ends[:, 0]]
@@ -244,7 +244,7 @@ def set_sizes(seen: Seen, trust: Array) -> dict[str, Array]:
 
 def regressor_input(seen: Seen) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The points that the regressor reads, (T, P, 2) px, and how far each is trusted (T, P)."""
-    trust_all = trust_of(seen.confidence)
+    trust_all = trusts(seen)
     pixels = np.zeros((len(seen), len(REGRESSOR_POINTS), 2))
     trust = np.zeros((len(seen), len(REGRESSOR_POINTS)))
     for place, name in enumerate(REGRESSOR_POINTS):
@@ -258,9 +258,22 @@ def regressor_input(seen: Seen) -> tuple[NDArray[np.float64], NDArray[np.float64
     return pixels, trust
 
 
+def regressor_hints(seen: Seen) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Directions of bones that the regressor reads, (T, K, 3), and how far each is trusted (T, K)."""
+    part = slice(FIRST["pose33"], FIRST["pose33"] + len(POSE33))
+    hints, trust = hints_of(seen.world_m[:, part], seen.confidence[:, part])
+    return hints, trust * (seen.score > 0)[:, None]
+
+
+def trusts(seen: Seen) -> NDArray[np.float64]:
+    """How far each point is trusted, (T, NUM_POINTS)."""
+    parts = [slice(FIRST[name], FIRST[name] + len(POINT_SETS[name])) for name in SETS]
+    return np.concatenate([trust_of(name, seen.confidence[:, part]) for name, part in zip(SETS, parts, strict=True)], 1)
+
+
 def joint_trusts(seen: Seen) -> Array:
     """(T, 55): how well the part that each joint turns was seen; what `joint_trust` says, of all frames at once."""
-    trust = trust_of(seen.confidence)
+    trust = trusts(seen)
     result = np.ones((len(seen), NUM_JOINTS), np.float32)
     for joint, columns in _TURNING:
         result[:, joint] = trust[:, columns].max(1)

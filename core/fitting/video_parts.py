@@ -28,6 +28,7 @@ from .video_evidence import (
     evidence_of,
     joint_trusts,
     layout,
+    regressor_hints,
     regressor_input,
 )
 from .video_problem import PARTS, FramesProblem
@@ -131,8 +132,9 @@ class ClipParts:
         if regressor is None:
             return None, None
         pixels, trust = regressor_input(seen)
-        plain = np.zeros(len(seen))
-        prediction = regressor.predict_frames(pixels, trust, plain, shape.focal_px, shape.principal_px)
+        hints, hint_trust = regressor_hints(seen)
+        inputs = pixels, trust, np.zeros(len(seen)), hints, hint_trust
+        prediction = regressor.predict_frames(*inputs, shape.focal_px, shape.principal_px)
         silent = torch.as_tensor((trust > 0).sum(1) < MIN_POINTS)
         prediction.sigma_rad[silent] = 1e4
         prediction.direction_sigma_rad[silent] = 1e4

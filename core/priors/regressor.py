@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..body.skeleton import BODY_JOINTS, JOINT_INDEX, MIRROR, NUM_JOINTS, mirror_name
-from ..detection.observation import Observation
-from ..detection.vocabulary import POINT_SETS
+from ..detection.observation import Observation, trust_of
+from ..detection.vocabulary import POINT_SETS, POSE33
 from .errors import PriorError
 from .weights import DAMAGED, read_tensors
 
@@ -28,7 +28,6 @@ REGRESSOR_FILE = Path(__file__).parent / "data" / "regressor.safetensors"
 NUM_BODY = len(BODY_JOINTS)  # 22, the pelvis included
 NUM_BETAS = 10
 MIN_POINTS = 4
-MIN_CONFIDENCE, FULL_CONFIDENCE = 0.2, 0.65  # a point counts from the one, and fully from the other
 
 _SIDES = ("left", "right")
 # Points that the network reads, and where they come from: (set, name in the set), the best first.
@@ -100,7 +99,36 @@ def rest_directions(joints: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.array(found, np.float32)
 
 
-NUM_FEATURES = 3 * len(POINTS) + 2
+# Bones of `pose33` whose 3D directions the detector hints at, by names of POINTS.
+HINTS: tuple[tuple[str, str], ...] = (
+    ("right_shoulder", "left_shoulder"),
+    ("right_hip", "left_hip"),
+    *(
+        (f"{s}_{a}", f"{s}_{b}")
+        for a, b in (("hip", "shoulder"), ("shoulder", "elbow"), ("elbow", "wrist"))
+        for s in _SIDES
+    ),
+    *((f"{s}_{a}", f"{s}_{b}") for a, b in (("hip", "knee"), ("knee", "ankle"), ("heel", "toe")) for s in _SIDES),
+    *((f"{s}_wrist", f"{s}_{b}") for b in ("index", "pinky") for s in _SIDES),
+    ("right_ear", "left_ear"),
+    *((f"{s}_ear", "nose") for s in _SIDES),
+)
+HINT_ENDS: tuple[tuple[int, int], ...] = tuple((POINTS.index(a), POINTS.index(b)) for a, b in HINTS)
+LEAST_HINT_TRUST = 0.08  # of a bone that the picture does not show: its detector's guess
+
+
+def _hint_mirror() -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Which bone each becomes in a mirror, and 1, or −1 where it points the other way there."""
+    order, sign = [], []
+    for a, b in HINTS:
+        there = (mirror_name(a), mirror_name(b))
+        order.append(HINTS.index(there if there in HINTS else (there[1], there[0])))
+        sign.append(1.0 if there in HINTS else -1.0)
+    return tuple(order), tuple(sign)
+
+
+HINT_MIRROR, HINT_SIGN = _hint_mirror()
+NUM_FEATURES = 3 * len(POINTS) + 2 + 4 * len(HINTS)
 # Where each kind of output begins.
 OUTPUTS = {
     "rotations": 6 * NUM_BODY,
@@ -133,7 +161,7 @@ class _Block(nn.Module):
 
 
 class Network(nn.Module):
-    """Residual multi-layer perceptron, features (B, 3P + 2) → outputs (B, sum of OUTPUTS)."""
+    """Residual multi-layer perceptron, features (B, F) → outputs (B, sum of OUTPUTS)."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
@@ -193,11 +221,12 @@ def look_at(ray: Tensor) -> Tensor:
     return torch.stack([x, torch.linalg.cross(z, x), z], -2)
 
 
-def features_of(rays: Tensor, trust: Tensor, plain: Tensor) -> tuple[Tensor, Tensor]:
-    """What the network reads of rays (B, P, 2), at depth 1, with trust (B, P) 0…1.
+def features_of(rays: Tensor, trust: Tensor, plain: Tensor, hints: Tensor, hint_trust: Tensor) -> tuple[Tensor, Tensor]:
+    """What the network reads of rays (B, P, 2), at depth 1, with trust (B, P) 0…1, and hints (B, K, 3) with (B, K).
 
-    plain (B,) is 1 where the points are not `pose33`'s: detectors differ in where they see a joint. Gives features
-    (B, 3P + 2), and the turn to the camera that looks at the person (B, 3, 3). What is not trusted is not read.
+    plain (B,) is 1 where the points are not `pose33`'s: detectors differ in where they see a joint. hints are unit
+    directions of HINTS in the camera that looks at the person: their detector sees no more than the person. Gives
+    features (B, F), and the turn to that camera (B, 3, 3). What is not trusted is not read.
     """
     seen = trust[..., None] > 0
     far = torch.where(seen, rays, rays.new_tensor(float("inf"))).amin(1)
@@ -211,16 +240,22 @@ def features_of(rays: Tensor, trust: Tensor, plain: Tensor) -> tuple[Tensor, Ten
     middle = 0.5 * (low + high)
     points = 2 * (flat - middle[:, None]) / size[:, None, None]
     points = torch.where(seen, points, torch.zeros_like(points))
-    return torch.cat([points.flatten(1), trust, size.log()[:, None], plain[:, None]], 1), turn
+    hints = torch.where(hint_trust[..., None] > 0, hints, torch.zeros_like(hints))
+    parts = [points.flatten(1), trust, size.log()[:, None], plain[:, None], hints.flatten(1), hint_trust]
+    return torch.cat(parts, 1), turn
 
 
 def mirror_features(features: Tensor) -> Tensor:
-    """Features (B, 3P + 2) of the same people in a mirror (x → −x)."""
-    count = len(POINTS)
+    """Features (B, F) of the same people in a mirror (x → −x)."""
+    count, hinted = len(POINTS), 3 * len(POINTS) + 2
     points = features[:, : 2 * count].unflatten(1, (count, 2))[:, list(POINT_MIRROR)]
     points = points * points.new_tensor([-1.0, 1.0])
     trust = features[:, 2 * count : 3 * count][:, list(POINT_MIRROR)]
-    return torch.cat([points.flatten(1), trust, features[:, 3 * count :]], 1)
+    hints = features[:, hinted : hinted + 3 * len(HINTS)].unflatten(1, (len(HINTS), 3))[:, list(HINT_MIRROR)]
+    hints = hints * features.new_tensor(HINT_SIGN)[:, None] * features.new_tensor([-1.0, 1.0, 1.0])
+    hint_trust = features[:, hinted + 3 * len(HINTS) :][:, list(HINT_MIRROR)]
+    parts = [points.flatten(1), trust, features[:, 3 * count : hinted], hints.flatten(1), hint_trust]
+    return torch.cat(parts, 1)
 
 
 def mirror_rotations(rotmats: Tensor) -> Tensor:
@@ -290,7 +325,10 @@ class Regressor:
         if int((trust > 0).sum()) < MIN_POINTS:
             return None
         plain = np.array([0.0 if "pose33" in observation.points else 1.0])
-        out = self.predict_frames(pixels[None], trust[None], plain, focal_px, principal_px)
+        hints, hint_trust = collect_hints(observation)
+        out = self.predict_frames(
+            pixels[None], trust[None], plain, hints[None], hint_trust[None], focal_px, principal_px
+        )
         return Prediction(
             out.rotmats,
             out.sigma_rad[0],
@@ -306,15 +344,18 @@ class Regressor:
         pixels: NDArray[np.float64],
         trust: NDArray[np.float64],
         plain: NDArray[np.float64],
+        hints: NDArray[np.float64],
+        hint_trust: NDArray[np.float64],
         focal_px: float,
         principal_px: tuple[float, float],
     ) -> Prediction:
-        """The same for N frames at once: pixels (N, P, 2), trust (N, P) of POINTS, plain (N,) as in `features_of`.
+        """The same for N frames at once: pixels (N, P, 2), trust (N, P) of POINTS, the rest as in `features_of`.
 
         What is said of a frame with fewer than MIN_POINTS trusted points means nothing.
         """
         rays = (pixels - np.asarray(principal_px)) / focal_px
-        features, turn = features_of(self._tensor(rays), self._tensor(trust), self._tensor(plain))
+        inputs = (rays, trust, plain, hints, hint_trust)
+        features, turn = features_of(*(self._tensor(value) for value in inputs))
         out = both_ways(self.network, torch.nan_to_num(features, posinf=0.0, neginf=0.0))
         back = turn.transpose(-1, -2)
         rotmats = torch.eye(3, dtype=self.dtype, device=self.device).repeat(len(trust), NUM_JOINTS, 1, 1)
@@ -336,7 +377,7 @@ class Regressor:
 def collect(observation: Observation) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The points that the network reads, (P, 2) px, and how far each is trusted, (P,) 0…1; of several sets the best."""
     pixels, trust = np.zeros((len(POINTS), 2)), np.zeros(len(POINTS))
-    trusts = {name: trust_of(points.confidence) for name, points in observation.points.items()}
+    trusts = {name: trust_of(name, points.confidence) for name, points in observation.points.items()}
     for place, name in enumerate(POINTS):
         for source, point in SOURCES[name]:
             if source not in trusts:
@@ -348,10 +389,32 @@ def collect(observation: Observation) -> tuple[NDArray[np.float64], NDArray[np.f
     return pixels, trust
 
 
-def trust_of(confidence: NDArray[np.float32]) -> NDArray[np.float64]:
-    """0 below the least confidence, 1 above the full one, smooth between."""
-    t = np.clip((np.nan_to_num(confidence) - MIN_CONFIDENCE) / (FULL_CONFIDENCE - MIN_CONFIDENCE), 0, 1)
-    return np.asarray(t * t * (3 - 2 * t), np.float64)
+def collect_hints(observation: Observation) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Unit directions of HINTS (K, 3), and how far each is trusted (K,) 0…1; all 0 where there are no metric points."""
+    points = observation.points.get("pose33")
+    if points is None or points.world_m is None:
+        return np.zeros((len(HINTS), 3)), np.zeros(len(HINTS))
+    return hints_of(points.world_m, points.confidence)
+
+
+def hints_of(
+    world_m: NDArray[np.float32], confidence: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The same from metric points of `pose33` (…, 33, 3) and their confidence (…, 33)."""
+    first, second = (list(ends) for ends in zip(*_HINT_POINTS, strict=True))
+    bone = world_m[..., second, :].astype(np.float64) - world_m[..., first, :]
+    length = np.linalg.norm(bone, axis=-1)
+    known = np.isfinite(length) & (length > 1e-4)
+    seen = trust_of("pose33", confidence)
+    trust = np.maximum(np.minimum(seen[..., first], seen[..., second]), LEAST_HINT_TRUST) * known
+    return np.where(known[..., None], bone / np.where(known, length, 1.0)[..., None], 0.0), trust
+
+
+def _pose33_of(name: str) -> int:
+    return next(POSE33.index(point) for source, point in SOURCES[name] if source == "pose33")
+
+
+_HINT_POINTS = tuple((_pose33_of(a), _pose33_of(b)) for a, b in HINTS)
 
 
 def load_regressor(

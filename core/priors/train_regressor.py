@@ -30,7 +30,7 @@ from .regressor import (
     read_outputs,
 )
 from .views import ViewMaker, Views, ViewSettings, forward
-from .weights import write_tensors
+from .weights import read_tensors, write_tensors
 
 # Twelve joints of the limbs, as the errors of such networks are told.
 LIMB_JOINTS = tuple(
@@ -159,6 +159,15 @@ class Trainer:
         )
         self.step = 0
 
+    def begin_from(self, path: Path) -> None:
+        """Begin with the weights of an earlier file. Inputs that its network did not have begin without effect."""
+        weights = {name: value.float() for name, value in read_tensors(path)[0].items()}
+        fewer = weights["enter.weight"]
+        weights["enter.weight"] = torch.zeros_like(self.network.enter.weight)
+        weights["enter.weight"][:, : fewer.shape[1]] = fewer
+        for network in (self.network, self.mean):
+            network.load_state_dict(weights)
+
     def rate(self) -> float:
         s = self.settings
         return s.rate * min(1.0, (self.step + 1) / s.warm_up) * 0.5 * (1 + math.cos(math.pi * self.step / s.steps))
@@ -168,9 +177,7 @@ class Trainer:
         views = self.maker.batch(self.settings.batch)
         for group in self.optimizer.param_groups:
             group["lr"] = max(self.rate(), 1e-6)
-        with torch.autocast("cpu", torch.bfloat16):
-            raw = self.network(views.features)
-        loss = loss_of(raw.float(), views, self.settings)
+        loss = loss_of(self.network(views.features), views, self.settings)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0, error_if_nonfinite=True)
@@ -224,12 +231,16 @@ def train(
     output: Path,
     checkpoint: Path | None = None,
     report: Callable[[str], None] = print,
+    start: Path | None = None,
 ) -> dict[str, float]:
-    """Train, write the weights, and return the errors on the validation split."""
+    """Train, write the weights, and return the errors on the validation split. start: weights to begin with."""
     trainer = Trainer(body, poses, settings)
+    if start is not None:
+        trainer.begin_from(start)
     if checkpoint is not None and checkpoint.exists():
         trainer.resume(checkpoint)
         report(f"goes on from step {trainer.step}")
+    start_hash = hashlib.sha256(start.read_bytes()).hexdigest() if start is not None else ""
     begin, first, mean_loss = time.monotonic(), trainer.step, 0.0
     while trainer.step < settings.steps:
         mean_loss = 0.98 * mean_loss + 0.02 * trainer.advance()
@@ -247,6 +258,7 @@ def train(
         "body_id": body.body_id,
         "settings": json.dumps(asdict(settings)),
         "data_sha256": data_hash(poses),
+        "start_sha256": start_hash,
         "validation": json.dumps({name: round(value, 3) for name, value in errors.items()}),
     }
     write_weights(trainer.mean, output, metadata)
@@ -265,9 +277,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     defaults = TrainSettings()
     parser.add_argument("--root", type=Path, required=True, help="folder with MANIFEST.csv and the capture files")
     parser.add_argument("--output", type=Path, default=REGRESSOR_FILE, help="file to write")
+    parser.add_argument("--start", type=Path, metavar="FILE", help="weights to begin with (default: random ones)")
     parser.add_argument("--checkpoint", type=Path, help="file to save to now and then, and to go on from")
     parser.add_argument("--steps", type=int, default=defaults.steps, help="steps of training (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=defaults.batch, help="people in a step (default: %(default)s)")
+    parser.add_argument("--rate", type=float, default=defaults.rate, help="highest step size (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of all random numbers (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="processor threads to use (default: 1)")
 
@@ -280,8 +294,8 @@ def main(arguments: argparse.Namespace) -> int:
     except MocapError as error:
         print(error)
         return 1
-    settings = TrainSettings(seed=arguments.seed, steps=arguments.steps, batch=arguments.batch)
+    settings = TrainSettings(seed=arguments.seed, steps=arguments.steps, batch=arguments.batch, rate=arguments.rate)
     report = lambda text: print(text, flush=True)  # noqa: E731
-    train(load_body(), poses, settings, arguments.output, arguments.checkpoint, report)
+    train(load_body(), poses, settings, arguments.output, arguments.checkpoint, report, arguments.start)
     print(f"wrote {arguments.output.name}, {arguments.output.stat().st_size} bytes")
     return 0

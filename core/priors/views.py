@@ -18,6 +18,9 @@ from ..rotation import exp_so3
 from .mocap import PoseSet
 from .regressor import (
     DIRECTION_JOINTS,
+    HINT_ENDS,
+    HINTS,
+    LEAST_HINT_TRUST,
     NUM_BODY,
     POINT_MIRROR,
     POINTS,
@@ -51,24 +54,28 @@ class ViewSettings:
     share: tuple[float, float] = (0.3, 1.4)  # person's size over the picture's longer side
     focal_guessed: float = 0.5  # chance that the focal length is not known
     focal_sigma: float = 0.25
-    # Detectors
-    plain: float = 0.3  # chance of points as OpenPose and COCO have them, with no hands
-    noise: float = 0.010  # of a point, median over people
+    # Detectors. A point's error is `noise` times what its confidence says (1…8, see `trust_of`).
+    plain: float = 0.25  # chance of points as OpenPose and COCO have them, with no hands
+    noise: float = 0.009  # of a sure point, median over people
     noise_spread: float = 0.5  # of its logarithm
+    misjudged: float = 0.4  # spread of the logarithm of a point's error over what its confidence says
     lost: float = 0.03  # chance of a person who is seen badly altogether
-    hip_noise: float = 1.4  # times
-    face_noise: float = 0.6
-    dim_point: float = 0.06
-    dim_limb: float = 0.13  # chance, of each limb, to be guessed: with low confidence, and wrong by
-    dim_noise: float = 0.035
+    hip_noise: float = 1.5  # times
+    dim_point: float = 0.08
+    dim_limb: float = 0.22  # chance, of each limb, to be guessed with low confidence
+    dim_end: float = 0.12  # the same of hands and feet
     limb_shift: float = 0.06  # chance, of each limb, to be seen far off
-    limb_shift_size: float = 0.08
+    limb_shift_size: float = 0.1
     cut: float = 0.35  # chance of a picture whose edge cuts the person
-    hidden_limb: float = 0.08
-    hidden_point: float = 0.03
-    no_hands: float = 0.35
-    no_feet: float = 0.12
+    squeezed: float = 0.2  # chance that what is beyond the edge is taken to be just within it
+    hidden_limb: float = 0.06
+    hidden_point: float = 0.02
+    no_hands: float = 0.25
+    no_feet: float = 0.1
     no_face: float = 0.06
+    hinted: float = 0.7  # chance of 3D hints, where the detector gives such
+    hint_spread: float = 0.35  # of the logarithm of a person's errors of hints
+    wrong_hints: float = 0.02  # chance of hints that are somebody else's
     swap_all: float = 0.015
     swap_legs: float = 0.02
     swap_arms: float = 0.015
@@ -106,6 +113,63 @@ class Views:
     betas: Tensor  # (B, all of the body's)
 
 
+@dataclass(frozen=True)
+class HintNoise:
+    """How hints of one kind of bone err: elevation towards the camera and angle in the picture, in degrees.
+
+    hinted elevation = slope × true one + bend × cosine of the heading + noise. Both as (sure, guessed).
+    """
+
+    slope: tuple[float, float]
+    bend: tuple[float, float]
+    sigma: tuple[float, float]
+    sigma_in_picture: tuple[float, float]
+    group_share: float  # of the variance that the bones of a group have in common
+
+
+# As measured on rendered pictures, by kind; and the bones of HINTS that err together.
+_NOISE = {
+    "across": HintNoise((0.90, 0.90), (0.0, 0.0), (11.5, 25.0), (5.5, 20.0), 0.6),
+    "trunk": HintNoise((0.62, 0.50), (-5.0, -5.0), (9.6, 18.0), (6.0, 20.0), 0.9),
+    "upper arm": HintNoise((0.56, 0.50), (-3.0, 3.0), (12.4, 20.0), (9.0, 23.0), 0.3),
+    "forearm": HintNoise((0.49, 0.55), (-8.0, -4.0), (15.5, 24.0), (8.6, 32.0), 0.6),
+    "hand": HintNoise((0.20, 0.45), (-23.0, -10.0), (15.0, 24.0), (20.0, 45.0), 0.8),
+    "thigh": HintNoise((0.72, 0.05), (1.0, 1.0), (10.2, 14.0), (8.3, 33.0), 0.3),
+    "shin": HintNoise((0.58, 0.12), (9.0, 31.0), (10.8, 16.0), (6.1, 23.0), 0.5),
+    "foot": HintNoise((0.33, 0.20), (-32.0, -36.0), (11.6, 22.0), (17.4, 37.0), 0.3),
+    "ears": HintNoise((1.00, 0.80), (-1.0, 0.0), (14.0, 30.0), (12.0, 30.0), 0.5),
+    "nose": HintNoise((0.93, 0.80), (-9.0, -9.0), (15.5, 30.0), (16.0, 30.0), 0.5),
+}
+_KINDS = {
+    ("shoulder", "shoulder"): ("across", "across"),
+    ("hip", "hip"): ("across", "across"),
+    ("hip", "shoulder"): ("trunk", "trunk"),
+    ("shoulder", "elbow"): ("upper arm", "arm"),
+    ("elbow", "wrist"): ("forearm", "arm"),
+    ("wrist", "index"): ("hand", "arm"),
+    ("wrist", "pinky"): ("hand", "arm"),
+    ("hip", "knee"): ("thigh", "leg"),
+    ("knee", "ankle"): ("shin", "shins"),
+    ("heel", "toe"): ("foot", "leg"),
+    ("ear", "ear"): ("ears", "head"),
+    ("ear", "nose"): ("nose", "head"),
+}
+
+
+def _hint_table() -> tuple[Tensor, Tensor, Tensor]:
+    """By bone of HINTS: (K, 4, 2) slope, bend, σ, σ in the picture; which group (K,); share in common (K,)."""
+    rows, groups, shares = [], [], []
+    for a, b in HINTS:
+        (side, first), (_, second) = (name.split("_") if "_" in name else ("", name) for name in (a, b))
+        kind, group = _KINDS[first, second]
+        noise = _NOISE[kind]
+        rows.append((noise.slope, noise.bend, noise.sigma, noise.sigma_in_picture))
+        groups.append(f"{side} {group}" if group in ("arm", "leg") else group)
+        shares.append(noise.group_share)
+    names = sorted(set(groups))
+    return torch.tensor(rows), torch.tensor([names.index(name) for name in groups]), torch.tensor(shares)
+
+
 _ARM = ("collar", "shoulder", "elbow", "wrist")
 _LEG = ("hip", "knee", "ankle", "foot")
 
@@ -123,6 +187,7 @@ FACE = [POINTS.index("nose"), *_points(("eye", "ear", "mouth"))]
 MOUTH = _points(("mouth",))
 HAND_POINTS = _points(("index", "pinky", "thumb"))
 FEET = _points(("heel", "toe"))
+MIDDLES = _points(("elbow", "knee"))
 LIMB_POINTS = [
     _points(parts, side)
     for side in ("left", "right")
@@ -145,6 +210,7 @@ class ViewMaker:
         self.weights = torch.as_tensor(poses.weights()).float()
         self.J_template = torch.as_tensor(body.J_template[:NUM_BODY])
         self.J_dirs = torch.as_tensor(body.J_shapedirs[:NUM_BODY])
+        self.hint_table = _hint_table()
         self.rest_directions = torch.as_tensor(rest_directions(body.J_template))
         # MediaPipe's points, then all as OpenPose and COCO have them, as far as they do; then hands from hand models.
         orders = (("pose33",), ("body25", "pose33"))
@@ -284,7 +350,9 @@ class ViewMaker:
         rays, trust = self._detect(rays, plain > 0)
         guessed = self._chance(count, s.focal_guessed)
         wrong = torch.where(guessed, s.focal_sigma * self._normal(count), 0.01 * self._normal(count))
-        features, turn = features_of(rays * torch.exp(wrong)[:, None, None], trust, plain)
+        hinted = (plain == 0) & self._chance(count, s.hinted)
+        hints, hint_trust = self._hints(points, rotmats[:, 0], trust, hinted)
+        features, turn = features_of(rays * torch.exp(wrong)[:, None, None], trust, plain, hints, hint_trust)
         rotmats = torch.cat([(turn @ rotmats[:, 0])[:, None], rotmats[:, 1:]], 1)
         back = turn.transpose(-1, -2)
         joints = (posed.joints - posed.joints[:, :1]) @ back
@@ -294,36 +362,42 @@ class ViewMaker:
         """Noise, cuts, losses and swaps: rays (B, P, 2) → rays and trust (B, P)."""
         s = self.settings
         count, number = rays.shape[:2]
-        trust = torch.ones(count, number)
-        beyond = self._cut(rays)
+        beyond, edge = self._cut(rays)
         inside = torch.where(beyond[..., None], torch.full_like(rays, float("nan")), rays)
         box = (_nan_max(inside) + _nan_max(-inside)).amax(-1).clamp_min(1e-3)
-        level = s.noise * torch.exp(s.noise_spread * self._normal(count))
+        level = s.noise * torch.exp(s.noise_spread * self._normal(count)) * box
         level = torch.where(self._chance(count, s.lost), 5 * level, level)
-        scale = (level * box)[:, None].expand(count, number).clone()
-        scale[:, _points(("hip",))] *= s.hip_noise
-        scale[:, FACE] *= s.face_noise
-        # A dim point is worse than its neighbours.
+        # By what a point's error is multiplied, as its detector believes.
+        times = torch.exp(0.3 * self._normal(count, number)).clamp_min(1.0)
         dim = self._uniform(count, number) < s.dim_point
-        scale = torch.where(dim, 3 * scale, scale)
-        trust = torch.where(dim, self._uniform(count, number), trust)
-        # Points beyond the edge are lost, or invented.
-        invented = beyond & self._chance(count, 0.5)[:, None]
-        scale = torch.where(invented, scale + 0.05 * box[:, None], scale)
-        trust = torch.where(beyond, torch.where(invented, 0.7 * self._uniform(count, number), 0.0), trust)
-        rays = rays + scale[..., None] * self._normal(count, number, 2)
-        rays[:, FACE] += (0.7 * level * box)[:, None, None] * self._normal(count, 1, 2)
+        times = torch.where(dim, times * (1 + 5 * self._uniform(count, number)), times)
+        shift = torch.zeros_like(rays)
+        for limbs, chance in ((LIMB_POINTS, s.dim_limb), (ENDS, s.dim_end)):
+            for limb in limbs:
+                rows = self._chance(count, chance)
+                guess = torch.exp(_between(self._uniform(count), math.log(1.3), math.log(8.0)))
+                guess = torch.where(rows, guess, torch.ones(count))
+                times[:, limb] *= guess[:, None]
+                shift[:, limb] += (0.7 * level * (guess - 1))[:, None, None] * self._normal(count, 1, 2)
+                far = self._chance(count, s.limb_shift)
+                shift[:, limb] += (s.limb_shift_size * box * far)[:, None, None] * self._normal(count, 1, 2)
+                guess = torch.exp(self._uniform(count) * math.log(8.0))
+                times[:, limb] *= torch.where(far, guess, torch.ones(count))[:, None]
+        times[:, MIDDLES] = times[:, MIDDLES] ** 0.7
+        # What is beyond the edge is not seen, or seen just within it.
+        squeezed = beyond & self._chance(count, s.squeezed)[:, None]
+        within = edge[:, None] - 0.05 * box[:, None] * self._normal(count, number).abs()
+        height = torch.where(squeezed & (rays[..., 1] > within), within, rays[..., 1])
+        rays = torch.stack([rays[..., 0], height], -1)
+        times = torch.where(squeezed, times * (1.5 + 6.5 * self._uniform(count, number)), times)
+        times = times.clamp(1.0, 8.0)
+        scale = level[:, None] * times * torch.exp(s.misjudged * self._normal(count, number) - s.misjudged**2 / 2)
+        scale[:, _points(("hip",))] *= s.hip_noise
+        rays = rays + shift + scale[..., None] * self._normal(count, number, 2)
+        trust = 1 / times
+        trust = torch.where(beyond & ~squeezed, torch.zeros_like(trust), trust)
         for limb in (*LIMB_POINTS, *ENDS):
-            rows = self._chance(count, s.limb_shift)
-            shift = (s.limb_shift_size * box * rows)[:, None, None] * self._normal(count, 1, 2)
-            rays[:, limb] += shift
-            dimmed = torch.where(rows & self._chance(count, 0.6), self._uniform(count), torch.ones(count))
-            guessed = self._chance(count, s.dim_limb)
-            scale = (s.dim_noise * box * guessed)[:, None, None]
-            rays[:, limb] += scale * (self._normal(count, 1, 2) + 0.7 * self._normal(count, len(limb), 2))
-            dimmed = torch.where(guessed, 0.9 * self._uniform(count), dimmed)
-            lost = self._chance(count, s.hidden_limb)
-            trust[:, limb] *= torch.where(lost, torch.zeros(count), dimmed)[:, None]
+            trust[:, limb] *= (~self._chance(count, s.hidden_limb))[:, None]
         for points, share in ((HAND_POINTS, s.no_hands), (FEET, s.no_feet), (FACE, s.no_face)):
             trust[:, points] *= (~self._chance(count, share))[:, None]
         # A hand model may add hands to such points; their mouth is not known.
@@ -336,8 +410,37 @@ class ViewMaker:
         trust = torch.where(none[:, None], torch.ones_like(trust), trust)
         return self._swap(rays, trust)
 
-    def _cut(self, rays: Tensor) -> Tensor:
-        """Which points (B, P) lie beyond the picture's edge: most often below it."""
+    def _hints(self, points: Tensor, root: Tensor, trust: Tensor, hinted: Tensor) -> tuple[Tensor, Tensor]:
+        """3D hints (B, K, 3) as detectors give them, and their trust (B, K).
+
+        points (B, P, 3) in the camera's frame, root (B, 3, 3) the pelvis's rotation there, trust (B, P), hinted (B,).
+        The picture's centre is about where the person is, so that no turn is needed here.
+        """
+        s = self.settings
+        count = len(points)
+        first, second = (list(ends) for ends in zip(*HINT_ENDS, strict=True))
+        bone = points[:, second] - points[:, first]
+        flat = bone[..., :2].norm(dim=-1).clamp_min(1e-6)
+        elevation, angle = torch.atan2(bone[..., 2], flat), torch.atan2(bone[..., 1], bone[..., 0])
+        sure = torch.minimum(trust[:, first], trust[:, second])
+        guess = ((1 - sure) / 0.75).clamp(0, 1)[..., None]  # guessed from a trust of 1/4 on
+        table, groups, share = self.hint_table
+        slope, bend, sigma, in_picture = (table[..., 0] + guess * (table[..., 1] - table[..., 0])).unbind(-1)
+        common = self._normal(count, int(groups.max()) + 1)[:, groups]
+        noise = share.sqrt() * common + (1 - share).sqrt() * self._normal(count, len(HINTS))
+        spread = torch.exp(s.hint_spread * self._normal(count, 1))
+        heading = -root[:, 2, 2]  # 1 facing the camera, −1 from behind
+        off = torch.deg2rad(bend * heading[:, None] / 0.85 + sigma * spread * noise)
+        seen = (slope * elevation + off).clamp(-1.5, 1.5)
+        turned = torch.deg2rad(in_picture * spread * self._normal(count, len(HINTS))) / elevation.cos().clamp_min(0.3)
+        angle = angle + turned
+        hints = torch.stack([seen.cos() * angle.cos(), seen.cos() * angle.sin(), seen.sin()], -1)
+        wrong = self._chance(count, s.wrong_hints)[:, None, None]
+        hints = torch.where(wrong, hints.roll(1, 0), hints)
+        return hints, sure.clamp_min(LEAST_HINT_TRUST) * hinted[:, None]
+
+    def _cut(self, rays: Tensor) -> tuple[Tensor, Tensor]:
+        """Which points (B, P) lie beyond the picture's edge, most often below it; and the lower edge (B,)."""
         count = len(rays)
         low, high = rays.amin(1), rays.amax(1)
         below = low[:, 1] + (high - low)[:, 1] * _between(self._uniform(count), 0.3, 1.0)
@@ -346,7 +449,7 @@ class ViewMaker:
         right = high[:, 0] - (high - low)[:, 0] * _between(self._uniform(count), 0.0, 0.35)
         beyond = beyond | ((rays[..., 0] < left[:, None]) & self._chance(count, (1 - s_below) / 1.5)[:, None])
         beyond = beyond | ((rays[..., 0] > right[:, None]) & self._chance(count, (1 - s_below) / 1.5)[:, None])
-        return beyond & self._chance(count, self.settings.cut)[:, None]
+        return beyond & self._chance(count, self.settings.cut)[:, None], below
 
     def _swap(self, rays: Tensor, trust: Tensor) -> tuple[Tensor, Tensor]:
         """Detectors sometimes take left for right: the legs, the arms, or the whole body."""

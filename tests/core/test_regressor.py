@@ -19,7 +19,7 @@ from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skeleton import JOINT_INDEX
 from pantomime.core.body.skinning import Body
-from pantomime.core.detection.observation import Observation, Points
+from pantomime.core.detection.observation import Observation, Points, trust_of
 from pantomime.core.detection.vocabulary import COCO17, POSE33
 from pantomime.core.fitting.kinematics import Skeleton, pose_chain
 from pantomime.core.fitting.photo import Fitter, PhotoCamera
@@ -32,13 +32,18 @@ from pantomime.core.priors.regressor import (
     BODY_MIRROR,
     DIRECTION_JOINTS,
     DIRECTIONS,
+    HINTS,
     NUM_BODY,
+    NUM_FEATURES,
     POINTS,
     REGRESSOR_FILE,
     Regressor,
+    features_of,
     from_six,
+    hints_of,
     load_regressor,
     look_at,
+    mirror_features,
     mirror_rotations,
     rest_directions,
 )
@@ -50,6 +55,7 @@ from pantomime.core.priors.train_regressor import (
     train,
 )
 from pantomime.core.priors.views import ViewMaker, ViewSettings
+from pantomime.core.priors.weights import write_tensors
 from pantomime.core.rotation import exp_so3, log_so3
 
 SIZE, FOCAL_PX = (600, 600), 700.0
@@ -83,11 +89,15 @@ def poses() -> PoseSet:
 
 
 def person(
-    body: BodyModel, seed: int, names: tuple[str, ...] = ("pose33",), noise: float = 0.01
+    body: BodyModel,
+    seed: int,
+    names: tuple[str, ...] = ("pose33",),
+    noise: float = 0.01,
+    hint_noise: float | None = None,
 ) -> tuple[Observation, NDArray[np.float64]]:
-    """Someone in a pose of people that nothing was trained on, without 3D hints, and the true joints (22, 3).
+    """Someone in a pose of people that nothing was trained on, and the true joints (22, 3).
 
-    noise: of a point, as a share of the longer side of the person's box.
+    noise: of a point, as a share of the longer side of the person's box; hint_noise: of 3D hints, m, if there are any.
     """
     rng = np.random.default_rng(seed)
     with np.load(Path(body_package.__file__).parent / "data" / "bench_poses.npz") as data:
@@ -105,7 +115,8 @@ def person(
         flat = FOCAL_PX * where[:, :2] / where[:, 2:] + np.array(SIZE) / 2
         flat = flat + noise * float(np.ptp(flat, axis=0).max()) * rng.normal(size=flat.shape)
         pixels.append(flat)
-        points[name] = Points(flat.astype(np.float32), np.ones(len(flat), np.float32))
+        hints = None if hint_noise is None else (where + hint_noise * rng.normal(size=where.shape)).astype(np.float32)
+        points[name] = Points(flat.astype(np.float32), np.ones(len(flat), np.float32), hints)
     everything = np.concatenate(pixels)
     box = np.concatenate([everything.min(0), everything.max(0)]).astype(np.float32)
     return Observation(SIZE, box, 1.0, points, source="synthetic"), joints[:NUM_BODY]
@@ -211,7 +222,7 @@ def test_points_without_confidence_are_not_read(body: BodyModel, regressor: Regr
     seen = observation.points["pose33"]
     hidden = [POSE33.index(name) for name in ("left_knee", "left_ankle", "left_heel", "left_foot_index")]
     confidence = seen.confidence.copy()
-    confidence[hidden] = 0.1
+    confidence[hidden] = 0.0
     predictions = []
     for garbage in (seen.image_px[hidden], -1e4, np.nan):
         pixels = seen.image_px.copy()
@@ -227,6 +238,44 @@ def test_points_without_confidence_are_not_read(body: BodyModel, regressor: Regr
     assert whole is not None
     knee = JOINT_INDEX["left_knee"]
     assert float(predictions[0].sigma_rad[knee]) > 1.2 * float(whole.sigma_rad[knee])
+
+
+def test_hints_of_depth_make_it_better(body: BodyModel, regressor: Regressor) -> None:
+    errors: dict[bool, list[float]] = {False: [], True: []}
+    for seed in range(30):
+        observation, joints = person(body, seed, hint_noise=0.04)
+        for hinted in errors:
+            seen = observation.points["pose33"]
+            given = observation if hinted else replace(observation, points={"pose33": replace(seen, world_m=None)})
+            prediction = regressor.predict(given, FOCAL_PX, (300.0, 300.0))
+            assert prediction is not None
+            found = predicted_joints(body, prediction.rotmats)
+            errors[hinted].append(float(aligned_error(found, torch.as_tensor(joints)[None]).mean()))
+    assert np.mean(errors[True]) < 0.9 * np.mean(errors[False])
+
+
+def test_hints_have_a_mirror_image() -> None:
+    world = np.random.default_rng(1).normal(size=(1, 33, 3)).astype(np.float32)
+    mirrored = world[:, [_other_side(point) for point in POSE33]] * np.array([-1, 1, 1], np.float32)
+    confidence = np.ones((1, 33), np.float32)
+    features = []
+    for points in (world, mirrored):
+        hints, trust = hints_of(points, confidence)
+        rays, believed = torch.zeros(1, len(POINTS), 2, dtype=torch.float64), torch.zeros(1, len(POINTS)).double()
+        parts = (rays, believed, torch.zeros(1), torch.as_tensor(hints), torch.as_tensor(trust))
+        features.append(features_of(*parts)[0][:, -4 * len(HINTS) :])
+    blank = torch.zeros(1, 3 * len(POINTS) + 2, dtype=torch.float64)
+    there = mirror_features(torch.cat([blank, features[0]], 1))[:, -4 * len(HINTS) :]
+    torch.testing.assert_close(there, features[1])
+
+
+def test_trust_falls_with_confidence_and_ends_where_nothing_was_seen() -> None:
+    for source, none in (("pose33", 0.0), ("coco17", 0.15)):
+        values = trust_of(source, np.linspace(none, 1, 50, dtype=np.float32))
+        assert values[0] == 0 and values[-1] == 1
+        assert (np.diff(values) >= 0).all()
+    assert 0.1 < float(trust_of("pose33", np.array([0.05], np.float32))[0]) < 0.2  # seldom seen, seldom far off
+    assert float(trust_of("pose33", np.array([np.nan], np.float32))[0]) == 0
 
 
 def test_three_points_are_too_few(regressor: Regressor) -> None:
@@ -353,6 +402,19 @@ def test_training_lowers_the_error_and_its_file_loads(body: BodyModel, poses: Po
     assert prediction is not None and bool(torch.isfinite(prediction.rotmats).all())
 
 
+def test_training_goes_on_from_a_file_of_fewer_inputs(body: BodyModel, poses: PoseSet, tmp_path: Path) -> None:
+    first = Trainer(body, poses, TINY)
+    first.advance()
+    fewer = {name: value.detach().clone() for name, value in first.network.state_dict().items()}
+    fewer["enter.weight"] = fewer["enter.weight"][:, : 3 * len(POINTS) + 2].contiguous()
+    write_tensors(tmp_path / "start.safetensors", fewer, {})
+    second = Trainer(body, poses, replace(TINY, seed=4))
+    second.begin_from(tmp_path / "start.safetensors")
+    features = torch.randn(5, NUM_FEATURES, generator=torch.Generator().manual_seed(0))
+    features[:, 3 * len(POINTS) + 2 :] = 0
+    torch.testing.assert_close(second.network(features), first.network(features))
+
+
 def test_training_is_the_same_twice_and_after_a_pause(body: BodyModel, poses: PoseSet, tmp_path: Path) -> None:
     whole, paused = Trainer(body, poses, TINY), Trainer(body, poses, TINY)
     for _ in range(6):
@@ -371,11 +433,12 @@ def test_training_is_the_same_twice_and_after_a_pause(body: BodyModel, poses: Po
 def test_views_are_what_a_camera_sees_of_the_body(body: BodyModel, poses: PoseSet) -> None:
     clear = ViewSettings(
         noise=1e-6, lost=0, limb_shift=0, cut=0, hidden_limb=0, hidden_point=0, no_hands=0, no_feet=0, no_face=0,
-        dim_limb=0, dim_point=0, swap_all=0, swap_legs=0, swap_arms=0, focal_guessed=0, plain=0, tumbling=0,
+        dim_limb=0, dim_end=0, dim_point=0, misjudged=0, hinted=0,
+        swap_all=0, swap_legs=0, swap_arms=0, focal_guessed=0, plain=0, tumbling=0,
     )  # fmt: skip
     views = ViewMaker(body, poses, clear, seed=2).batch(40)
     count = len(POINTS)
-    assert bool((views.features[:, 2 * count : 3 * count] == 1).all())
+    assert float(views.features[:, 2 * count : 3 * count].min()) > 0.3  # nobody is lost
     rotmats = torch.eye(3).repeat(40, 55, 1, 1)
     rotmats[:, :NUM_BODY] = views.rotmats
     posing = Body(body)
