@@ -37,6 +37,7 @@ EXACT = replace(
     focal_known_sigma=1e-4,
     betas_sigma=3.0,
     hand_prior=0.2,
+    hand_limit=FitSettings().joint_limit,
     upright_sigma=float("inf"),
     collision_sigma_m=float("inf"),
     regressor=0.0,
