@@ -443,7 +443,7 @@ def test_trust_in_limbs_is_that_of_a_photo(seen: Seen, fitter: Fitter) -> None:
     random = np.random.default_rng(0)
     some = seen.rows(slice(0, 5))
     some = replace(some, confidence=random.random(some.confidence.shape).astype(np.float32))
-    expected = [joint_trust(some.observation(row, SIZE), fitter.settings) for row in range(5)]
+    expected = [joint_trust(some.observation(row, SIZE)) for row in range(5)]
     np.testing.assert_allclose(joint_trusts(some), expected, atol=1e-5)
 
 
