@@ -256,10 +256,8 @@ def write_report(folder: Path, photos: str, by_variant: Mapping[str, Sequence[Re
         "",
         expression_table(expressions),
         "",
-        f"Fingers of seen hands by what they do, for {next(iter(by_variant))}:",
-        "",
-        gesture_table(gestures),
-        "",
+        *((f"Fingers of seen hands by what they do, for {next(iter(by_variant))}:", "") if gestures else ()),
+        *((gesture_table(gestures), "") if gestures else ()),
         *(f"* {name}: {value}" for name, value in origin.items()),
         "",
     ]

@@ -221,7 +221,7 @@ class Fitter:
             evidence,
             self.settings,
         )
-        return Silhouette(self._outline, matches)
+        return Silhouette(self._outline, matches) if len(matches.vertices) else None
 
     def _known_height(self, height_m: float | None) -> KnownHeight | None:
         if height_m is None:

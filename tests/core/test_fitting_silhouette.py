@@ -235,6 +235,13 @@ def test_a_mask_that_says_nothing_is_no_harm(body: BodyModel, wide: Person, valu
     np.testing.assert_array_equal(same.full_pose(), blind.full_pose())
 
 
+def test_a_mask_of_which_nothing_is_near_the_body_is_no_harm(body: BodyModel, wide: Person) -> None:
+    mask = np.zeros_like(wide.mask, np.uint8)
+    mask[4:24, 4:24] = 255
+    capture = Fitter(body).fit(replace(wide.observation, mask=mask), PhotoCamera(FOCAL_PX, "given"))
+    assert np.isfinite(capture.joints).all()
+
+
 def test_where_a_soft_masks_network_saw_nothing_is_no_contour() -> None:
     observation = disc((150.0, 210.0), 90.0)
     cut = np.array(observation.mask)
