@@ -310,7 +310,7 @@ def _video_arguments(parser: argparse.ArgumentParser) -> None:
 def _video(arguments: argparse.Namespace) -> int:
     from .core.video_command import main
 
-    if Path(arguments.output).suffix == ".blend":
+    if arguments.output and Path(arguments.output).suffix == ".blend":
         _bpy()
 
     def build(captures: list[Path], target: Path) -> None:

@@ -7,20 +7,26 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from .capture import Capture, CaptureError
 from .command import ProgressBar, add_solver_arguments, positive, settings_from, whole
-from .pipeline import PipelineCancelled, PipelineError, Reporter
+from .media.video import Clip, FrameRange
+from .pipeline import PipelineCancelled, PipelineError, Reporter, plain_errors
 from .video_pipeline import ClipSettings, capture_clip, clip_summary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `pantomime video`."""
-    parser.add_argument("clip", metavar="CLIP", help="a video, or a folder of numbered pictures")
+    parser.add_argument(
+        "clip", metavar="CLIP", help="a video, or a folder of numbered pictures; with --preview a capture of one, too"
+    )
     parser.add_argument(
         "-o",
         "--output",
-        required=True,
         metavar="FILE",
         help="FILE.npz: the capture (FILE.2.npz, … of further people); FILE.blend: a Blender file beside them",
+    )
+    parser.add_argument(
+        "--preview", metavar="FILE.mp4", help="a video to check it by: clip, body over the clip, body from the side"
     )
     parser.add_argument("--start", type=count, default=0, metavar="F", help="first frame, from 0 (default: 0)")
     parser.add_argument("--end", type=whole, metavar="F", help="the frame after the last one (default: the clip's end)")
@@ -60,6 +66,14 @@ def main(arguments: argparse.Namespace, build: Callable[[list[Path], Path], None
 
     build makes a Blender file of capture files; without it only capture files can be written.
     """
+    if arguments.preview and Path(arguments.preview).suffix != ".mp4":
+        print(f"{arguments.preview} is not the name of a preview. Give one that ends in .mp4.", file=sys.stderr)
+        return 2
+    if Path(arguments.clip).suffix == ".npz" and arguments.preview and not arguments.output:
+        return preview_of_captures(arguments)
+    if not arguments.output:
+        print("Name the capture to write: -o FILE.npz.", file=sys.stderr)
+        return 2
     target = Path(arguments.output)
     if target.suffix not in (".npz", ".blend") or (target.suffix == ".blend" and build is None):
         print(f"{target} is not the name of a capture. Give one that ends in .npz, or .blend.", file=sys.stderr)
@@ -91,6 +105,49 @@ def main(arguments: argparse.Namespace, build: Callable[[list[Path], Path], None
     if build is not None and target.suffix == ".blend":
         build(result.paths, target)
         print(target, flush=True)
+    if arguments.preview:
+        which = FrameRange(arguments.start, arguments.end, arguments.step)
+        if not draw_preview(arguments, arguments.clip, which, result.captures):
+            return 1
     seconds = ", ".join(f"{name} {value:.1f} s" for name, value in result.timings_s.items())
     print(f"{seconds} for {result.frames} frames", file=sys.stderr)
     return 0
+
+
+def preview_of_captures(arguments: argparse.Namespace) -> int:
+    """The preview of a capture that is there already, and of FILE.2.npz, … of its clip; 0: drawn, 1: failed."""
+    first = Path(arguments.clip)
+    try:
+        captures = [Capture.load(first)]
+        while (further := first.with_suffix(f".{len(captures) + 1}.npz")).is_file():
+            captures.append(Capture.load(further))
+    except CaptureError as error:
+        print(error, file=sys.stderr)
+        return 1
+    source = captures[0].source
+    return 0 if draw_preview(arguments, source, None, [c for c in captures if c.source == source]) else 1
+
+
+def draw_preview(arguments: argparse.Namespace, clip: str, which: FrameRange | None, captures: list[Capture]) -> bool:
+    """Write the preview; False, with a sentence on stderr, where that fails."""
+    from .video_preview import preview_clip
+
+    target = Path(arguments.preview)
+    bar = ProgressBar(1, always=True)
+    try:
+        with plain_errors():
+            preview_clip(
+                Clip(clip, arguments.fps), which, captures, arguments.body, target,
+                lambda fraction: bar.draw("Drawing the preview", fraction),
+            )  # fmt: skip
+    except PipelineError as error:
+        bar.clear()
+        print(error, file=sys.stderr)
+        return False
+    except KeyboardInterrupt:
+        bar.clear()
+        print("Stopped. The captures are whole, the preview was left out.", file=sys.stderr)
+        return False
+    bar.clear()
+    print(target, flush=True)
+    return True

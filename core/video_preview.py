@@ -1,0 +1,400 @@
+"""A video that shows how well a capture follows its clip: clip | body over the clip | the same from another side.
+
+The third tile stands on the estimated ground, with a grid of half metres, shadows from straight above and a mark
+wherever a foot stands: a foot that slides leaves a streak, one that floats parts from its shadow, what is below the
+ground is red. Frames are read, drawn and written one after another, so memory does not grow with length.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .body.raster import Hits, rasterise
+from .capture import Capture
+from .pipeline import PipelineError
+
+if TYPE_CHECKING:
+    from .body.model import BodyModel
+    from .media.frame import Frame
+    from .media.video import Clip, FrameRange
+
+Float = NDArray[np.float32]
+Double = NDArray[np.float64]
+Picture = NDArray[np.uint8]
+
+TINTS = ((90, 160, 245), (250, 150, 70), (110, 200, 120), (215, 120, 205), (235, 205, 80), (120, 205, 215))  # RGB
+BELOW = (235, 40, 40)
+FLOOR, LINE, MAIN_LINE, SHADOW = (58, 60, 64), (84, 87, 92), (112, 116, 122), (38, 39, 42)
+BELOW_M = 0.015
+NOT_FOLLOWED_M = 0.99  # joint_sigma_m of frames whose pose nobody knows
+FILLED_SHARE = 0.5  # opacity of frames that were filled in, against those that were seen
+MARK_S = 1.5  # how long the mark of a foot stays
+
+
+@dataclass(frozen=True)
+class PreviewSettings:
+    """How the preview looks."""
+
+    height_px: int = 360  # of a tile, at most
+    opacity: float = 0.7
+    side_deg: float = 70.0  # how far the third tile's camera goes around, to the clip camera's left
+    rise_deg: float = 12.0  # how far it looks down
+    grid_m: float = 0.5
+
+
+def write_preview(
+    frames: Iterator[Frame],
+    captures: Sequence[Capture],
+    bodies: Sequence[BodyModel],
+    path: Path,
+    settings: PreviewSettings | None = None,
+    progress: Callable[[float], None] = lambda _: None,
+) -> int:
+    """Draw the captures of one clip, each with its body, beside the clip's `frames`; how many frames were written.
+
+    The MPEG-4 file appears whole or not at all. Raises PipelineError where it can't be written.
+    """
+    import cv2
+
+    settings = settings or PreviewSettings()
+    drawing = _Drawing(captures, bodies, settings)
+    part = path.with_name(path.stem + ".part.mp4")
+    failed = PipelineError(f"Can't write the video {path}. Free some space or choose another folder.")
+    total = max(int(capture.frame_indices.max(initial=0)) for capture in captures) + 1
+    writer, written = None, 0
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for frame in frames:
+            shown = np.concatenate(drawing.tiles(frame), axis=1)
+            if writer is None:
+                size = (shown.shape[1], shown.shape[0])
+                rate = float(captures[0].mocap_frame_rate)
+                writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
+                if not writer.isOpened():
+                    raise failed
+            writer.write(cv2.cvtColor(shown, cv2.COLOR_RGB2BGR))
+            written += 1
+            progress(min((frame.index + 1) / total, 1.0))
+        if writer is None:
+            raise PipelineError("None of the captured frames is in the clip. Name the clip that was captured.")
+        writer.release()
+        # OpenCV says nothing of a full disk.
+        check = cv2.VideoCapture(str(part))
+        whole = int(check.get(cv2.CAP_PROP_FRAME_COUNT)) == written
+        check.release()
+        if not whole:
+            raise failed
+        part.replace(path)
+    except OSError as error:
+        raise failed from error
+    finally:
+        if writer is not None:
+            writer.release()
+        with contextlib.suppress(OSError):
+            part.unlink()
+    return written
+
+
+@dataclass(frozen=True)
+class _Pose:
+    """One person in one frame. V vertices, 4 soles in the order of a capture's contacts."""
+
+    vertices: Float  # (V, 3) in the frame's camera
+    world: Float  # (V, 3) in the first frame's camera axes
+    soles: Float  # (4, 3) the same
+    standing: NDArray[np.bool_]  # (4,)
+    seen: bool
+
+
+class _Figure:
+    """A captured person with a body: frame of the clip → surface."""
+
+    def __init__(self, capture: Capture, model: BodyModel, tint: tuple[int, int, int]) -> None:
+        import torch
+
+        from .body.skinning import Body
+        from .fitting.video_parts import sole_points
+        from .rotation import exp_so3
+
+        self.capture, self.tint = capture, np.array(tint, np.float32)
+        self.faces = np.ascontiguousarray(model.faces, np.int32)
+        self.body = Body(model)
+        self.soles = self.body.point_tensors(sole_points(model))
+        self.rows = {int(index): row for row, index in enumerate(capture.frame_indices)}
+        self.known = _known(capture)
+        turn = torch.as_tensor(capture.camera_rotvec).double()
+        self.turn = exp_so3(turn).float().numpy() if len(turn) else None
+        self._torch, self._exp = torch, exp_so3
+
+    def at(self, index: int) -> _Pose | None:
+        """The person in a frame of the clip; None where nobody knows."""
+        row = self.rows.get(index)
+        if row is None or not self.known[row]:
+            return None
+        capture, torch = self.capture, self._torch
+        one = slice(row, row + 1)
+        pose = np.concatenate(
+            [
+                getattr(capture, name)[one]
+                for name in (
+                    "global_orient", "body_pose", "jaw_pose", "leye_pose", "reye_pose", "left_hand_pose",
+                    "right_hand_pose",
+                )
+            ],
+            axis=1,
+        ).reshape(55, 3)  # fmt: skip
+        values = (
+            torch.as_tensor(capture.betas),
+            torch.as_tensor(capture.expression[row]),
+            self._exp(torch.as_tensor(pose).double()).float(),
+            torch.as_tensor(capture.transl[row]),
+        )
+        with torch.no_grad():
+            vertices = self.body.vertices(*values).numpy()
+            soles = self.body.points(self.soles, *values).numpy()
+        world = vertices
+        if self.turn is not None:
+            world, soles = vertices @ self.turn[row].T, soles @ self.turn[row].T
+        standing = capture.contacts[row] > 0.5 if len(capture.contacts) else np.zeros(4, bool)
+        return _Pose(vertices, world, soles, standing, bool(capture.confidence[row] > 0))
+
+    def path(self) -> Float:
+        """Joints (N, 3) of some known frames, in the first frame's camera axes."""
+        rows = np.flatnonzero(self.known)
+        rows = rows[:: max(1, len(rows) // 500)]
+        joints = self.capture.joints[rows]
+        if self.turn is not None:
+            joints = np.einsum("tij,tnj->tni", self.turn[rows], joints)
+        return np.asarray(joints.reshape(-1, 3), np.float32)
+
+
+def _known(capture: Capture) -> NDArray[np.bool_]:
+    """(T,) frames where the person was seen, or is followed through a gap."""
+    known = capture.confidence > 0
+    if len(capture.joint_sigma_m):
+        known = known | (capture.joint_sigma_m.min(axis=1) < NOT_FOLLOWED_M)
+    return np.asarray(known, bool)
+
+
+class _Side:
+    """A camera that stands to the side, and the ground that it sees."""
+
+    def __init__(self, figures: Sequence[_Figure], size: tuple[int, int], settings: PreviewSettings) -> None:
+        self.size = size
+        self.focal_px = 1.8 * size[1]
+        first = figures[0].capture
+        up = first.up_camera.astype(np.float64) / np.linalg.norm(first.up_camera)
+        points = np.concatenate([figure.path() for figure in figures]).astype(np.float64)
+        if not len(points):
+            points = np.array([[0.0, 0.0, 4.0]])
+        grounds = [figure.capture.ground_m for figure in figures if np.isfinite(figure.capture.ground_m)]
+        # Where none was found: where the lowest joints are, which lie some centimetres above the sole.
+        self.ground_m = float(grounds[0]) if grounds else float(np.percentile(points @ up, 1)) - 0.05
+        self.up = up
+        ahead = np.array([0.0, 0.0, 1.0]) - up[2] * up
+        if np.linalg.norm(ahead) < 0.2:  # the camera looks straight down: its upper edge lies ahead
+            ahead = np.array([0.0, -1.0, 0.0]) + up[1] * up
+        self.ahead = ahead / np.linalg.norm(ahead)
+        self.right = np.cross(self.ahead, up)
+        turn, rise = math.radians(settings.side_deg), math.radians(settings.rise_deg)
+        level = math.cos(turn) * self.ahead + math.sin(turn) * self.right
+        z = math.cos(rise) * level - math.sin(rise) * up
+        x = np.cross(-up, z) / np.linalg.norm(np.cross(-up, z))
+        self.axes = np.stack([x, np.cross(z, x), z])  # world to view
+        # Room for all places but the wildest.
+        onto = points - ((points @ up - self.ground_m)[:, None] * up)
+        seen = np.concatenate([points, onto]) @ self.axes.T
+        low, high = np.percentile(seen, (0.5, 99.5), axis=0)
+        self.middle = (low + high) / 2
+        off = seen - self.middle
+        half = 0.5 * 0.84 * np.array(size) / self.focal_px
+        self.away_m = max(2.0, float(np.percentile((np.abs(off[:, :2]) / half).max(axis=1) - off[:, 2], 99.5)))
+        self.points = points
+        self.floor = self._draw_floor(settings.grid_m)
+
+    def to_view(self, world: Float | Double) -> Float:
+        """World places (…, 3) in this camera's frame."""
+        return np.asarray(world @ self.axes.T - self.middle + [0.0, 0.0, self.away_m], np.float32)
+
+    def to_pixels(self, view: Float) -> Double:
+        """Image places (…, 2) of view places before the camera."""
+        return np.asarray(view[..., :2] / view[..., 2:] * self.focal_px + np.array(self.size) / 2.0, np.float64)
+
+    def on_ground(self, world: Float | Double) -> Double:
+        """Places straight below, or above, on the ground."""
+        return np.asarray(world - (world @ self.up - self.ground_m)[..., None] * self.up, np.float64)
+
+    def height_m(self, world: Float) -> Double:
+        return np.asarray(world @ self.up - self.ground_m, np.float64)
+
+    def _draw_floor(self, step: float) -> Picture:
+        import cv2
+
+        picture = np.full((self.size[1], self.size[0], 3), FLOOR, np.uint8)
+        places = np.stack([self.points @ self.right, self.points @ self.ahead], axis=1)
+        low = np.floor((places.min(0) - 1.5) / step).astype(int)
+        high = np.ceil((places.max(0) + 1.5) / step).astype(int)
+        low, high = np.maximum(low, high - 400), high
+        origin = self.ground_m * self.up
+        for way, along, across in ((0, self.right, self.ahead), (1, self.ahead, self.right)):
+            for k in range(low[1 - way], high[1 - way] + 1):
+                ends = np.stack([origin + k * step * across + end[way] * step * along for end in (low, high)])
+                view = self.to_view(ends).astype(np.float64)
+                if (view[:, 2] < 0.1).all():
+                    continue
+                behind = view[:, 2] < 0.1
+                if behind.any():
+                    share = (0.1 - view[behind, 2]) / (view[~behind, 2] - view[behind, 2])
+                    view[behind] += share[:, None] * (view[~behind] - view[behind])
+                a, b = np.clip(self.to_pixels(view.astype(np.float32)) * 16 - 8, -(2**20), 2**20).astype(int)
+                colour = MAIN_LINE if (k * step) % 1.0 == 0 else LINE
+                cv2.line(picture, a.tolist(), b.tolist(), colour, 1, cv2.LINE_AA, 4)
+        return picture
+
+
+class _Drawing:
+    def __init__(self, captures: Sequence[Capture], bodies: Sequence[BodyModel], settings: PreviewSettings) -> None:
+        self.settings = settings
+        self.figures = [
+            _Figure(capture, body, TINTS[number % len(TINTS)])
+            for number, (capture, body) in enumerate(zip(captures, bodies, strict=True))
+        ]
+        width, height = captures[0].image_size
+        self.scale = min(1.0, settings.height_px / height)
+        # Encoders want even sizes.
+        self.size = (max(2, 2 * round(width * self.scale / 2)), max(2, 2 * round(height * self.scale / 2)))
+        self.side = _Side(self.figures, (max(self.size), self.size[1]), settings)
+        rate = float(captures[0].mocap_frame_rate)
+        self.marks: deque[list[tuple[Double, NDArray[np.float32]]]] = deque(maxlen=max(2, round(MARK_S * rate)))
+
+    def tiles(self, frame: Frame) -> list[Picture]:
+        """The three tiles (H, W, 3) of a frame."""
+        import cv2
+
+        clip = cv2.resize(frame.rgb, self.size, interpolation=cv2.INTER_AREA)
+        found = [(figure, figure.at(frame.index)) for figure in self.figures]
+        poses = [(figure, pose) for figure, pose in found if pose is not None]
+        return [clip, self._over(clip, poses), self._beside(poses, f"{frame.index}   {frame.time_s:.2f} s")]
+
+    def _over(self, clip: Picture, poses: list[tuple[_Figure, _Pose]]) -> Picture:
+        scale = np.array(self.size) / np.array(self.figures[0].capture.image_size)
+        layers = []
+        for figure, pose in poses:
+            capture = figure.capture
+            off = (capture.principal_px - np.array(capture.image_size) / 2) / capture.focal_px
+            # A principal point beside the middle is a shear; a pixel that is not quite square a stretch.
+            placed = pose.vertices + pose.vertices[:, 2:] * np.array([off[0], off[1], 0.0], np.float32)
+            placed[:, 1] *= scale[1] / scale[0]
+            hits = rasterise(placed, figure.faces, capture.focal_px * float(scale[0]), self.size)
+            layers.append(_Layer(hits, _shade(placed, figure.faces, figure.tint), pose.seen))
+        return _blend(clip, layers, self.settings.opacity)
+
+    def _beside(self, poses: list[tuple[_Figure, _Pose]], text: str) -> Picture:
+        import cv2
+
+        side = self.side
+        picture = side.floor.copy()
+        layers = []
+        for _, pose in poses:
+            self._shadow(picture, pose)
+        self.marks.append(
+            [(side.on_ground(spot), figure.tint) for figure, pose in poses for spot in pose.soles[pose.standing]]
+        )
+        for marks in self.marks:
+            for spot, tint in marks:
+                view = side.to_view(spot)
+                if view[2] > 0.1:
+                    x, y = (round(value * 16 - 8) for value in side.to_pixels(view).clip(-1e4, 1e4))
+                    cv2.circle(picture, (x, y), 24, (0.75 * tint).tolist(), -1, cv2.LINE_AA, 4)
+        for figure, pose in poses:
+            view = side.to_view(pose.world)
+            colours = _shade(view, figure.faces, figure.tint)
+            below = side.height_m(pose.world)[figure.faces].mean(axis=1) < -BELOW_M
+            colours[below] = BELOW
+            layers.append(_Layer(rasterise(view, figure.faces, side.focal_px, side.size), colours, pose.seen))
+        picture = _blend(picture, layers, 1.0)
+        cv2.putText(picture, text, (8, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (225, 225, 225), 1, cv2.LINE_AA)
+        return picture
+
+    def _shadow(self, picture: Picture, pose: _Pose) -> None:
+        """Straight down: where every vertex meets the ground, in place."""
+        import cv2
+
+        view = self.side.to_view(self.side.on_ground(pose.world))
+        pixels = np.floor(self.side.to_pixels(view[view[:, 2] > 0.1]).clip(-1e4, 1e4)).astype(int)
+        inside = ((pixels >= 0) & (pixels < self.side.size)).all(axis=1)
+        mask = np.zeros(picture.shape[:2], np.uint8)
+        mask[pixels[inside, 1], pixels[inside, 0]] = 1
+        picture[cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) > 0] = SHADOW
+
+
+@dataclass(frozen=True)
+class _Layer:
+    hits: Hits
+    colours: Float  # (F, 3) of triangles
+    seen: bool
+
+
+def _shade(vertices: Float, faces: NDArray[np.int32], tint: Float) -> Float:
+    """Colours (F, 3) of triangles, lit from beside the camera."""
+    edges = vertices[faces]
+    normal = np.cross(edges[:, 1] - edges[:, 0], edges[:, 2] - edges[:, 0])
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-12
+    light = np.array([-0.35, -0.45, -0.82], np.float32)
+    return np.asarray(tint * (0.35 + 0.65 * np.clip(normal @ light, 0.0, 1.0))[:, None], np.float32)
+
+
+def _blend(picture: Picture, layers: list[_Layer], opacity: float) -> Picture:
+    """Layers over a picture, the nearer of two in front; with an edge, so that faint ones are seen."""
+    import cv2
+
+    if not layers:
+        return picture.copy()
+    depth = np.full(picture.shape[:2], np.inf, np.float32)
+    colour = np.zeros(picture.shape, np.float32)
+    share = np.zeros(picture.shape[:2], np.float32)
+    for layer in layers:
+        nearer = layer.hits.depth < depth
+        depth[nearer] = layer.hits.depth[nearer]
+        colour[nearer] = layer.colours[layer.hits.triangles[nearer]]
+        share[nearer] = opacity * (1.0 if layer.seen else FILLED_SHARE)
+    result = (picture * (1 - share[..., None]) + colour * share[..., None] + 0.5).astype(np.uint8)
+    for layer in layers:
+        mask = (layer.hits.triangles >= 0).astype(np.uint8)
+        edges, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(result, edges, -1, (20, 20, 20), 1, cv2.LINE_AA)
+    return result
+
+
+def preview_clip(
+    clip: Clip,
+    which: FrameRange | None,
+    captures: Sequence[Capture],
+    body: str | None,
+    path: Path,
+    progress: Callable[[float], None] = lambda _: None,
+) -> int:
+    """The preview of a clip's captures, made with `body` (as `load_body` takes it); how many frames it has.
+
+    which: None for the stretch of the clip that the captures cover.
+    """
+    from .body.load import load_body
+    from .media.video import FrameRange
+
+    indices = np.unique(np.concatenate([capture.frame_indices for capture in captures]))
+    if not len(indices):
+        raise PipelineError("This capture is of a photo, which a preview can't show. Take the capture of a clip.")
+    if which is None:
+        step = int(np.diff(indices).min()) if len(indices) > 1 else 1
+        which = FrameRange(int(indices[0]), int(indices[-1]) + 1, step)
+    bodies = [load_body(body, capture.gender) for capture in captures]
+    return write_preview(clip.frames(which), captures, bodies, path, progress=progress)
