@@ -1,0 +1,167 @@
+"""Drive a real Blender window: photo, correction, sliders, export, save and open; pictures and checks at each step.
+
+    python tests/windows/drive.py --blender BLENDER --python SOLVER_PYTHON --photo PHOTO --out FOLDER [--zip ZIP]
+
+This half starts Blender on the display of $DISPLAY with factory settings and an empty user folder, moves the real mouse
+(xdotool) and takes the pictures (ImageMagick's import). The other half, `steps.py`, runs inside Blender. They talk
+through files in FOLDER. The exit status is 1 where a check failed, 2 where Blender did not come to the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+SIZE = (1600, 900)
+
+
+def xdotool(*arguments: object) -> None:
+    subprocess.run(["xdotool", *map(str, arguments)], check=True)
+
+
+def drag(path: list[list[float]], picture: Path) -> None:
+    """Press at the first place, go along the path as a hand does, take a picture on the way, let go."""
+    xdotool("mousemove", *map(round, path[0]))
+    time.sleep(0.8)
+    xdotool("mousedown", 1)
+    time.sleep(0.2)
+    for place in path[1:]:
+        xdotool("mousemove", *map(round, place))
+        time.sleep(0.05)
+    time.sleep(0.6)
+    take(picture)
+    xdotool("mouseup", 1)
+
+
+def take(picture: Path) -> None:
+    subprocess.run(["import", "-window", "root", str(picture)], check=True)
+
+
+def do(request: dict[str, object], out: Path) -> None:
+    """What the half in Blender asks for."""
+    what = request["do"]
+    if what == "shot":
+        take(out / f"{request['name']}.png")
+    elif what == "drag":
+        drag(request["path"], out / f"{request['name']}.png")  # type: ignore[arg-type]
+    elif what == "move":
+        xdotool("mousemove", *map(round, request["at"]))  # type: ignore[call-overload]
+    elif what == "key":
+        xdotool("key", request["key"])
+    elif what == "wheel":
+        xdotool("mousemove", *map(round, request["at"]))  # type: ignore[call-overload]
+        for _ in range(abs(int(str(request["turns"])))):
+            xdotool("click", 5 if int(str(request["turns"])) > 0 else 4)
+            time.sleep(0.03)
+
+
+def light_zip(python: str, folder: Path) -> Path:
+    """The extension of this tree, without the solver's packages."""
+    with_tree = {**os.environ, "PYTHONPATH": str(ROOT.parent)}
+    command = [python, "-m", "pantomime", "package", "--light", "-o", str(folder)]
+    subprocess.run(command, check=True, env=with_tree, cwd=ROOT)
+    return next(folder.glob("*-light.zip"))
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--blender", required=True, help="Blender's program, or a script that starts it")
+    parser.add_argument("--python", required=True, help="a Python that has the solver's packages")
+    parser.add_argument("--photo", required=True, help="a photo of one person")
+    parser.add_argument("--out", required=True, help="a folder for pictures, files and the report; it is emptied")
+    parser.add_argument("--zip", help="the light zip (default: made from this tree)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long it may take (default: 10)")
+    arguments = parser.parse_args()
+    missing = [name for name in ("xdotool", "import") if shutil.which(name) is None]
+    if missing or not os.environ.get("DISPLAY"):
+        parser.error("needed: xdotool and ImageMagick's import on the PATH, and a display in $DISPLAY")
+
+    out = Path(arguments.out).resolve()
+    shutil.rmtree(out, ignore_errors=True)
+    (out / "user").mkdir(parents=True)
+    package = Path(arguments.zip).resolve() if arguments.zip else light_zip(arguments.python, out)
+    for path in (HERE / "steps.py", package):
+        # Blender may run where this tree is not to be seen.
+        shutil.copy(path, out)
+    photo = out / Path(arguments.photo).name
+    shutil.copy(arguments.photo, photo)
+    task = {
+        "out": str(out),
+        "zip": str(out / package.name),
+        "photo": str(photo),
+        "python": os.path.abspath(arguments.python),
+        "height": SIZE[1],
+    }
+    (out / "task.json").write_text(json.dumps(task))
+    command = [
+        arguments.blender, "--factory-startup", "--window-geometry", "0", "0", *map(str, SIZE),
+        "--python", str(out / "steps.py"), "--", str(out / "task.json"),
+    ]  # fmt: skip
+    with open(out / "blender.log", "w") as log:
+        blender = subprocess.Popen(
+            command, stdout=log, stderr=log, env={**os.environ, "BLENDER_USER_RESOURCES": str(out / "user")}
+        )
+    try:
+        report = follow(blender, out, time.monotonic() + 60 * arguments.minutes)
+    finally:
+        if blender.poll() is None:
+            blender.terminate()
+    return conclude(report, out)
+
+
+def follow(blender: subprocess.Popen[bytes], out: Path, until: float) -> list[dict[str, object]]:
+    """Do what Blender asks for until it ends; everything that it said."""
+    said: list[dict[str, object]] = []
+    while time.monotonic() < until:
+        ended = blender.poll() is not None
+        lines = (out / "said.jsonl").read_text().splitlines() if (out / "said.jsonl").exists() else []
+        for line in lines[len(said) :]:
+            entry = json.loads(line)
+            said.append(entry)
+            if "do" in entry:
+                do(entry, out)
+                (out / "done").write_text(str(entry["number"]))
+            else:
+                print(f"{entry['kind']:8} {entry['text']}", flush=True)
+        if ended:
+            break
+        time.sleep(0.05)
+    return said
+
+
+def conclude(said: list[dict[str, object]], out: Path) -> int:
+    """Print what failed; the exit status."""
+    pids = [int(str(entry["pid"])) for entry in said if "pid" in entry]
+    until = time.monotonic() + 10.0
+    while any(map(alive, pids)) and time.monotonic() < until:
+        time.sleep(0.2)
+    left = [pid for pid in pids if alive(pid)]
+    wrong = [str(entry["text"]) for entry in said if entry.get("kind") == "WRONG"]
+    if left:
+        wrong.append(f"the solver {left[0]} still runs after Blender has quit")
+    if not any(entry.get("kind") == "end" for entry in said):
+        print(f"Blender did not come to the end: see {out / 'blender.log'}")
+        return 2
+    print(f"load average {os.getloadavg()[0]:.1f}")
+    print("passed" if not wrong else "FAILED: " + "; ".join(wrong))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
