@@ -155,10 +155,12 @@ def _set_keys(obj: bpy.types.Object, copy: Copy, motion: Motion, wishes: Wishes)
         block.points.foreach_get("co", flat)
         offsets[block.name] = flat - basis
         limits[block.name] = (block.slider_min, block.slider_max)
-    stale = mesh.shape_keys
+    name = mesh.shape_keys.name
     obj.shape_key_clear()
-    # Blender counts a copied mesh's keys as used twice, so they would stay in the file.
-    bpy.data.batch_remove([stale])
+    # Up to 5.0, at least, Blender counts a copied mesh's keys as used twice, so they would stay in the file.
+    stale = bpy.data.shape_keys.get(name)
+    if stale is not None:
+        bpy.data.batch_remove([stale])
     correction = [name for name in offsets if _is_corrective(name)]
     shape = [name for name in offsets if name.startswith("Shape") and name[5:].isdigit()]
     kept = [name for name in offsets if name not in correction and name not in shape]
