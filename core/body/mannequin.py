@@ -180,7 +180,8 @@ class Mannequin:
         shown[seen] = colour * light
         shown = shown.reshape(size[1], smooth, size[0], smooth, 3).mean(axis=(1, 3))
         display = np.clip(shown, 0.0, 1.0) ** (1.0 / 2.2) + rng.normal(0.0, 0.008, shown.shape)
-        return (np.clip(display, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+        picture: NDArray[np.uint8] = (np.clip(display, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+        return picture
 
 
 def material_of_faces(body: BodyModel) -> NDArray[np.uint8]:
