@@ -32,13 +32,18 @@ class PANTOMIME_PT_capture(Tab, bpy.types.Panel):
             _draw_notice(layout, context, notice)
         if any(notice.kind == "error" for notice in notices):
             layout.operator(PANTOMIME_OT_open_log.bl_idname, text="Open the log", icon="TEXT")
-        if not notices and not SESSION.busy:
+        # Corrections, which come and go while a point is dragged, must not make the sidebar jump.
+        if not notices and not _works():
             paragraph(layout, context, "Choose photos of people, or drop some into the view")
+
+
+def _works() -> bool:
+    return SESSION.status.running and not SESSION.status.urgent
 
 
 def _draw_progress(layout: bpy.types.UILayout) -> None:
     status = SESSION.status
-    if status.running and not status.urgent:
+    if _works():
         box = layout.box().column()
         box.label(text=status.label, icon="IMAGE_DATA", translate=False)
         translate = bpy.app.translations.pgettext_iface
