@@ -152,7 +152,8 @@ def train(
     kept = {
         key: np.ascontiguousarray(value, np.float16 if key in small else np.float32) for key, value in tensors.items()
     }
-    return kept, errors
+    contiguous: dict[str, Any] = {key: np.ascontiguousarray(value) for key, value in kept.items()}
+    return contiguous, errors
 
 
 def _loss(raw: Tensor, guess: Tensor, true: Tensor, settings: ExpressionTraining) -> Tensor:
