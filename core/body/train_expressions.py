@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -149,11 +150,10 @@ def train(
         tensors[f"weight{i}"] = layer.weight.detach().numpy()
         tensors[f"bias{i}"] = layer.bias.detach().numpy()
     small = {"linear", "axes", "weight0", "weight1", "weight2"}
-    kept = {
+    kept: dict[str, Any] = {
         key: np.ascontiguousarray(value, np.float16 if key in small else np.float32) for key, value in tensors.items()
     }
-    contiguous: dict[str, Any] = {key: np.ascontiguousarray(value) for key, value in kept.items()}
-    return contiguous, errors
+    return kept, errors
 
 
 def _loss(raw: Tensor, guess: Tensor, true: Tensor, settings: ExpressionTraining) -> Tensor:
