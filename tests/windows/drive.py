@@ -86,6 +86,7 @@ def main() -> int:
     parser.add_argument("--photo", required=True, help="a photo of one person")
     parser.add_argument("--out", required=True, help="a folder for pictures, files and the report; it is emptied")
     parser.add_argument("--zip", help="the light zip (default: made from this tree)")
+    parser.add_argument("--open-panels", action="store_true", help="open all panels, to look at each")
     parser.add_argument("--minutes", type=float, default=10.0, help="how long it may take (default: 10)")
     arguments = parser.parse_args()
     missing = [name for name in ("xdotool", "import") if shutil.which(name) is None]
@@ -107,6 +108,7 @@ def main() -> int:
         "photo": str(photo),
         "python": os.path.abspath(arguments.python),
         "height": SIZE[1],
+        "open_panels": arguments.open_panels,
     }
     (out / "task.json").write_text(json.dumps(task))
     command = [

@@ -151,6 +151,8 @@ def install() -> Iterator[Step]:
     check("the zip is installed and enabled", addon is not None)
     addon.preferences.python = TASK["python"]
     addon.preferences.log_folder = str(OUT)
+    if TASK["open_panels"]:
+        open_panels()
     view().spaces.active.show_region_ui = True
     yield 0.5
     try:
@@ -160,6 +162,16 @@ def install() -> Iterator[Step]:
     session().poll = METER.of(session().poll)
     bpy.data.objects.remove(bpy.data.objects["Cube"])
     yield from shot("01-empty")
+
+
+def open_panels() -> None:
+    """Let no panel be closed when the tab is first drawn."""
+    panels = [cls for cls in part("panels").CLASSES if issubclass(cls, bpy.types.Panel)]
+    for cls in reversed(panels):
+        bpy.utils.unregister_class(cls)
+    for cls in panels:
+        cls.bl_options = set(getattr(cls, "bl_options", ())) - {"DEFAULT_CLOSED"}
+        bpy.utils.register_class(cls)
 
 
 def preferences() -> Iterator[Step]:
@@ -337,9 +349,13 @@ def sliders() -> Iterator[Step]:
     side = region("UI")
     yield ask("wheel", at=on_screen(side.width / 2, side.height / 2, side), turns=6)
     yield from shot("09-sliders")
-    yield ask("wheel", at=on_screen(side.width / 2, side.height / 2, side), turns=30)
+    if TASK["open_panels"]:
+        for page in "abcd":
+            yield ask("wheel", at=on_screen(side.width / 2, side.height / 2, side), turns=12)
+            yield from shot(f"09-sliders-{page}")
+    yield ask("wheel", at=on_screen(side.width / 2, side.height / 2, side), turns=60)
     yield from shot("10-sidebar-end")
-    yield ask("wheel", at=on_screen(side.width / 2, side.height / 2, side), turns=-60)
+    yield ask("wheel", at=on_screen(side.width / 2, side.height / 2, side), turns=-90)
     yield ask("move", at=[300, 600])  # away from what would show its tooltip
     with here():
         bpy.ops.pantomime.reset_shape("EXEC_DEFAULT", True, to="CAPTURED")
