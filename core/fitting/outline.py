@@ -26,6 +26,7 @@ _VOXEL_M = 0.013  # one vertex of each cube of the rest pose is kept
 _RIM = 0.35  # largest cosine between normal and ray of a vertex that may be on the rim
 _ALIKE = 0.5  # least cosine between the contour's direction and a rim vertex's
 _LEAST_SIGMA_PX = 1.0
+_NEAREST_M = 0.1
 _NO_PART = ("neck", "head", "jaw", "left_eye_smplhf", "right_eye_smplhf")
 
 
@@ -85,30 +86,31 @@ class Outline:
         """The outline of the first body of the chain, a vertex for each point of the contour that it comes near."""
         reach_px = settings.silhouette_reach * evidence.person_px
         width_px = settings.silhouette_width * evidence.person_px
-        points = self._all.positions(chain)[0]
         blend = (self._all.weights @ chain.globals[0].reshape(-1, 9)).reshape(-1, 3, 3)
         normals = (blend @ self.normals[..., None])[..., 0]
-        facing = (normals * torch.nn.functional.normalize(points, dim=-1)).sum(-1)
-        place, normal = points.double().cpu().numpy(), normals.double().cpu().numpy()
+        points = self._places(chain, blend)
+        facing = (normals * torch.nn.functional.normalize(points, dim=-1)).sum(-1).abs()
+        place, normal = points.cpu().numpy(), normals.cpu().numpy()
         trusted = evidence.joint_trust[self.part] >= settings.silhouette_trust
-        rim = np.flatnonzero((np.abs(facing.cpu().numpy()) < _RIM) & trusted & (place[:, 2] > 0.1))
+        rim = np.flatnonzero((facing.cpu().numpy() < _RIM) & trusted & (place[:, 2] > _NEAREST_M))
         place, normal = place[rim], normal[rim]
-        pixels = focal_px * place[:, :2] / place[:, 2:] + principal
+        ray = place[:, :2] / place[:, 2:]
+        pixels = focal_px * ray + principal
         # A normal's direction in the picture: what is perpendicular to the ray, projected.
-        flat = normal[:, :2] - normal[:, 2:] * place[:, :2] / place[:, 2:]
+        flat = normal[:, :2] - normal[:, 2:] * ray
         flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)
-        offset = pixels[None] - contour.image_px[:, None]
-        across = (offset * contour.normals[:, None]).sum(-1)
-        tangent = np.stack([-contour.normals[:, 1], contour.normals[:, 0]], -1)
-        along = np.abs((offset * tangent[:, None]).sum(-1))
-        allowed = (contour.normals @ flat.T > _ALIKE) & (along < width_px) & (np.abs(across) < reach_px)
-        distance = np.where(allowed, np.hypot(across, along), np.inf)
-        rows = np.flatnonzero(np.isfinite(distance.min(1, initial=np.inf)))
-        nearest = distance[rows].argmin(1)
+        outward, edge = contour.normals, contour.image_px
+        tangent = np.stack([-outward[:, 1], outward[:, 0]], -1)
+        across = outward @ pixels.T - (outward * edge).sum(1)[:, None]
+        along = np.abs(tangent @ pixels.T - (tangent * edge).sum(1)[:, None])
+        allowed = (outward @ flat.T > _ALIKE) & (along < width_px) & (np.abs(across) < reach_px)
+        rows = np.flatnonzero(allowed.any(1))
+        allowed, across, along = allowed[rows], across[rows], along[rows]
+        nearest = np.where(allowed, across * across + along * along, np.inf).argmin(1)
         # The outermost beside the nearest: a vertex a little inside the rim is not the outline.
-        level = across[rows, nearest][:, None]
-        beside = allowed[rows] & (across[rows] >= level) & (across[rows] < level + width_px)
-        best = np.where(beside, across[rows], -np.inf).argmax(1)
+        level = across[np.arange(len(rows)), nearest][:, None]
+        beside = allowed & (across >= level) & (across < level + width_px)
+        best = np.where(beside, across, -np.inf).argmax(1)
         like = self.normals
         sigma_px = max(settings.silhouette_sigma * evidence.person_px, _LEAST_SIGMA_PX)
         return Matches(
@@ -117,6 +119,13 @@ class Outline:
             torch.as_tensor(contour.normals[rows]).to(like),
             like.new_full((len(rows),), 1 / sigma_px),
         )
+
+    def _places(self, chain: Chain, blend: Tensor) -> Tensor:
+        """The vertices of the first body, (P, 3): as `positions`, by one blended rotation each."""
+        table = self._all
+        rest = table.template + (table.dirs.flatten(0, 1) @ chain.coefficients[0]).reshape(table.template.shape)
+        fixed = chain.joints[0] - (chain.globals[0] @ chain.rest[0][..., None])[..., 0]
+        return (blend @ rest[..., None])[..., 0] + table.weights @ fixed
 
 
 def outline_offset(

@@ -38,7 +38,17 @@ class FitSettings:
     stages: tuple[Stage, ...] = (
         Stage("body, wide", 5, 8.0, BODY_SETS, betas=4, tolerance=1e-2),
         Stage("body", 4, 4.0, BODY_SETS, betas=10, focal=True, tolerance=5e-3),
-        Stage("hands, wide", 5, 8.0, BODY_SETS + HAND_SETS, betas=10, hands=True, focal=True, tolerance=1e-2),
+        Stage(
+            "hands, wide",
+            5,
+            8.0,
+            BODY_SETS + HAND_SETS,
+            betas=10,
+            hands=True,
+            focal=True,
+            silhouette=True,
+            tolerance=1e-2,
+        ),
         Stage("all", 8, 3.0, ALL_SETS, betas=1000, hands=True, face=True, focal=True, silhouette=True, tolerance=4e-3),
         # Shape stays: a body must not grow thin to keep out of itself.
         Stage("apart", 8, 3.0, ALL_SETS, betas=0, hands=True, silhouette=True, collision=True),
