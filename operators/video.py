@@ -44,9 +44,12 @@ class PANTOMIME_PG_video(bpy.types.PropertyGroup):
     start: IntProperty(name="First frame", description="Of the clip, counted from 1", default=1, min=1)
     end: IntProperty(name="Last frame", description="Of the clip, counted from 1", default=250, min=1)
     step: IntProperty(
-        name="Every n-th frame", description="Leave out frames between: faster, and less exact", default=1, min=1,
+        name="Frame step",
+        description="2 leaves out every second frame, and so on: faster, and less exact",
+        default=1,
+        min=1,
         soft_max=10,
-    )  # fmt: skip
+    )
     moving_camera: BoolProperty(
         name="The camera turns", description="Take the camera's rotation from the background of the clip"
     )
@@ -66,7 +69,7 @@ class PANTOMIME_PG_video(bpy.types.PropertyGroup):
         name="Millimetres", description="How far places may stray", default=1.0, min=0.01, soft_max=20.0
     )
     contact_markers: BoolProperty(
-        name="Foot contact markers", description="Markers on the action where feet come down and go up"
+        name="Foot markers", description="Markers on the action where feet come down and go up"
     )
     push_down: BoolProperty(
         name="As NLA strip", description="Put the motion on a track of its own, for other actions to go on top"
@@ -294,7 +297,7 @@ class PANTOMIME_OT_import_motion(bpy.types.Operator, ImportHelper):
     reduce: BoolProperty(name="Fewer keys")
     tolerance_deg: FloatProperty(name="Degrees", default=0.5, min=0.01, soft_max=5.0)
     tolerance_mm: FloatProperty(name="Millimetres", default=1.0, min=0.01, soft_max=20.0)
-    contact_markers: BoolProperty(name="Foot contact markers")
+    contact_markers: BoolProperty(name="Foot markers")
     push_down: BoolProperty(name="As NLA strip")
     set_rate: BoolProperty(name="Scene as the clip")
 
