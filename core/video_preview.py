@@ -1,8 +1,9 @@
 """A video that shows how well a capture follows its clip: clip | body over the clip | the same from another side.
 
-The third tile stands on the estimated ground, with a grid of half metres, shadows from straight above and a mark
-wherever a foot stands: a foot that slides leaves a streak, one that floats parts from its shadow, what is below the
-ground is red. Frames are read, drawn and written one after another, so memory does not grow with length.
+The third tile shows the ground that was found, with a grid of half metres under the lowest person, shadows from
+straight above and a mark wherever a foot stands: a foot that slides leaves a streak, one that floats parts from its
+shadow, what is below its person's ground is red.
+Frames are read, drawn and written one after another, so memory does not grow with length.
 """
 
 from __future__ import annotations
@@ -167,6 +168,16 @@ class _Figure:
         standing = capture.contacts[row] > 0.5 if len(capture.contacts) else np.zeros(4, bool)
         return _Pose(vertices, world, soles, standing, bool(capture.confidence[row] > 0))
 
+    def ground_m(self, up: Double) -> float:
+        """How high along `up` the ground is that was found for this person."""
+        if np.isfinite(self.capture.ground_m):
+            # Planes of several people need not be parallel: each counts where its person is.
+            own = self.capture.up_camera.astype(np.float64)
+            middle = np.median(self.path(), axis=0) if self.known.any() else np.zeros(3)
+            return float((middle - (middle @ own - self.capture.ground_m) * own) @ up)
+        # None was found: where the lowest joints are, which lie some centimetres above the sole.
+        return float(np.percentile(self.path() @ up, 1)) - 0.05 if self.known.any() else 0.0
+
     def path(self) -> Float:
         """Joints (N, 3) of some known frames, in the first frame's camera axes."""
         rows = np.flatnonzero(self.known)
@@ -196,10 +207,9 @@ class _Side:
         points = np.concatenate([figure.path() for figure in figures]).astype(np.float64)
         if not len(points):
             points = np.array([[0.0, 0.0, 4.0]])
-        grounds = [figure.capture.ground_m for figure in figures if np.isfinite(figure.capture.ground_m)]
-        # Where none was found: where the lowest joints are, which lie some centimetres above the sole.
-        self.ground_m = float(grounds[0]) if grounds else float(np.percentile(points @ up, 1)) - 0.05
         self.up = up
+        # The grid lies under the lowest; who stands on something keeps the own ground.
+        self.ground_m = min(figure.ground_m(up) for figure in figures)
         ahead = np.array([0.0, 0.0, 1.0]) - up[2] * up
         if np.linalg.norm(ahead) < 0.2:  # the camera looks straight down: its upper edge lies ahead
             ahead = np.array([0.0, -1.0, 0.0]) + up[1] * up
@@ -229,12 +239,9 @@ class _Side:
         """Image places (…, 2) of view places before the camera."""
         return np.asarray(view[..., :2] / view[..., 2:] * self.focal_px + np.array(self.size) / 2.0, np.float64)
 
-    def on_ground(self, world: Float | Double) -> Double:
-        """Places straight below, or above, on the ground."""
-        return np.asarray(world - (world @ self.up - self.ground_m)[..., None] * self.up, np.float64)
-
-    def height_m(self, world: Float) -> Double:
-        return np.asarray(world @ self.up - self.ground_m, np.float64)
+    def on_ground(self, world: Float | Double, ground_m: float) -> Double:
+        """Places straight below, or above, on a ground."""
+        return np.asarray(world - (world @ self.up - ground_m)[..., None] * self.up, np.float64)
 
     def _draw_floor(self, step: float) -> Picture:
         import cv2
@@ -273,6 +280,7 @@ class _Drawing:
         # Encoders want even sizes.
         self.size = (max(2, 2 * round(width * self.scale / 2)), max(2, 2 * round(height * self.scale / 2)))
         self.side = _Side(self.figures, (max(self.size), self.size[1]), settings)
+        self.grounds = {figure: figure.ground_m(self.side.up) for figure in self.figures}
         rate = float(captures[0].mocap_frame_rate)
         self.marks: deque[list[tuple[Double, NDArray[np.float32]]]] = deque(maxlen=max(2, round(MARK_S * rate)))
 
@@ -304,10 +312,14 @@ class _Drawing:
         side = self.side
         picture = side.floor.copy()
         layers = []
-        for _, pose in poses:
-            self._shadow(picture, pose)
+        for figure, pose in poses:
+            self._shadow(picture, pose, self.grounds[figure])
         self.marks.append(
-            [(side.on_ground(spot), figure.tint) for figure, pose in poses for spot in pose.soles[pose.standing]]
+            [
+                (side.on_ground(spot, self.grounds[figure]), figure.tint)
+                for figure, pose in poses
+                for spot in pose.soles[pose.standing]
+            ]
         )
         for marks in self.marks:
             for spot, tint in marks:
@@ -318,18 +330,18 @@ class _Drawing:
         for figure, pose in poses:
             view = side.to_view(pose.world)
             colours = _shade(view, figure.faces, figure.tint)
-            below = side.height_m(pose.world)[figure.faces].mean(axis=1) < -BELOW_M
+            below = (pose.world @ side.up)[figure.faces].mean(axis=1) < self.grounds[figure] - BELOW_M
             colours[below] = BELOW
             layers.append(_Layer(rasterise(view, figure.faces, side.focal_px, side.size), colours, pose.seen))
         picture = _blend(picture, layers, 1.0)
         cv2.putText(picture, text, (8, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (225, 225, 225), 1, cv2.LINE_AA)
         return picture
 
-    def _shadow(self, picture: Picture, pose: _Pose) -> None:
+    def _shadow(self, picture: Picture, pose: _Pose, ground_m: float) -> None:
         """Straight down: where every vertex meets the ground, in place."""
         import cv2
 
-        view = self.side.to_view(self.side.on_ground(pose.world))
+        view = self.side.to_view(self.side.on_ground(pose.world, ground_m))
         pixels = np.floor(self.side.to_pixels(view[view[:, 2] > 0.1]).clip(-1e4, 1e4)).astype(int)
         inside = ((pixels >= 0) & (pixels < self.side.size)).all(axis=1)
         mask = np.zeros(picture.shape[:2], np.uint8)

@@ -118,13 +118,23 @@ def test_the_side_view_stands_on_the_ground(capture: Capture) -> None:
             assert pose is None
             continue
         assert pose is not None
-        heights = side.height_m(pose.soles[pose.standing])
-        np.testing.assert_allclose(heights, 0.0, atol=0.03)
-        np.testing.assert_allclose(side.height_m(side.on_ground(pose.world).astype(np.float32)), 0.0, atol=1e-5)
+        np.testing.assert_allclose(pose.soles[pose.standing] @ side.up, side.ground_m, atol=0.03)
+        np.testing.assert_allclose(side.on_ground(pose.world, 0.5) @ side.up, 0.5, atol=1e-5)
         pixels = side.to_pixels(side.to_view(pose.world))
         assert (pixels > -4).all() and (pixels < np.array(TILE) + 4).all()
         # Heads are above feet.
         assert pixels[pose.world @ side.up > 1.2 + side.ground_m, 1].max() < pixels[:, 1].max() - 20
+
+
+def test_the_grid_is_under_the_lowest_and_others_keep_their_ground(capture: Capture) -> None:
+    high = replace(capture, ground_m=capture.ground_m + 2.0, transl=capture.transl + 2.0 * capture.up_camera)
+    high.joints = high.joints + 2.0 * high.up_camera
+    figures = [_Figure(item, load_body(), (1, 2, 3)) for item in (high, capture, replace(capture, ground_m=np.nan))]
+    side = _Side(figures[:2], TILE, PreviewSettings())
+    assert side.ground_m == pytest.approx(capture.ground_m, abs=1e-4)
+    grounds = [figure.ground_m(side.up) for figure in figures]
+    assert grounds[0] == pytest.approx(capture.ground_m + 2.0, abs=1e-4)
+    assert grounds[2] == pytest.approx(capture.ground_m, abs=0.08)  # where none was found: from the joints
 
 
 def test_a_camera_that_turns_does_not_move_the_ground(capture: Capture) -> None:
