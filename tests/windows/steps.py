@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import statistics
 import sys
 import time
@@ -258,6 +259,28 @@ def undo_photo() -> Iterator[Step]:
             bpy.context.view_layer.objects.active = rigs()[0]
 
 
+def queue_cancel_kill() -> Iterator[Step]:
+    """Two photos wait for each other, a cancel ends both; a solver that is killed is reported, and replaced later."""
+    count = len(rigs())
+    drop()
+    drop()
+    check("a second photo waits", len(session().waiting) == 1, session().waiting)
+    yield 0.3
+    with here():
+        bpy.ops.pantomime.cancel()
+    yield idle
+    check("a cancel ends both", len(rigs()) == count, session().status.done)
+    yield ask("move", at=[500, 400])
+    drop()
+    yield 0.3
+    os.kill(session().worker_pid, signal.SIGKILL)
+    yield idle
+    check("a killed solver is reported", bool(session().status.error), session().status.error)
+    yield 0.5
+    yield ask("key", key="Escape")
+    yield 0.5
+
+
 def look() -> Iterator[Step]:
     with here():
         bpy.ops.pantomime.look_through_camera("EXEC_DEFAULT", True)
@@ -440,6 +463,7 @@ def steps() -> Iterator[Step]:
     yield from look()
     yield from photo(warm=True)
     yield from undo_photo()
+    yield from queue_cancel_kill()
     yield from look()
     yield from correct()
     yield from sliders()
