@@ -71,8 +71,8 @@ class FitSettings:
     min_confidence: float = 0.2  # mean of a hand's points, below which its metric points do not start a fit
     max_face_points: int = 100
     # The mask's edge: σ and reach as shares of the person's size in the picture. 0 weight: without it.
-    # A point's share in the energy. Rendered people, whose clothes are tight, are 1 mm better with 1.0, but then a space
-    # suit pushes the shoulders inside off their points.
+    # A point's share in the energy. Rendered people, whose clothes are tight, are 1 mm better with 1.0, but then a
+    # space suit pushes the shoulders inside off their points.
     silhouette: float = 0.5
     silhouette_sigma: float = 0.006
     silhouette_spacing: float = 0.03
