@@ -27,7 +27,7 @@ export MKL_NUM_THREADS ?= 1
 
 help:
 	@echo "make demo [PHOTO=path]  a photo to an avatar: out/NAME.npz, out/NAME.blend, out/NAME.png"
-	@echo "make test               lint, types, all tests (bpy 5.0, 4.5 and 4.2)"
+	@echo "make test               lint, types, all tests (bpy 5.0 and 4.2)"
 	@echo "make lint | types | test-core | test-blender | test-blender-4.5 | test-blender-4.2   a part of it"
 	@echo "make format             let ruff format the code"
 	@echo "make bench              speed, against smplx"
