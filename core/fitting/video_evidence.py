@@ -15,8 +15,8 @@ from ..body.model import BodyModel, VirtualPoints
 from ..body.skeleton import JOINT_INDEX, NUM_JOINTS
 from ..detection.observation import Observation, Points, trust_of
 from ..detection.vocabulary import HAND21, POINT_SETS, POSE33
-from ..priors.regressor import POINTS as REGRESSOR_POINTS
-from ..priors.regressor import SOURCES, hints_of
+from ..priors.regressor_input import POINTS as REGRESSOR_POINTS
+from ..priors.regressor_input import SOURCES, hints_of
 from .evidence import HAND_BONES, POSE_BONES, TURNS
 from .settings import FitSettings
 

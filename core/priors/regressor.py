@@ -19,54 +19,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..body.skeleton import BODY_JOINTS, JOINT_INDEX, MIRROR, NUM_JOINTS, mirror_name
-from ..detection.observation import Observation, trust_of
-from ..detection.vocabulary import POINT_SETS, POSE33
+from ..detection.observation import Observation
 from .errors import PriorError
+from .mask_statistics import LIMBS, SeenMask, mask_features, seen_mask
+from .regressor_input import NUM_FEATURES, POINTS, collect, collect_hints, features_of, frame, mirror_features
 from .weights import DAMAGED, read_tensors
 
 REGRESSOR_FILE = Path(__file__).parent / "data" / "regressor.safetensors"
 NUM_BODY = len(BODY_JOINTS)  # 22, the pelvis included
 NUM_BETAS = 10
 MIN_POINTS = 4
-
 _SIDES = ("left", "right")
-# Points that the network reads, and where they come from: (set, name in the set), the best first.
-SOURCES: dict[str, tuple[tuple[str, str], ...]] = {
-    "nose": (("pose33", "nose"), ("body25", "nose"), ("coco17", "nose")),
-    "left_mouth": (("pose33", "mouth_left"),),
-    "right_mouth": (("pose33", "mouth_right"),),
-}
-for _part in (
-    "eye",
-    "ear",
-    "shoulder",
-    "elbow",
-    "wrist",
-    "hip",
-    "knee",
-    "ankle",
-    "heel",
-    "toe",
-    "index",
-    "pinky",
-    "thumb",
-):
-    for _side in _SIDES:
-        _name = f"{_side}_{_part}"
-        _other = {"toe": "foot_index"}.get(_part, _part)
-        SOURCES[_name] = tuple(
-            (source, name)
-            for source, name in (
-                (f"{_side}_hand", f"{_side}_{ {'thumb': 'thumb3'}.get(_part, _part + '1') }"),
-                ("pose33", f"{_side}_{_other}"),
-                ("body25", f"{_side}_{ {'toe': 'big_toe'}.get(_part, _part) }"),
-                ("coco17", _name),
-                ("feet6", f"{_side}_{ {'toe': 'big_toe'}.get(_part, _part) }"),
-            )
-            if name in POINT_SETS[source]
-        )
-POINTS: tuple[str, ...] = tuple(SOURCES)
-POINT_MIRROR: tuple[int, ...] = tuple(POINTS.index(mirror_name(name)) for name in POINTS)
+
 BODY_MIRROR: tuple[int, ...] = MIRROR[:NUM_BODY]
 
 # Directions that are told beside the rotations, in camera axes. Each turns with one joint: it is where the bone to a
@@ -99,36 +63,6 @@ def rest_directions(joints: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.array(found, np.float32)
 
 
-# Bones of `pose33` whose 3D directions the detector hints at, by names of POINTS.
-HINTS: tuple[tuple[str, str], ...] = (
-    ("right_shoulder", "left_shoulder"),
-    ("right_hip", "left_hip"),
-    *(
-        (f"{s}_{a}", f"{s}_{b}")
-        for a, b in (("hip", "shoulder"), ("shoulder", "elbow"), ("elbow", "wrist"))
-        for s in _SIDES
-    ),
-    *((f"{s}_{a}", f"{s}_{b}") for a, b in (("hip", "knee"), ("knee", "ankle"), ("heel", "toe")) for s in _SIDES),
-    *((f"{s}_wrist", f"{s}_{b}") for b in ("index", "pinky") for s in _SIDES),
-    ("right_ear", "left_ear"),
-    *((f"{s}_ear", "nose") for s in _SIDES),
-)
-HINT_ENDS: tuple[tuple[int, int], ...] = tuple((POINTS.index(a), POINTS.index(b)) for a, b in HINTS)
-LEAST_HINT_TRUST = 0.08  # of a bone that the picture does not show: its detector's guess
-
-
-def _hint_mirror() -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Which bone each becomes in a mirror, and 1, or −1 where it points the other way there."""
-    order, sign = [], []
-    for a, b in HINTS:
-        there = (mirror_name(a), mirror_name(b))
-        order.append(HINTS.index(there if there in HINTS else (there[1], there[0])))
-        sign.append(1.0 if there in HINTS else -1.0)
-    return tuple(order), tuple(sign)
-
-
-HINT_MIRROR, HINT_SIGN = _hint_mirror()
-NUM_FEATURES = 3 * len(POINTS) + 2 + 4 * len(HINTS)
 # Where each kind of output begins.
 OUTPUTS = {
     "rotations": 6 * NUM_BODY,
@@ -214,50 +148,6 @@ def from_six(six: Tensor) -> Tensor:
     return torch.stack([x, y, torch.linalg.cross(x, y)], -1)
 
 
-def look_at(ray: Tensor) -> Tensor:
-    """Rotation (…, 3, 3) of the camera's axes that brings a ray (…, 2), at depth 1, to straight ahead (0, 0, 1)."""
-    z = nn.functional.normalize(torch.cat([ray, torch.ones_like(ray[..., :1])], -1), dim=-1)
-    x = nn.functional.normalize(torch.stack([z[..., 2], torch.zeros_like(z[..., 0]), -z[..., 0]], -1), dim=-1)
-    return torch.stack([x, torch.linalg.cross(z, x), z], -2)
-
-
-def features_of(rays: Tensor, trust: Tensor, plain: Tensor, hints: Tensor, hint_trust: Tensor) -> tuple[Tensor, Tensor]:
-    """What the network reads of rays (B, P, 2), at depth 1, with trust (B, P) 0…1, and hints (B, K, 3) with (B, K).
-
-    plain (B,) is 1 where the points are not `pose33`'s: detectors differ in where they see a joint. hints are unit
-    directions of HINTS in the camera that looks at the person: their detector sees no more than the person. Gives
-    features (B, F), and the turn to that camera (B, 3, 3). What is not trusted is not read.
-    """
-    seen = trust[..., None] > 0
-    far = torch.where(seen, rays, rays.new_tensor(float("inf"))).amin(1)
-    near = torch.where(seen, rays, rays.new_tensor(float("-inf"))).amax(1)
-    turn = look_at(0.5 * (far + near))
-    turned = torch.cat([rays, torch.ones_like(rays[..., :1])], -1) @ turn.transpose(-1, -2)
-    flat = turned[..., :2] / turned[..., 2:].clamp_min(0.05)
-    low = torch.where(seen, flat, flat.new_tensor(float("inf"))).amin(1)
-    high = torch.where(seen, flat, flat.new_tensor(float("-inf"))).amax(1)
-    size = (high - low).amax(-1).clamp_min(1e-4)
-    middle = 0.5 * (low + high)
-    points = 2 * (flat - middle[:, None]) / size[:, None, None]
-    points = torch.where(seen, points, torch.zeros_like(points))
-    hints = torch.where(hint_trust[..., None] > 0, hints, torch.zeros_like(hints))
-    parts = [points.flatten(1), trust, size.log()[:, None], plain[:, None], hints.flatten(1), hint_trust]
-    return torch.cat(parts, 1), turn
-
-
-def mirror_features(features: Tensor) -> Tensor:
-    """Features (B, F) of the same people in a mirror (x → −x)."""
-    count, hinted = len(POINTS), 3 * len(POINTS) + 2
-    points = features[:, : 2 * count].unflatten(1, (count, 2))[:, list(POINT_MIRROR)]
-    points = points * points.new_tensor([-1.0, 1.0])
-    trust = features[:, 2 * count : 3 * count][:, list(POINT_MIRROR)]
-    hints = features[:, hinted : hinted + 3 * len(HINTS)].unflatten(1, (len(HINTS), 3))[:, list(HINT_MIRROR)]
-    hints = hints * features.new_tensor(HINT_SIGN)[:, None] * features.new_tensor([-1.0, 1.0, 1.0])
-    hint_trust = features[:, hinted + 3 * len(HINTS) :][:, list(HINT_MIRROR)]
-    parts = [points.flatten(1), trust, features[:, 3 * count : hinted], hints.flatten(1), hint_trust]
-    return torch.cat(parts, 1)
-
-
 def mirror_rotations(rotmats: Tensor) -> Tensor:
     """Local rotations (B, 22, 3, 3) of the same people in a mirror (x → −x)."""
     sign = rotmats.new_tensor([-1.0, 1.0, 1.0])
@@ -327,7 +217,14 @@ class Regressor:
         plain = np.array([0.0 if "pose33" in observation.points else 1.0])
         hints, hint_trust = collect_hints(observation)
         out = self.predict_frames(
-            pixels[None], trust[None], plain, hints[None], hint_trust[None], focal_px, principal_px
+            pixels[None],
+            trust[None],
+            plain,
+            hints[None],
+            hint_trust[None],
+            focal_px,
+            principal_px,
+            seen_mask(observation),
         )
         return Prediction(
             out.rotmats,
@@ -348,14 +245,24 @@ class Regressor:
         hint_trust: NDArray[np.float64],
         focal_px: float,
         principal_px: tuple[float, float],
+        mask: SeenMask | None = None,
     ) -> Prediction:
         """The same for N frames at once: pixels (N, P, 2), trust (N, P) of POINTS, the rest as in `features_of`.
 
+        mask: of one frame, where there is one.
         What is said of a frame with fewer than MIN_POINTS trusted points means nothing.
         """
-        rays = (pixels - np.asarray(principal_px)) / focal_px
-        inputs = (rays, trust, plain, hints, hint_trust)
-        features, turn = features_of(*(self._tensor(value) for value in inputs))
+        rays = self._tensor((pixels - np.asarray(principal_px)) / focal_px)
+        believed = self._tensor(trust)
+        framing = frame(rays, believed)
+        turn = framing.turn
+        masked = None
+        if mask is not None:
+            limbs = [POINTS.index(name) for name in LIMBS]
+            limb_px = self._tensor(pixels[0, limbs])
+            masked = mask_features(mask, framing, limb_px, believed[0, limbs], focal_px, principal_px)
+        told = (self._tensor(plain), self._tensor(hints), self._tensor(hint_trust))
+        features = features_of(rays, believed, *told, framing, masked)
         out = both_ways(self.network, torch.nan_to_num(features, posinf=0.0, neginf=0.0))
         back = turn.transpose(-1, -2)
         rotmats = torch.eye(3, dtype=self.dtype, device=self.device).repeat(len(trust), NUM_JOINTS, 1, 1)
@@ -372,49 +279,6 @@ class Regressor:
 
     def _tensor(self, array: NDArray[np.float64]) -> Tensor:
         return torch.as_tensor(array).to(self.device, self.dtype)
-
-
-def collect(observation: Observation) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The points that the network reads, (P, 2) px, and how far each is trusted, (P,) 0…1; of several sets the best."""
-    pixels, trust = np.zeros((len(POINTS), 2)), np.zeros(len(POINTS))
-    trusts = {name: trust_of(name, points.confidence) for name, points in observation.points.items()}
-    for place, name in enumerate(POINTS):
-        for source, point in SOURCES[name]:
-            if source not in trusts:
-                continue
-            at = POINT_SETS[source].index(point)
-            where = observation.points[source].image_px[at]
-            if trusts[source][at] > trust[place] and bool(np.isfinite(where).all()):
-                pixels[place], trust[place] = where, trusts[source][at]
-    return pixels, trust
-
-
-def collect_hints(observation: Observation) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Unit directions of HINTS (K, 3), and how far each is trusted (K,) 0…1; all 0 where there are no metric points."""
-    points = observation.points.get("pose33")
-    if points is None or points.world_m is None:
-        return np.zeros((len(HINTS), 3)), np.zeros(len(HINTS))
-    return hints_of(points.world_m, points.confidence)
-
-
-def hints_of(
-    world_m: NDArray[np.float32], confidence: NDArray[np.float32]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The same from metric points of `pose33` (…, 33, 3) and their confidence (…, 33)."""
-    first, second = (list(ends) for ends in zip(*_HINT_POINTS, strict=True))
-    bone = world_m[..., second, :].astype(np.float64) - world_m[..., first, :]
-    length = np.linalg.norm(bone, axis=-1)
-    known = np.isfinite(length) & (length > 1e-4)
-    seen = trust_of("pose33", confidence)
-    trust = np.maximum(np.minimum(seen[..., first], seen[..., second]), LEAST_HINT_TRUST) * known
-    return np.where(known[..., None], bone / np.where(known, length, 1.0)[..., None], 0.0), trust
-
-
-def _pose33_of(name: str) -> int:
-    return next(POSE33.index(point) for source, point in SOURCES[name] if source == "pose33")
-
-
-_HINT_POINTS = tuple((_pose33_of(a), _pose33_of(b)) for a, b in HINTS)
 
 
 def load_regressor(

@@ -21,7 +21,6 @@ from ..body.skeleton import BODY_JOINTS
 from .mocap import MocapError, PoseSet, load_poses
 from .regressor import (
     NUM_BETAS,
-    POINTS,
     REGRESSOR_FILE,
     Network,
     NetworkSettings,
@@ -29,7 +28,9 @@ from .regressor import (
     both_ways,
     read_outputs,
 )
-from .views import ViewMaker, Views, ViewSettings, forward
+from .regressor_input import POINTS
+from .view_settings import ViewSettings
+from .views import ViewMaker, Views, forward
 from .weights import read_tensors, write_tensors
 
 # Twelve joints of the limbs, as the errors of such networks are told.
@@ -45,7 +46,7 @@ class TrainSettings:
     """How to train. The seed fixes people, cameras and first weights; the number of threads changes the last digits."""
 
     seed: int = 0
-    steps: int = 8000
+    steps: int = 20000
     batch: int = 512
     rate: float = 1.5e-3
     warm_up: int = 200
