@@ -15,7 +15,8 @@ import bpy
 
 from ..core.client import ClientError, new_job_id
 from ..core.messages import CheckSolver, Result
-from .session import SESSION, Job
+from .jobs import Job
+from .session import SESSION
 from .settings import SolverSettings, solver_settings
 
 # Facts of a check that are no packages.

@@ -8,6 +8,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, Po
 from ..core.client import ClientError
 from . import session
 from .correcting import LIVE, NEAR_M, redraw
+from .jobs import JobError
 from .points import (
     avatar_of,
     avatar_of_pin,
@@ -20,7 +21,7 @@ from .points import (
     settings_of,
     spot_at,
 )
-from .session import SESSION, JobError
+from .session import SESSION, wait
 
 CLICK_PX = 3.0  # a shorter way than this is a click
 SLOW = 0.2  # of the pointer's way while Shift is held
@@ -83,17 +84,6 @@ class _OnBones(_OnAvatar):
             cls.poll_message_set("Select bones of the avatar in pose mode")  # type: ignore[attr-defined]
             return False
         return True
-
-
-def wait(operator: bpy.types.Operator) -> set[str]:
-    """In background mode the call lasts until the answer is there."""
-    if not bpy.app.background:
-        return {"FINISHED"}
-    SESSION.wait()
-    for notice in SESSION.notices:
-        if notice.kind in ("warning", "error"):
-            operator.report({notice.kind.upper()}, notice.text)
-    return {"CANCELLED" if any(notice.kind == "error" for notice in SESSION.notices) else "FINISHED"}
 
 
 class PANTOMIME_OT_correct(_OnAvatar, bpy.types.Operator):

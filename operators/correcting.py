@@ -20,7 +20,8 @@ import bpy
 
 from ..core.client import new_job_id
 from ..core.messages import Correct, Result
-from .session import SESSION, Job, JobError
+from .jobs import Job, JobError
+from .session import SESSION
 from .settings import SolverSettings, solver_settings
 
 if TYPE_CHECKING:

@@ -14,7 +14,9 @@ from ..core.client import ClientError, new_job_id
 from ..core.messages import FitPhoto, Result
 from . import bodies
 from .avatars import camera_of, rig_of
-from .session import SESSION, Job
+from .building import CaptureImport, chosen_files, result_steps
+from .jobs import Job, Steps
+from .session import SESSION, wait
 from .settings import SolverSettings, log_path, solver_settings
 
 PHOTO_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
@@ -67,19 +69,8 @@ def photo_job(photo: str, scene_name: str, solver: SolverSettings, settings: Pho
     return Job(request, os.path.basename(photo), scene_name, solver, on_result=_build)
 
 
-def _build(job: Job, result: Result) -> str:
-    before = {collection.name for collection in bpy.data.collections}
-    # An operator with undo, called with undo: this is what makes the avatars one step.
-    bpy.ops.pantomime.import_capture(
-        "EXEC_DEFAULT",
-        True,
-        directory=os.path.dirname(result.captures[0]),
-        files=[{"name": os.path.basename(path)} for path in result.captures],
-        body=job.settings.body or "",
-        scene_name=job.scene_name,
-    )
-    new = [collection.name for collection in bpy.data.collections if collection.name not in before]
-    return ", ".join(new) or "Done"
+def _build(job: Job, result: Result) -> Steps:
+    return result_steps(result.captures, job.settings.body, job.scene_name, "Photo to Avatar")
 
 
 class PANTOMIME_OT_photo_to_avatar(bpy.types.Operator, ImportHelper):
@@ -131,15 +122,7 @@ class PANTOMIME_OT_photo_to_avatar(bpy.types.Operator, ImportHelper):
             bodies.read_early(None)
         elif settings.gender != "auto":
             bodies.read_early(solver.body, settings.gender)
-        return {"FINISHED"} if not bpy.app.background else self._finish()
-
-    def _finish(self) -> set[str]:
-        """Without a window there is no timer: the call lasts until the avatars are there."""
-        SESSION.wait()
-        for notice in SESSION.notices:
-            if notice.kind in ("warning", "error"):
-                self.report({notice.kind.upper()}, notice.text)
-        return {"CANCELLED" if any(notice.kind == "error" for notice in SESSION.notices) else "FINISHED"}
+        return wait(self)
 
 
 class PANTOMIME_FH_photo(bpy.types.FileHandler):
@@ -184,15 +167,6 @@ class PANTOMIME_OT_cancel(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def chosen_files(operator: bpy.types.Operator) -> list[str]:
-    """Absolute paths of what a file operator was called with: several files of a folder, or one."""
-    names = [item.name for item in operator.files if item.name]
-    paths = [os.path.join(operator.directory, name) for name in names] or (
-        [operator.filepath] * bool(operator.filepath)
-    )
-    return [os.path.abspath(bpy.path.abspath(path)) for path in paths]
-
-
 class PANTOMIME_OT_open_log(bpy.types.Operator):
     """Open the solver's log in the program that shows text files"""
 
@@ -210,46 +184,12 @@ class PANTOMIME_OT_open_log(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class PANTOMIME_OT_import_capture(bpy.types.Operator, ImportHelper):
+class PANTOMIME_OT_import_capture(CaptureImport, bpy.types.Operator):
     """Make an avatar from a capture file"""
 
     bl_idname = "pantomime.import_capture"
     bl_label = "Import Capture"
     bl_options = {"REGISTER", "UNDO"}
-
-    filter_glob: StringProperty(default="*.npz", options={"HIDDEN"})
-    filepath: StringProperty(name="Capture", description="A capture (.npz)", subtype="FILE_PATH", options={"SKIP_SAVE"})
-    directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
-    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"})
-    body: StringProperty(
-        name="Body",
-        description="The licensed body that the capture was fitted with. Empty: as in the preferences",
-        options={"HIDDEN", "SKIP_SAVE"},
-    )
-    scene_name: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
-
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        if self.filepath or self.files:
-            return self.execute(context)
-        return ImportHelper.invoke(self, context, event)
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        # numpy comes with this, and is not to be loaded by registering.
-        from ..scene.from_file import FromFileError, avatars_from_files
-
-        scene = bpy.data.scenes.get(self.scene_name) or context.scene
-        body = self.body or solver_settings(context).body
-        try:
-            avatars = avatars_from_files(chosen_files(self), body, scene)
-        except FromFileError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        for avatar in avatars:
-            for warning in avatar.warnings:
-                self.report({"WARNING"}, warning)
-        if avatars:
-            _select(context, avatars[0].armature)
-        return {"FINISHED"}
 
 
 class PANTOMIME_OT_look_through_camera(bpy.types.Operator):
@@ -272,18 +212,6 @@ class PANTOMIME_OT_look_through_camera(bpy.types.Operator):
         if area is not None:
             area.spaces.active.region_3d.view_perspective = "CAMERA"
         return {"FINISHED"}
-
-
-def _select(context: bpy.types.Context, obj: bpy.types.Object) -> None:
-    """As importers do: what came in is what is selected."""
-    layer = context.view_layer
-    # Asking this also makes the view layer take in what is new.
-    if not obj.visible_get(view_layer=layer):
-        return
-    for other in layer.objects:
-        other.select_set(False, view_layer=layer)
-    obj.select_set(True, view_layer=layer)
-    layer.objects.active = obj
 
 
 def _refuse(operator: type[bpy.types.Operator], why: str) -> bool:

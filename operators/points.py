@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 
 from .correcting import LIVE
-from .session import JobError
+from .jobs import JobError
 
 GRAB_PX = 14.0  # how near to a point the pointer must be, times the interface's scale
 

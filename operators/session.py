@@ -13,8 +13,8 @@ import contextlib
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator
+from typing import Any
 
 import bpy
 
@@ -32,12 +32,13 @@ from ..core.messages import (
     Warn,
 )
 from . import notify
+from .jobs import Job, JobError, Notice, Status, Steps
 from .settings import SolverSettings, log_path
 
 TICK_S = 0.1
 URGENT_TICK_S = 0.01
-# The time left of a job that is the first of its kind is told from its speed, where it tells of its progress often.
-LEFT_AFTER_S, LEFT_AFTER_STEPS = 5.0, 8
+# How long a job's own steps may keep Blender from its window at a time.
+SLICE_S = 0.04
 # What the user does with the mouse held down; an avatar that comes in between would end up in that undo step.
 BUSY_OPERATORS = (
     "TRANSFORM_OT_",
@@ -48,72 +49,6 @@ BUSY_OPERATORS = (
     "MESH_OT_",
     "POSE_OT_",
 )
-
-
-class JobError(Exception):
-    """Raised by a job's own function: a sentence with a next step, shown as the job's error."""
-
-
-@dataclass
-class Job:
-    """Work for the worker, and what Blender does about it.
-
-    The functions run in the main thread, and may call operators (a window is in the context where there is one). They
-    may raise JobError. A result that an operator applies with undo is one undo step.
-    """
-
-    request: JobRequest  # its `job` is a `core.client.new_job_id()`
-    label: str  # what people call it, such as a file's name
-    scene_name: str  # for the functions: the scene that it was asked for in
-    settings: SolverSettings
-    on_result: Callable[[Job, Result], str]  # returns what is said of it, "" for nothing
-    on_checkpoint: Callable[[Job, Checkpoint], None] | None = None
-    on_end: Callable[[Job], None] | None = None  # after any end: result, cancel, error
-    title: str = "Photo to avatar"  # of the message that reports an error
-    urgent: bool = False  # goes before jobs that wait, is polled often, and shows no progress
-    key: str = ""  # a waiting job of the same key is dropped: of a drag, only the last position counts
-    waits_for_hand: bool = True  # the result is not applied while the user drags something
-
-
-@dataclass
-class Notice:
-    """Something said of a job that has ended, or goes on."""
-
-    kind: str  # "done", "warning", "error"
-    text: str
-    label: str = ""
-
-
-@dataclass
-class Status:
-    """What is shown of the running job, or of the last one. Plain values."""
-
-    running: bool = False
-    cancelling: bool = False
-    urgent: bool = False
-    label: str = ""
-    text: str = ""
-    fraction: float = 0.0
-    started_s: float = 0.0
-    trail: list[tuple[float, float]] = field(default_factory=list)  # seconds since the start, and the fraction then
-    usual: list[tuple[float, float]] = field(default_factory=list)  # the trail of the last job that was like this one
-    error: str = ""
-    done: str = ""  # what its function said, such as the name of the avatar's collection
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def left_s(self) -> float | None:
-        """Seconds that the job still needs, by the last one like it, else by its speed. None: too early to say."""
-        if not self.running or self.cancelling:
-            return None
-        elapsed = time.monotonic() - self.started_s
-        if self.usual:
-            since = next((at_s for at_s, fraction in self.usual if fraction >= self.fraction), self.usual[-1][0])
-            here = self.trail[-1][0] if self.trail else 0.0
-            return max(0.0, self.usual[-1][0] - since - (elapsed - here))
-        if elapsed < LEFT_AFTER_S or len(self.trail) < LEFT_AFTER_STEPS or self.fraction <= 0.0:
-            return None
-        return elapsed * (1.0 - self.fraction) / self.fraction
 
 
 class Session:
@@ -128,7 +63,10 @@ class Session:
         self._waiting: deque[Job] = deque()
         self._trails: dict[tuple[str, bool], list[tuple[float, float]]] = {}  # by kind of request, and cold or warm
         self._trail_key = ("", True)
+        self._events: deque[Message] = deque()  # of the running job, not taken in yet
         self._held: Message | None = None  # the running job's last event, until the user's hand is free
+        self._acted: Result | Checkpoint | None = None  # the event that the running job's steps are for
+        self._steps: Steps | None = None  # None beside an event: they are to begin
 
     # ------------------------------------------------------------------------------------------------------ state
 
@@ -157,6 +95,11 @@ class Session:
         jobs = (*self._waiting, self._job)
         return any(job is not None and isinstance(job.request, request_type) for job in jobs)
 
+    @property
+    def building(self) -> bool:
+        """Whether a job's own steps are being done."""
+        return self._acted is not None
+
     # ---------------------------------------------------------------------------------------------------- control
 
     def submit(self, job: Job) -> None:
@@ -177,7 +120,15 @@ class Session:
 
     def cancel(self) -> None:
         """Ask for the end of the running job; `poll` will see it, and goes on with the next one."""
-        if self._job is not None and self._held is None and self._client is not None:
+        if self._job is None:
+            return
+        if isinstance(self._acted, Result) or self._held is not None:
+            # The worker has done its part.
+            self._drop_steps()
+            self._end(Cancelled(""))
+            watch()
+        elif self._client is not None:
+            self._drop_steps()
             self.status.cancelling = True
             self.status.text = "Cancelling"
             self._client.cancel()
@@ -197,9 +148,14 @@ class Session:
         if self._held is not None:
             self._finish(self._held)
         if self._client is not None:
-            for event in self._client.poll():
-                if self._job is not None and getattr(event, "job", None) == self._job.request.job:
-                    self._take(event)
+            self._events.extend(self._client.poll())
+        if self._acted is not None:
+            self._step(time.monotonic() + SLICE_S)
+        while self._events and self._acted is None and self._held is None:
+            event = self._events.popleft()
+            request = self._job.request if self._job is not None else None
+            if request is not None and getattr(event, "job", None) == request.job:
+                self._take(event)
         if self._job is None and self._waiting:
             self._begin_next(raise_errors=False)
         return self.busy
@@ -208,7 +164,8 @@ class Session:
         """Poll until all jobs have ended. For background mode, where no timer runs."""
         try:
             while self.poll():
-                time.sleep(0.005 if self.status.urgent else 0.02)
+                if not self.building:
+                    time.sleep(0.005 if self.status.urgent else 0.02)
         except KeyboardInterrupt:
             self.cancel_all()
             while self.poll():
@@ -221,11 +178,25 @@ class Session:
             self._client.close()
             self._client = None
         waiting, self._waiting = self._waiting, deque()
+        self._drop_steps()
         running, self._job, self._held = self._job, None, None
+        self._events.clear()
         self.status.running = self.status.cancelling = False
         for job in (running, *waiting):
             if job is not None:
                 self._end_of(job)
+
+    def begin_steps_anew(self) -> None:
+        """Take back what the running job's steps made so far; `poll` begins them again. For undo."""
+        if self._steps is not None:
+            with notify.window_override():
+                self._steps.close()
+            self._steps = None
+
+    def finish_steps(self) -> None:
+        """Do all that is left of the running job's steps, so that a file that is saved now has its result."""
+        if self._acted is not None:
+            self._step(float("inf"))
 
     def say(self, kind: str, text: str, label: str = "") -> None:
         """Show a notice in the sidebar."""
@@ -238,6 +209,11 @@ class Session:
         self.status = Status(
             running=True, label=job.label, urgent=job.urgent, text="Waiting for the solver", started_s=time.monotonic()
         )
+        if job.request is None:
+            self._trail_key = ("", False)
+            self._job = job
+            self._finish(Result("", []))
+            return
         try:
             cold = self._ensure_worker(job.settings)
             if cold:
@@ -286,48 +262,98 @@ class Session:
             status.warnings.append(event.text)
             self.say("warning", event.text, job.label)
         elif isinstance(event, Checkpoint) and job.on_checkpoint is not None and not status.cancelling:
-            with contextlib.suppress(_Reported):
-                self._call(job, lambda: job.on_checkpoint(job, event))  # type: ignore[misc]
+            self._act(event)
 
     def _finish(self, event: Message) -> None:
-        """The running job has ended with `event`."""
+        """The worker has done its part of the running job with `event`."""
+        job = self._job
+        assert job is not None
+        self._held = None
+        if not isinstance(event, Result):
+            self._end(event)
+        elif job.waits_for_hand and _hand_is_busy():
+            self._held = event
+            self.status.text = "Waiting until you let go"
+        else:
+            self.status.text = "Building the avatar"
+            self._act(event)
+
+    def _act(self, event: Result | Checkpoint) -> None:
+        """Begin what the running job does about an event: all of it, or the first of its steps."""
+        self._acted = event
+        self._step(time.monotonic() + SLICE_S)
+
+    def _step(self, until: float) -> None:
+        """Go on with the running job's steps until a time, or to their end."""
+        job, event = self._job, self._acted
+        assert job is not None and event is not None
+        if job.waits_for_hand and until != float("inf") and _hand_is_busy():
+            return
+        done: Any = None
+        try:
+            if self._steps is None:
+                done = self._call(job, lambda: self._begun(job, event))
+                self._steps = done if isinstance(done, Generator) else None
+            while self._steps is not None:
+                ended, done = self._call(job, lambda: _next(self._steps))
+                if ended:
+                    self._steps = None
+                elif done or time.monotonic() >= until:
+                    if until == float("inf"):
+                        continue
+                    return
+        except _Reported as error:
+            self._drop_steps()
+            if isinstance(event, Result):
+                self._close_job(str(error))
+            return
+        self._drop_steps()
+        if isinstance(event, Result):
+            self._end(event, str(done or ""))
+
+    @staticmethod
+    def _begun(job: Job, event: Result | Checkpoint) -> str | Steps | None:
+        if isinstance(event, Result):
+            return job.on_result(job, event)
+        return job.on_checkpoint(job, event) if job.on_checkpoint is not None else None
+
+    def _drop_steps(self) -> None:
+        steps, self._steps, self._acted = self._steps, None, None
+        if steps is not None:
+            steps.close()
+
+    def _end(self, event: Message, done: str = "") -> None:
+        """The running job has ended; `done`: what its function says of a result."""
         status, job = self.status, self._job
         assert job is not None
-        if isinstance(event, Result):
-            if job.waits_for_hand and _hand_is_busy():
-                self._held = event
-                status.text = "Waiting until you let go"
-                return
-            status.text = "Building the avatar"
-        self._held = None
         failed = ""
-        try:
-            if isinstance(event, Result):
-                status.done = self._call(job, lambda: job.on_result(job, event))
-                status.fraction = 1.0
-                # Building the avatar is a part of it.
-                self._trails[self._trail_key] = [*status.trail, (time.monotonic() - status.started_s, 1.0)]
-                if status.done:
-                    self.say("done", status.done, job.label)
-            elif isinstance(event, Cancelled):
-                status.done = "Cancelled"
-            elif isinstance(event, Failed):
-                failed = event.text
-                self._fail(job, event.text)
-        except _Reported as error:
-            failed = str(error)
-        finally:
-            status.running = status.cancelling = False
-            self._job = None
-            self._end_of(job)
+        if isinstance(event, Result):
+            status.done, status.fraction = done, 1.0
+            # Building the avatar is a part of it.
+            self._trails[self._trail_key] = [*status.trail, (time.monotonic() - status.started_s, 1.0)]
+            if done:
+                self.say("done", done, job.label)
+        elif isinstance(event, Cancelled):
+            status.done = "Cancelled"
+        elif isinstance(event, Failed):
+            failed = event.text
+            self._fail(job, failed)
+        self._close_job(failed)
+
+    def _close_job(self, failed: str) -> None:
+        job = self._job
+        assert job is not None
+        self.status.running = self.status.cancelling = False
+        self._job = self._held = None
+        self._end_of(job)
         if failed:
             self._tell(job, failed)
 
-    def _call(self, job: Job, function: Callable[[], str | None]) -> str:
-        """What the job's function returns. Raises _Reported after its error is shown."""
+    def _call(self, job: Job, function: Callable[[], Any]) -> Any:
+        """What a function of the job's returns. Raises _Reported after its error is shown."""
         try:
             with notify.window_override():
-                return function() or ""
+                return function()
         except JobError as error:
             text = str(error)
         except RuntimeError as error:
@@ -355,11 +381,30 @@ class Session:
                 self._call(job, lambda: job.on_end(job))  # type: ignore[misc]
 
 
+def _next(steps: Steps | None) -> tuple[bool, Any]:
+    """The next one of some steps: whether that was their end, and what came of them or whether to pause."""
+    try:
+        return False, next(steps) if steps is not None else False
+    except StopIteration as end:
+        return True, end.value
+
+
 class _Reported(Exception):
     """A job's function failed, and the user was told."""
 
 
 SESSION = Session()
+
+
+def wait(operator: bpy.types.Operator) -> set[str]:
+    """For operators that gave the worker a job. Without a window there is no timer: the call lasts until it is done."""
+    if not bpy.app.background:
+        return {"FINISHED"}
+    SESSION.wait()
+    for notice in SESSION.notices:
+        if notice.kind in ("warning", "error"):
+            operator.report({notice.kind.upper()}, notice.text)
+    return {"CANCELLED" if any(notice.kind == "error" for notice in SESSION.notices) else "FINISHED"}
 
 
 def watch() -> None:
@@ -385,7 +430,7 @@ def _tick() -> float | None:
     notify.show(SESSION.status)
     if not busy:
         return None
-    return URGENT_TICK_S if SESSION.status.urgent else TICK_S
+    return URGENT_TICK_S if SESSION.status.urgent or SESSION.building else TICK_S
 
 
 def _hand_is_busy() -> bool:
@@ -406,17 +451,50 @@ def _before_load(*_: object) -> None:
         SESSION.say("warning", SESSION.status.done)
 
 
+@bpy.app.handlers.persistent
+def _before_undo(*_: object) -> None:
+    SESSION.begin_steps_anew()
+
+
+@bpy.app.handlers.persistent
+def _after_undo(*_: object) -> None:
+    """A step that was made while an avatar was being built holds a part of it."""
+    if any("pantomime_unfinished" in collection for collection in bpy.data.collections):
+        from ..scene.removal import remove_unfinished
+
+        remove_unfinished()
+
+
+@bpy.app.handlers.persistent
+def _before_save(*_: object) -> None:
+    SESSION.finish_steps()
+
+
+def _handlers() -> tuple[tuple[list[Callable[..., None]], Callable[..., None]], ...]:
+    lists = bpy.app.handlers
+    return (
+        (lists.load_pre, _before_load),
+        (lists.undo_pre, _before_undo),
+        (lists.redo_pre, _before_undo),
+        (lists.undo_post, _after_undo),
+        (lists.redo_post, _after_undo),
+        (lists.save_pre, _before_save),
+    )
+
+
 def register() -> None:
-    """Watch for another file being opened."""
-    bpy.app.handlers.load_pre.append(_before_load)
+    """Watch for what replaces or keeps all objects: another file, undo, saving."""
+    for handlers, function in _handlers():
+        handlers.append(function)
 
 
 def unregister() -> None:
     """Leave nothing: no worker, no timer, no handler, no text."""
     if bpy.app.timers.is_registered(_tick):
         bpy.app.timers.unregister(_tick)
-    if _before_load in bpy.app.handlers.load_pre:
-        bpy.app.handlers.load_pre.remove(_before_load)
+    for handlers, function in _handlers():
+        if function in handlers:
+            handlers.remove(function)
     SESSION.stop_worker()
     SESSION.status = Status()
     SESSION.notices = []

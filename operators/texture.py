@@ -11,8 +11,9 @@ from bpy.props import StringProperty
 from ..core.client import ClientError, new_job_id
 from ..core.messages import MakeTexture, Result
 from .correct import avatar_of
+from .jobs import Job, JobError
 from .photo import camera_of
-from .session import SESSION, Job, JobError
+from .session import SESSION, wait
 from .settings import solver_settings
 from .use import may_change, refuse
 
@@ -83,14 +84,7 @@ class PANTOMIME_OT_photo_texture(bpy.types.Operator):
         except ClientError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        return {"FINISHED"} if not bpy.app.background else self._finish()
-
-    def _finish(self) -> set[str]:
-        SESSION.wait()
-        for notice in SESSION.notices:
-            if notice.kind in ("warning", "error"):
-                self.report({notice.kind.upper()}, notice.text)
-        return {"CANCELLED" if any(notice.kind == "error" for notice in SESSION.notices) else "FINISHED"}
+        return wait(self)
 
 
 class PANTOMIME_OT_show_texture(bpy.types.Operator):

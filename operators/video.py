@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import bpy
 from bpy.props import (
     BoolProperty,
-    CollectionProperty,
     EnumProperty,
     FloatProperty,
     IntProperty,
@@ -23,14 +22,18 @@ from bpy_extras.io_utils import ImportHelper
 from ..core.client import ClientError, new_job_id
 from ..core.messages import Checkpoint, FitVideo, Result
 from . import bodies
-from .photo import chosen_files, photo_settings
-from .session import SESSION, Job, JobError
+from .building import CaptureImport, result_steps
+from .jobs import Job, JobError, Steps
+from .photo import photo_settings
+from .session import SESSION, wait
 from .settings import ROOT_PACKAGE, SolverSettings, solver_settings
 
 if TYPE_CHECKING:
     from ..scene.clip_preview import ClipPreview
 
 VIDEO_EXTENSIONS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".mts", ".ogv")
+# How a clip is keyed: properties of the scene's settings and of the import operator alike.
+MOTION = ("timing", "reduce", "tolerance_deg", "tolerance_mm", "contact_markers", "push_down", "set_rate")
 VIDEO_FILTER = ";".join(f"*{extension}" for extension in VIDEO_EXTENSIONS)
 
 
@@ -113,9 +116,7 @@ def output_of(clip: str) -> str:
 
 def animation_settings(scene: bpy.types.Scene) -> dict[str, Any]:
     """The scene's settings as properties of the import operator."""
-    values = scene.pantomime_video
-    names = ("timing", "reduce", "tolerance_deg", "tolerance_mm", "contact_markers", "push_down", "set_rate")
-    return {name: getattr(values, name) for name in names}
+    return {name: getattr(scene.pantomime_video, name) for name in MOTION}
 
 
 def video_job(request: VideoRequest, scene: bpy.types.Scene, solver: SolverSettings) -> Job:
@@ -160,7 +161,7 @@ class _Follower:
         self.body = body
         self.preview: ClipPreview | None = None
 
-    def show(self, job: Job, event: Checkpoint) -> None:
+    def show(self, job: Job, event: Checkpoint) -> Steps:
         from ..scene.action import AnimationSettings
         from ..scene.avatar import frame_rate
         from ..scene.clip_preview import ClipPreview
@@ -172,27 +173,17 @@ class _Follower:
         if self.preview is None:
             self.preview = ClipPreview(self.body, AnimationSettings(scene.frame_start, frame_rate(scene)))
         try:
-            self.preview.show(event.path, scene)
+            yield from self.preview.show(event.path, scene)
         except FromFileError as error:
             # Of a job that has ended meanwhile the stretches are gone, and their whole follows.
             if os.path.isfile(event.path):
                 raise JobError(str(error)) from error
 
-    def build(self, job: Job, result: Result) -> str:
+    def build(self, job: Job, result: Result) -> Steps:
         if self.preview is not None:
             self.preview.remove()
-        before = {collection.name for collection in bpy.data.collections}
-        bpy.ops.pantomime.import_motion(
-            "EXEC_DEFAULT",
-            True,
-            directory=os.path.dirname(result.captures[0]),
-            files=[{"name": os.path.basename(path)} for path in result.captures],
-            body=self.body or "",
-            scene_name=job.scene_name,
-            **self.options,
-        )
-        new = [collection.name for collection in bpy.data.collections if collection.name not in before]
-        return ", ".join(new) or "Done"
+            yield True
+        return (yield from result_steps(result.captures, self.body, job.scene_name, "Video to Animation", self.options))
 
     def end(self, job: Job) -> None:
         # After a cancel or an error: what was solved stays.
@@ -253,15 +244,7 @@ class PANTOMIME_OT_video_to_animation(bpy.types.Operator, ImportHelper):
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         bodies.read_early(solver.body, "neutral" if request.gender == "auto" else request.gender)
-        return {"FINISHED"} if not bpy.app.background else self._finish()
-
-    def _finish(self) -> set[str]:
-        """Without a window there is no timer: the call lasts until the animation is there."""
-        SESSION.wait()
-        for notice in SESSION.notices:
-            if notice.kind in ("warning", "error"):
-                self.report({notice.kind.upper()}, notice.text)
-        return {"CANCELLED" if any(notice.kind == "error" for notice in SESSION.notices) else "FINISHED"}
+        return wait(self)
 
 
 def _clip_path(filepath: str, movie_clip: bpy.types.MovieClip | None) -> tuple[str, float | None]:
@@ -274,19 +257,13 @@ def _clip_path(filepath: str, movie_clip: bpy.types.MovieClip | None) -> tuple[s
     return path, None
 
 
-class PANTOMIME_OT_import_motion(bpy.types.Operator, ImportHelper):
+class PANTOMIME_OT_import_motion(CaptureImport, bpy.types.Operator):
     """Make animated avatars from the captures of a video"""
 
     bl_idname = "pantomime.import_motion"
     bl_label = "Import Motion"
     bl_options = {"REGISTER", "UNDO"}
 
-    filter_glob: StringProperty(default="*.npz", options={"HIDDEN"})
-    filepath: StringProperty(name="Capture", description="A capture (.npz)", subtype="FILE_PATH", options={"SKIP_SAVE"})
-    directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
-    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"})
-    body: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
-    scene_name: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
     timing: EnumProperty(
         name="Keys",
         items=(
@@ -301,35 +278,8 @@ class PANTOMIME_OT_import_motion(bpy.types.Operator, ImportHelper):
     push_down: BoolProperty(name="As NLA strip")
     set_rate: BoolProperty(name="Scene as the clip")
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        # numpy comes with these, and is not to be loaded by registering.
-        from ..scene.action import AnimationSettings
-        from ..scene.avatar import frame_rate
-        from ..scene.from_file import FromFileError, avatars_from_files, follow_clip
-
-        scene = bpy.data.scenes.get(self.scene_name) or context.scene
-        paths = chosen_files(self)
-        try:
-            if self.set_rate:
-                follow_clip(scene, paths[0])
-            settings = AnimationSettings(
-                scene.frame_start,
-                frame_rate(scene),
-                whole_frames=self.timing == "WHOLE",
-                reduce=self.reduce,
-                tolerance_deg=self.tolerance_deg,
-                tolerance_mm=self.tolerance_mm,
-                contact_markers=self.contact_markers,
-                push_down=self.push_down,
-            )
-            avatars = avatars_from_files(paths, self.body or solver_settings(context).body, scene, settings)
-        except FromFileError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        for avatar in avatars:
-            for warning in avatar.warnings:
-                self.report({"WARNING"}, warning)
-        return {"FINISHED"}
+    def motion(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in MOTION}
 
 
 class PANTOMIME_FH_video(bpy.types.FileHandler):

@@ -6,8 +6,9 @@ import os
 
 import bpy
 
+from ..operators.jobs import Notice
 from ..operators.photo import PANTOMIME_OT_cancel, PANTOMIME_OT_open_log, PANTOMIME_OT_photo_to_avatar
-from ..operators.session import SESSION, Notice
+from ..operators.session import SESSION
 from ..operators.settings import solver_settings
 from .sidebar import Tab, paragraph
 

@@ -15,6 +15,7 @@ from . import armature as armatures
 from . import axes, camera, keyframes, pose, shapekeys, versions
 from .keyframes import Channels
 from .rest import Floats
+from .steps import MORE, Steps, in_thread
 from .versions import STILL
 
 
@@ -33,21 +34,38 @@ class AnimationSettings:
     push_down: bool = False  # as a strip of the NLA, for other actions to go on top
 
 
-def motion_channels(
+def motion_steps(
     rig: bpy.types.Object,
     capture: Capture,
     body: BodyModel,
     placement: camera.Placement,
     rest_joints: Floats,
     settings: AnimationSettings,
-) -> Channels:
-    """All frames of `capture` as values of an avatar's channels.
+) -> Steps[Channels]:
+    """All frames of `capture` as values of an avatar's channels. In steps.
 
     `rest_joints` (55, 3): the joints that the bones rest on, body frame. A frame of the capture lies at
     `first_frame` + its time × `frames_per_second`.
     """
     heads, frames = armatures.bone_frames(rig)
     origin = np.array(rig.matrix_world.translation, np.float64)
+
+    def channels() -> Channels:
+        return _channels(capture, body, placement, rest_joints, settings, heads, frames, origin)
+
+    return (yield from in_thread(channels))
+
+
+def _channels(
+    capture: Capture,
+    body: BodyModel,
+    placement: camera.Placement,
+    rest_joints: Floats,
+    settings: AnimationSettings,
+    heads: Floats,
+    frames: Floats,
+    origin: Floats,
+) -> Channels:
     betas = np.zeros(body.num_betas)
     betas[: len(capture.betas)] = capture.betas
     values = np.zeros((capture.num_frames, body.num_expressions))
@@ -75,8 +93,8 @@ def camera_turns(capture: Capture, placement: camera.Placement) -> Floats:
 
 def write_animation(
     rig: bpy.types.Object, skin: bpy.types.Object, channels: Channels, body: BodyModel, settings: AnimationSettings
-) -> None:
-    """Key `channels` on an avatar as a new action for the bones and one for the expression."""
+) -> Steps[None]:
+    """Key `channels` on an avatar as a new action for the bones and one for the expression. In steps."""
     breaks = np.flatnonzero(np.diff(channels.shots)) + 1
     rows = _Rows(channels.times, breaks, settings)
     poses = bpy.data.actions.new(f"{rig.name} pose")
@@ -87,6 +105,7 @@ def write_animation(
         if joint == 0 or np.abs(places).max() > STILL:
             rows.key(curves, f"{path}.location", name, places, rows.of_places(places))
         rows.key(curves, f"{path}.rotation_quaternion", name, turns, rows.of_turns(turns))
+        yield MORE
     if settings.contact_markers:
         for frame, mark in keyframes.contact_marks(channels):
             poses.pose_markers.new(mark).frame = frame
@@ -98,6 +117,7 @@ def write_animation(
         if np.abs(values).max() > STILL:
             shapekeys.widen(keys.key_blocks[name], float(values.min()), float(values.max()))
             rows.key(curves, f'key_blocks["{name}"].value', "", values, rows.of_expression(values))
+            yield MORE
     if settings.push_down:
         for owner, action in ((rig, poses), (keys, faces)):
             versions.push_down(owner, action)
@@ -149,8 +169,11 @@ class _Rows:
             versions.key_curve(curves, path, axis, group, times, values[rows, axis], held)
 
 
-def extend_animation(rig: bpy.types.Object, skin: bpy.types.Object, channels: Channels, body: BodyModel) -> None:
-    """Put a further stretch of a motion into the actions that `write_animation` made; what it covers is replaced."""
+def extend_animation(rig: bpy.types.Object, skin: bpy.types.Object, channels: Channels, body: BodyModel) -> Steps[None]:
+    """Put a further stretch of a motion into the actions that `write_animation` made; what it covers is replaced.
+
+    In steps.
+    """
     for joint, name in enumerate(JOINT_NAMES):
         path = f'pose.bones["{name}"]'
         places, turns = channels.locations[:, joint], channels.quaternions[:, joint]
@@ -163,9 +186,11 @@ def extend_animation(rig: bpy.types.Object, skin: bpy.types.Object, channels: Ch
         sign = -1.0 if None not in before and float(turns[0] @ np.array(before, float)) < 0.0 else 1.0
         for axis in range(4):
             versions.merge_keys(rig, f"{path}.rotation_quaternion", axis, name, channels.times, sign * turns[:, axis])
+        yield MORE
     keys = skin.data.shape_keys
     for k, name in enumerate(shapekeys.expression_key_names(body)):
         values = channels.expression[:, k]
         if np.abs(values).max() > STILL:
             shapekeys.widen(keys.key_blocks[name], float(values.min()), float(values.max()))
             versions.merge_keys(keys, f'key_blocks["{name}"].value', 0, "", channels.times, values)
+            yield MORE

@@ -19,7 +19,9 @@ from ..core.body.skeleton import JOINT_NAMES
 from ..core.capture import Capture
 from . import action, axes, camera, clip, clothing, correctives, materials, mesh, pose, posing, rest, seen, shapekeys
 from . import armature as armatures
+from .removal import UNFINISHED, remove_collection
 from .rest import Floats
+from .steps import MORE, Steps, finish
 
 PROPERTY = "pantomime"
 CAPTURED = "captured"  # under it: pose and shape as built
@@ -71,33 +73,45 @@ def build_avatar(
     """
     settings = settings or AvatarSettings()
     scene = scene or bpy.context.scene
+    avatar = finish(avatar_steps(capture, body, settings, scene))
+    show_avatar(avatar, scene, settings)
+    return avatar
+
+
+def avatar_steps(capture: Capture, body: BodyModel, settings: AvatarSettings, scene: bpy.types.Scene) -> Steps[Avatar]:
+    """`build_avatar` in steps of some milliseconds. The avatar is in no scene until `show_avatar`. Raises AvatarError.
+
+    Closed half-way, it leaves nothing.
+    """
     _check(capture, body, settings)
     person = _person(capture, body, settings.frame)
+    yield MORE
     placement = _placement(capture, body, settings, person)
-    name = settings.name or _name(capture)
-    collection = bpy.data.collections.new(name)
-    scene.collection.children.link(collection)
+    yield MORE
+    collection = bpy.data.collections.new(settings.name or _name(capture))
+    collection[UNFINISHED] = True
+    pictures = set(bpy.data.images)
     try:
-        return _build(capture, body, settings, scene, collection, placement, person)
+        avatar = yield from _build(capture, body, settings, scene, collection, placement, person)
     except BaseException:
-        _remove(collection)
+        remove_collection(collection)
+        bpy.data.batch_remove([image for image in bpy.data.images if image not in pictures and image.users == 0])
         raise
+    return avatar
+
+
+def show_avatar(avatar: Avatar, scene: bpy.types.Scene, settings: AvatarSettings | None = None) -> None:
+    """Put a finished avatar into the scene."""
+    del avatar.collection[UNFINISHED]
+    scene.collection.children.link(avatar.collection)
+    activate = settings is not None and settings.activate_camera
+    if avatar.camera is not None and (activate or scene.camera is None):
+        scene.camera = avatar.camera
 
 
 def frame_rate(scene: bpy.types.Scene) -> float:
     """Frames a second of the scene."""
     return float(scene.render.fps / scene.render.fps_base)
-
-
-def remove_avatar(avatar: Avatar) -> None:
-    """Take back what `build_avatar` made."""
-    _remove(avatar.collection)
-
-
-def _remove(collection: bpy.types.Collection) -> None:
-    for obj in list(collection.objects):
-        bpy.data.objects.remove(obj)
-    bpy.data.collections.remove(collection)
 
 
 @dataclass(frozen=True)
@@ -133,25 +147,27 @@ def _build(
     collection: bpy.types.Collection,
     placement: camera.Placement,
     person: _Person,
-) -> Avatar:
+) -> Steps[Avatar]:
     name, shaped, joints = collection.name, person.shaped, person.joints
     ground = rest.ground_offset(joints, shaped)
     skeleton = rest.rest_skeleton(body, rest.to_object_space(joints, ground), rest.to_object_space(shaped, ground))
+    yield MORE
     rig = armatures.new_armature(name, collection, skeleton)
     heads, frames = armatures.bone_frames(rig)
+    yield MORE
 
-    skin = _build_mesh(f"{name} body", body, ground, settings)
+    skin = yield from _build_mesh(f"{name} body", body, ground, settings, collection)
     skin.parent = rig
-    collection.objects.link(skin)
     modifier = skin.modifiers.new("Armature", "ARMATURE")
     modifier.object = rig
     modifier.use_deform_preserve_volume = False  # the format is made for linear blending
 
     writer = shapekeys.KeyWriter(skin)
-    shapekeys.add_shape_and_expression(writer, body)
+    yield from shapekeys.add_shape_and_expression(writer, body)
     names = [shapekeys.shape_name(k) for k in range(body.num_betas)]
     shapekeys.set_values(skin.data, names, person.betas)
     shapekeys.set_values(skin.data, shapekeys.expression_key_names(body), person.expression)
+    yield MORE
 
     pelvis_world = placement.rotation @ (joints[0] + person.transl) + placement.centre
     rig.location = (pelvis_world[0], pelvis_world[1], 0.0)
@@ -160,15 +176,16 @@ def _build(
         person.full_pose, pelvis_world - np.array(rig.location), frames, heads, world_from_camera=placement.rotation
     )
     pose.set_pose(rig, posed)
+    yield MORE
     moving = settings.animate and capture.num_frames > 1
-    _add_correctives(writer, body, rig, frames, settings, moving)
+    yield from _add_correctives(writer, body, rig, frames, settings, moving)
     timing = settings.animation or action.AnimationSettings(scene.frame_start, frame_rate(scene))
     if moving:
-        channels = action.motion_channels(rig, capture, body, placement, joints, timing)
-        action.write_animation(rig, skin, channels, body, timing)
+        channels = yield from action.motion_steps(rig, capture, body, placement, joints, timing)
+        yield from action.write_animation(rig, skin, channels, body, timing)
 
     avatar = Avatar(collection, skin, rig, settings.camera)
-    _add_camera(avatar, capture, settings, scene, placement, name, timing if moving else None)
+    yield from _add_camera(avatar, capture, settings, scene, placement, name, timing if moving else None)
     rig[PROPERTY] = {
         **_identity(capture, body, settings, ground),
         CAPTURED: _captured(rig, person),
@@ -176,6 +193,7 @@ def _build(
     }
     if avatar.camera is not None:
         rig[CAMERA_PROPERTY] = avatar.camera
+    yield MORE
     seen.store(rig, capture, settings.frame, timing if moving else None)
     return avatar
 
@@ -225,16 +243,23 @@ def _placement(capture: Capture, body: BodyModel, settings: AvatarSettings, pers
     return placement
 
 
-def _build_mesh(name: str, body: BodyModel, ground: Floats, settings: AvatarSettings) -> bpy.types.Object:
-    data = mesh.new_mesh(name, body, rest.to_object_space(body.v_template, ground))
+def _build_mesh(
+    name: str, body: BodyModel, ground: Floats, settings: AvatarSettings, collection: bpy.types.Collection
+) -> Steps[bpy.types.Object]:
+    data = bpy.data.meshes.new(name)
+    obj = bpy.data.objects.new(name, data)
+    collection.objects.link(obj)
+    yield from mesh.fill_mesh(data, body, rest.to_object_space(body.v_template, ground))
     mesh.add_vector_attribute(data, mesh.EYE_ATTRIBUTE, mesh.eye_directions(body))
     if settings.look.brows is not None:
+        yield MORE
         mesh.add_vector_attribute(data, mesh.FACE_ATTRIBUTE, mesh.face_positions(body))
     if settings.look.garment is not None:
+        yield MORE
         mesh.add_scalar_attribute(data, materials.GARMENT_ATTRIBUTE, clothing.Regions(body).underwear())
-    materials.add_materials(data, body, settings.look, name)
-    obj = bpy.data.objects.new(name, data)
-    mesh.add_skin_weights(obj, body)
+    yield MORE
+    yield from materials.add_materials(data, body, settings.look, name)
+    yield from mesh.add_skin_weights(obj, body)
     return obj
 
 
@@ -245,12 +270,12 @@ def _add_correctives(
     frames: Floats,
     settings: AvatarSettings,
     moving: bool,
-) -> None:
+) -> Steps[None]:
     kind = settings.pose_correctives
     if len(body.posedirs_features) == 0 or kind == "none":
         return
     if kind == "driven" or moving:
-        correctives.add_driven(writer, body, rig, frames)
+        yield from correctives.add_driven(writer, body, rig, frames)
     else:
         correctives.add_current(writer, body, pose.read_rotations(rig, frames))
 
@@ -263,28 +288,28 @@ def _add_camera(
     placement: camera.Placement,
     name: str,
     timing: action.AnimationSettings | None,
-) -> None:
+) -> Steps[None]:
     if settings.set_render_size:
         camera.set_render_size(scene, capture.image_size)
-    if avatar.camera is None and settings.make_camera:
-        aspect = camera.frame_aspect(scene)
-        avatar.camera = camera.new_camera(
-            f"{name} camera",
-            avatar.collection,
-            placement,
-            capture.focal_px,
-            capture.principal_px,
-            capture.image_size,
-            aspect,
-        )
-        if timing is not None:
-            action.turn_camera(avatar.camera, capture, placement, timing)
-        if settings.background and timing is not None:
-            _add_clip(avatar, settings.photo or capture.source, capture, timing)
-        elif settings.background:
-            _add_photo(avatar, settings.photo or capture.source, capture.source_exif_orientation)
-    if avatar.camera is not None and (settings.activate_camera or scene.camera is None):
-        scene.camera = avatar.camera
+    if avatar.camera is not None or not settings.make_camera:
+        return
+    avatar.camera = camera.new_camera(
+        f"{name} camera",
+        avatar.collection,
+        placement,
+        capture.focal_px,
+        capture.principal_px,
+        capture.image_size,
+        camera.frame_aspect(scene),
+    )
+    yield MORE
+    if timing is not None:
+        action.turn_camera(avatar.camera, capture, placement, timing)
+    if settings.background and timing is not None:
+        _add_clip(avatar, settings.photo or capture.source, capture, timing)
+    elif settings.background:
+        _add_photo(avatar, settings.photo or capture.source, capture.source_exif_orientation)
+    yield MORE
 
 
 def _add_photo(avatar: Avatar, path: str, exif_orientation: int) -> None:
@@ -389,4 +414,4 @@ def fit_rest_to_shape(rig: bpy.types.Object, body: BodyModel) -> None:
     locations = np.einsum("jba,jbc,jc->ja", after, before, locations)
     pose.set_pose(rig, pose.BonePose(locations, quaternions))
     if any(block.name.startswith("Pose ") for block in skin.data.shape_keys.key_blocks):
-        correctives.drive(skin.data, body, rig, after)
+        finish(correctives.drive(skin.data, body, rig, after))

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field, replace
 import bpy
 import numpy as np
 
-from ..core.body.load import BodyError, load_body
+from ..core.body.load import BodyError
+from ..core.body.model import BodyModel
 from ..core.capture import Capture, CaptureError
 from . import action, camera
 from .action import AnimationSettings
-from .avatar import AvatarError, AvatarSettings, build_avatar, find_mesh
-from .from_file import FromFileError
+from .avatar import AvatarError, AvatarSettings, avatar_steps, find_mesh, show_avatar
+from .from_file import FromFileError, loaded
+from .removal import remove_collection
 from .rest import Floats, rest_joints
+from .steps import Steps, in_thread
 
 SUFFIX = " (preview)"
 
@@ -31,35 +34,42 @@ class ClipPreview:
     _joints: dict[int, Floats] = field(default_factory=dict)  # (55, 3) that the bones rest on
     _places: dict[int, camera.Placement] = field(default_factory=dict)
 
-    def show(self, path: str, scene: bpy.types.Scene) -> None:
-        """Take in the capture of one stretch. Raises FromFileError."""
+    def show(self, path: str, scene: bpy.types.Scene) -> Steps[None]:
+        """Take in the capture of one stretch, in steps. Raises FromFileError."""
         try:
-            capture = Capture.load(path)
-            body = load_body(None if capture.body_id == "free" else self.body, capture.gender)
-            person = capture.person_id
-            if person not in self.rigs:
-                settings = AvatarSettings(animation=replace(self.timing, whole_frames=True))
-                avatar = build_avatar(capture, body, settings, scene)
-                for item in (avatar.collection, avatar.armature, avatar.mesh):
-                    item.name += SUFFIX
-                betas = np.zeros(body.num_betas)
-                betas[: len(capture.betas)] = capture.betas
-                values = np.zeros(body.num_expressions)
-                values[: capture.expression.shape[1]] = capture.expression[0]
-                self.rigs[person] = avatar.armature.name
-                self._joints[person] = rest_joints(body, betas, values)
-                self._places[person] = camera.placement_of(avatar.camera)
-                return
-            rig = bpy.data.objects.get(self.rigs[person])
-            skin = find_mesh(rig) if rig is not None else None
-            if skin is None:
-                return
-            channels = action.motion_channels(
-                rig, capture, body, self._places[person], self._joints[person], self.timing
-            )
-            action.extend_animation(rig, skin, channels, body)
+            capture, body = yield from in_thread(lambda: loaded(path, self.body))
+            if capture.person_id not in self.rigs:
+                yield from self._begin(capture, body, scene)
+            else:
+                yield from self._go_on(capture, body)
         except (CaptureError, BodyError, AvatarError) as error:
             raise FromFileError(str(error)) from error
+
+    def _begin(self, capture: Capture, body: BodyModel, scene: bpy.types.Scene) -> Steps[None]:
+        person = capture.person_id
+        settings = AvatarSettings(animation=replace(self.timing, whole_frames=True))
+        avatar = yield from avatar_steps(capture, body, settings, scene)
+        show_avatar(avatar, scene)
+        for item in (avatar.collection, avatar.armature, avatar.mesh):
+            item.name += SUFFIX
+        betas = np.zeros(body.num_betas)
+        betas[: len(capture.betas)] = capture.betas
+        values = np.zeros(body.num_expressions)
+        values[: capture.expression.shape[1]] = capture.expression[0]
+        self.rigs[person] = avatar.armature.name
+        self._joints[person] = rest_joints(body, betas, values)
+        self._places[person] = camera.placement_of(avatar.camera)
+
+    def _go_on(self, capture: Capture, body: BodyModel) -> Steps[None]:
+        person = capture.person_id
+        rig = bpy.data.objects.get(self.rigs[person])
+        skin = find_mesh(rig) if rig is not None else None
+        if rig is None or skin is None:
+            return
+        channels = yield from action.motion_steps(
+            rig, capture, body, self._places[person], self._joints[person], self.timing
+        )
+        yield from action.extend_animation(rig, skin, channels, body)
 
     def remove(self) -> None:
         """Take the previews away, with what was made for them."""
@@ -69,7 +79,7 @@ class ClipPreview:
                 continue
             for collection in list(rig.users_collection):
                 if collection.name.endswith(SUFFIX):
-                    _remove(collection)
+                    remove_collection(collection)
         self.rigs.clear()
 
     def keep(self) -> None:
@@ -81,18 +91,3 @@ class ClipPreview:
             for item in (rig, *rig.users_collection, *rig.children):
                 item.name = item.name.replace(SUFFIX, "")
         self.rigs.clear()
-
-
-def _remove(collection: bpy.types.Collection) -> None:
-    for obj in list(collection.objects):
-        data, owners = obj.data, [obj]
-        if obj.type == "MESH" and data.shape_keys is not None:
-            owners.append(data.shape_keys)
-        if obj.type == "CAMERA":
-            owners.append(data)
-        actions = [o.animation_data.action for o in owners if o.animation_data and o.animation_data.action]
-        bpy.data.objects.remove(obj)
-        if data.users == 0:
-            bpy.data.batch_remove([data])
-        bpy.data.batch_remove([a for a in actions if a.users == 0])
-    bpy.data.collections.remove(collection)

@@ -17,6 +17,7 @@ from ..core.body.skeleton import JOINT_NAMES
 from . import axes
 from .rest import Floats
 from .shapekeys import KeyWriter
+from .steps import MORE, Steps
 
 LIMITS = (-2.5, 2.5)  # entries of R − I lie in −2…1
 CURRENT = "PoseCurrent"
@@ -32,15 +33,19 @@ def _entry(feature: int) -> tuple[int, int, int]:
     return 1 + feature // 9, feature % 9 // 3, feature % 3
 
 
-def add_driven(writer: KeyWriter, body: BodyModel, armature: bpy.types.Object, frames: Floats) -> None:
-    """A driven key for each feature that the body has."""
+def add_driven(writer: KeyWriter, body: BodyModel, armature: bpy.types.Object, frames: Floats) -> Steps[None]:
+    """A driven key for each feature that the body has. In steps."""
     for k, feature in enumerate(body.posedirs_features.tolist()):
         writer.add(feature_name(feature), body.posedirs[:, :, k], LIMITS)
-    drive(writer.obj.data, body, armature, frames)
+        yield MORE
+    yield from drive(writer.obj.data, body, armature, frames)
 
 
-def drive(mesh: bpy.types.Mesh, body: BodyModel, armature: bpy.types.Object, frames: Floats) -> None:
-    """Write the drivers, or bring those that are there up to date: they depend on how the bones are rolled at rest."""
+def drive(mesh: bpy.types.Mesh, body: BodyModel, armature: bpy.types.Object, frames: Floats) -> Steps[None]:
+    """Write the drivers, or bring those that are there up to date: they depend on how the bones are rolled at rest.
+
+    In steps.
+    """
     keys = mesh.shape_keys
     for feature in body.posedirs_features.tolist():
         joint, row, column = _entry(feature)
@@ -48,6 +53,7 @@ def drive(mesh: bpy.types.Mesh, body: BodyModel, armature: bpy.types.Object, fra
         curve = keys.animation_data.drivers.find(path) if keys.animation_data is not None else None
         driver = curve.driver if curve is not None else _new_driver(keys, path, armature, JOINT_NAMES[joint])
         driver.expression = expression(row, column, axes.BODY_TO_BLENDER.T @ frames[joint])
+        yield MORE
 
 
 def _new_driver(keys: bpy.types.Key, path: str, armature: bpy.types.Object, bone: str) -> bpy.types.Driver:

@@ -12,8 +12,10 @@ from ..core.body.measure import MeasureError, measures_of
 from ..core.body.model import BodyModel
 from ..core.capture import Capture, CaptureError
 from .action import AnimationSettings
-from .avatar import PROPERTY, Avatar, AvatarError, AvatarSettings, build_avatar, remove_avatar
+from .avatar import PROPERTY, Avatar, AvatarError, AvatarSettings, avatar_steps, show_avatar
 from .camera import placement_of
+from .removal import remove_collection
+from .steps import MORE, PAUSE, Steps, finish, in_thread
 
 APART_M = 1.5  # between the people of one photo and of another
 SAME_FOCAL = 0.002  # a pixel at the edge of a picture of 1000
@@ -23,48 +25,61 @@ class FromFileError(Exception):
     """A capture that can't become an avatar; the message says what to do next."""
 
 
-def avatar_from_file(
-    path: str, body_spec: str | None, scene: bpy.types.Scene, settings: AvatarSettings | None = None
-) -> Avatar:
-    """Build the avatar of a capture in `scene`. Raises FromFileError, and then leaves the scene as it was.
-
-    `body_spec`: file or folder of the licensed body; not read for a capture of the free body.
-    """
-    try:
-        capture = Capture.load(path)
-        body = load_body(None if capture.body_id == "free" else body_spec, capture.gender)
-        return build_avatar(capture, body, settings, scene)
-    except (CaptureError, BodyError, AvatarError) as error:
-        raise FromFileError(str(error)) from error
-
-
 def avatars_from_files(
     paths: Sequence[str], body_spec: str | None, scene: bpy.types.Scene, animation: AnimationSettings | None = None
 ) -> list[Avatar]:
-    """An avatar for each file; people of one photo or clip share its camera. All or none. Raises FromFileError."""
+    """An avatar for each file; people of one photo or clip share its camera. All or none. Raises FromFileError.
+
+    `body_spec`: file or folder of the licensed body; not read for captures of the free body.
+    """
+    return finish(avatars_steps(paths, body_spec, scene, animation))
+
+
+def avatars_steps(
+    paths: Sequence[str], body_spec: str | None, scene: bpy.types.Scene, animation: AnimationSettings | None = None
+) -> Steps[list[Avatar]]:
+    """`avatars_from_files` in steps: the scene has all avatars at the last one, and none before."""
     avatars: list[Avatar] = []
     taken = [obj.location.x for obj in scene.objects if PROPERTY in obj and abs(obj.location.y) < APART_M]
     cameras: dict[str, tuple[float, bpy.types.Object]] = {}
     try:
         for path in paths:
-            capture = Capture.load(path)
-            body = load_body(None if capture.body_id == "free" else body_spec, capture.gender)
+            capture, body = yield from in_thread(lambda path=path: loaded(path, body_spec))  # type: ignore[misc]
             settings = AvatarSettings(animation=animation)
             if capture.source in cameras:
                 focal_px, first = cameras[capture.source]
                 # Each person was fitted with a focal length that may move a little: then each has a lens of its own.
                 same = abs(focal_px - capture.focal_px) < SAME_FOCAL * focal_px
                 settings = replace(settings, camera=first if same else None, placement=placement_of(first))
-            avatar = build_avatar(capture, body, settings, scene)
+            avatar = yield from avatar_steps(capture, body, settings, scene)
             avatars.append(avatar)
             if avatar.camera is not None and capture.source:
                 cameras.setdefault(capture.source, (capture.focal_px, avatar.camera))
-    except (CaptureError, BodyError, AvatarError) as error:
+            yield MORE
+    except BaseException as error:
         for avatar in avatars:
-            remove_avatar(avatar)
-        raise FromFileError(str(error)) from error
-    _move_aside(avatars, taken)
+            remove_collection(avatar.collection)
+        if isinstance(error, (CaptureError, BodyError, AvatarError)):
+            raise FromFileError(str(error)) from error
+        raise
+    try:
+        _move_aside(avatars, taken)
+        # The evaluation of all that is new takes a moment of its own.
+        yield PAUSE
+        for avatar in avatars:
+            show_avatar(avatar, scene)
+        yield PAUSE
+    except BaseException:
+        for avatar in avatars:
+            remove_collection(avatar.collection)
+        raise
     return avatars
+
+
+def loaded(path: str, body_spec: str | None) -> tuple[Capture, BodyModel]:
+    """A capture and its body. May run in a thread."""
+    capture = Capture.load(path)
+    return capture, load_body(None if capture.body_id == "free" else body_spec, capture.gender)
 
 
 def follow_clip(scene: bpy.types.Scene, path: str) -> None:

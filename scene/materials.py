@@ -13,6 +13,7 @@ from ..core.body.model import BodyModel
 from ..core.body.skeleton import LEFT_EYE, RIGHT_EYE
 from . import axes
 from .mesh import EYE_ATTRIBUTE, FACE_ATTRIBUTE
+from .steps import MORE, Steps
 
 Colour = tuple[float, float, float]
 GARMENT_ATTRIBUTE = "garment"
@@ -30,8 +31,8 @@ class Look:
     garment: Colour | None = (0.035, 0.045, 0.06)  # plain underwear where the body has a region for it; None: bare
 
 
-def add_materials(mesh: bpy.types.Mesh, body: BodyModel, look: Look, prefix: str) -> None:
-    """One slot for each of the body's materials, in its order; a body without any gets skin and eyes."""
+def add_materials(mesh: bpy.types.Mesh, body: BodyModel, look: Look, prefix: str) -> Steps[None]:
+    """One slot for each of the body's materials, in its order; a body without any gets skin and eyes. In steps."""
     size = tuple(np.ptp(axes.body_to_blender(body.v_template), axis=0).tolist())
     makers = {
         "skin": lambda m: skin_nodes(m, look, size),
@@ -50,8 +51,13 @@ def add_materials(mesh: bpy.types.Mesh, body: BodyModel, look: Look, prefix: str
         kind = "eyes" if name in ("sclera", "iris", "pupil") else name
         if kind not in made:
             made[kind] = bpy.data.materials.new(f"{prefix} {kind}")
-            makers.get(kind, makers["skin"])(made[kind])
-        mesh.materials.append(made[kind])
+            mesh.materials.append(made[kind])
+            steps = makers.get(kind, makers["skin"])(made[kind])
+            if steps is not None:
+                yield from steps
+            yield MORE
+        else:
+            mesh.materials.append(made[kind])
     if not body.material_names:
         eyes = (body.weights[:, [LEFT_EYE, RIGHT_EYE]].max(axis=1) > 0.5)[
             np.where(body.quads < 0, body.quads[:, :1], body.quads)
@@ -149,8 +155,8 @@ def _subsurface(weight: float, scale_m: float) -> dict[str, Any]:
     return {"Subsurface Weight": weight, "Subsurface Scale": scale_m, "Subsurface Radius": (1.0, 0.35, 0.2)}
 
 
-def skin_nodes(material: bpy.types.Material, look: Look, size_m: tuple[float, float, float]) -> None:
-    """Skin: blotches of blood, pores as bump, mild subsurface; brows, and underwear where the mesh says so.
+def skin_nodes(material: bpy.types.Material, look: Look, size_m: tuple[float, float, float]) -> Steps[None]:
+    """Skin: blotches of blood, pores as bump, mild subsurface; brows, and underwear where the mesh says so. In steps.
 
     `size_m`: the template's extent, which generated coordinates are fractions of.
     """
@@ -162,6 +168,7 @@ def skin_nodes(material: bpy.types.Material, look: Look, size_m: tuple[float, fl
     redder = _mix(colour, (colour[0] * 0.95, colour[1] * 0.62, colour[2] * 0.55), 0.3)
     surface = nodes.mix(nodes.smooth_step(blood, 0.35, 0.8), colour, redder)
     roughness: Any = 0.5
+    yield MORE
     if look.brows is not None:
         surface = nodes.mix(_brow_mask(nodes), surface, look.brows)
     if look.garment is not None:
@@ -169,6 +176,7 @@ def skin_nodes(material: bpy.types.Material, look: Look, size_m: tuple[float, fl
         inside = nodes.smooth_step(field, -0.0005, 0.0005)
         surface = nodes.mix(inside, surface, look.garment)
         roughness = nodes.math("MULTIPLY_ADD", inside, 0.35, 0.5)
+    yield MORE
     pores = nodes.node("ShaderNodeTexNoise", {"Vector": where, "Scale": 900.0, "Detail": 2.0}).outputs[0]
     bump = nodes.node("ShaderNodeBump", {"Strength": 0.06, "Distance": 0.001, "Height": pores}).outputs[0]
     inputs = {"Base Color": surface, "Roughness": roughness, "Specular IOR Level": 0.4, "Normal": bump}

@@ -10,6 +10,7 @@ from ..core.body.model import BodyModel
 from ..core.body.skeleton import JOINT_INDEX, JOINT_NAMES, LEFT_EYE, RIGHT_EYE
 from . import axes
 from .rest import Floats
+from .steps import MORE, Steps, finish
 
 UV_NAME = "UVMap"
 EYE_ATTRIBUTE = "eye_direction"
@@ -28,8 +29,15 @@ def polygons(body: BodyModel) -> tuple[NDArray[np.int32], NDArray[np.int32], NDA
 
 def new_mesh(name: str, body: BodyModel, coordinates: Floats) -> bpy.types.Mesh:
     """A mesh with the body's polygons at `coordinates` (V, 3), object space: UVs, smooth shading, material indices."""
-    corners, starts, used = polygons(body)
     mesh = bpy.data.meshes.new(name)
+    finish(fill_mesh(mesh, body, coordinates))
+    return mesh
+
+
+def fill_mesh(mesh: bpy.types.Mesh, body: BodyModel, coordinates: Floats) -> Steps[None]:
+    """`new_mesh` in steps, for a mesh that is empty."""
+    corners, starts, used = polygons(body)
+    yield MORE
     mesh.vertices.add(len(coordinates))
     mesh.vertices.foreach_set("co", np.ascontiguousarray(coordinates, np.float32).ravel())
     mesh.loops.add(len(corners))
@@ -39,11 +47,13 @@ def new_mesh(name: str, body: BodyModel, coordinates: Floats) -> bpy.types.Mesh:
     mesh.polygons.foreach_set("use_smooth", np.ones(len(starts), np.bool_))
     if len(body.material_ids) == len(starts):
         mesh.polygons.foreach_set("material_index", body.material_ids.astype(np.int32))
+    yield MORE
     if len(body.uv_coords):
         layer = mesh.uv_layers.new(name=UV_NAME, do_init=False)
         layer.uv.foreach_set("vector", np.ascontiguousarray(body.uv_coords[body.quad_uvs[used]], np.float32).ravel())
+    yield MORE
     mesh.update(calc_edges=True)
-    return mesh
+    yield MORE
 
 
 def eye_directions(body: BodyModel) -> Floats:
@@ -91,8 +101,8 @@ def add_scalar_attribute(mesh: bpy.types.Mesh, name: str, values: NDArray[np.flo
     attribute.data.foreach_set("value", np.ascontiguousarray(values, np.float32))
 
 
-def add_skin_weights(obj: bpy.types.Object, body: BodyModel) -> None:
-    """Vertex groups by bone name, and the body's regions as `region_…`.
+def add_skin_weights(obj: bpy.types.Object, body: BodyModel) -> Steps[None]:
+    """Vertex groups by bone name, and the body's regions as `region_…`. In steps.
 
     Blender has no bulk call for weights: vertices of equal weight in a group are added together.
     """
@@ -106,6 +116,7 @@ def add_skin_weights(obj: bpy.types.Object, body: BodyModel) -> None:
         add = group.add
         for k, value in enumerate(values.tolist()):
             add(ids[bounds[k] : bounds[k + 1]], value, "REPLACE")
+        yield MORE
     for name, members in body.vertex_groups.items():
         # Prefixed: a region called like a bone would be taken for its weights.
         obj.vertex_groups.new(name=REGION_PREFIX + name).add(members.tolist(), 1.0, "REPLACE")

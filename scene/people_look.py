@@ -15,6 +15,7 @@ from .clothing import Regions
 from .materials import Colour, Look, Nodes, add_materials
 from .mesh import EYE_ATTRIBUTE, eye_directions, polygons
 from .rest import Floats
+from .steps import finish
 
 REST_ATTRIBUTE = "rest"
 PATTERNS = ("plain", "plain", "noise", "stripes", "checks")
@@ -106,9 +107,8 @@ def dress(mesh: bpy.types.Mesh, body: BodyModel, look: PersonLook, prefix: str) 
         attribute = mesh.attributes.new(name, "FLOAT_VECTOR", "POINT")
         attribute.data.foreach_set("vector", np.ascontiguousarray(vectors, np.float32).ravel())
     lips = tuple(0.55 * value * tint for value, tint in zip(look.skin, (1.35, 0.8, 0.8), strict=True))
-    add_materials(
-        mesh, body, replace(Look(), skin=look.skin, lips=_colour(np.array(lips)), iris=look.iris, garment=None), prefix
-    )
+    own = replace(Look(), skin=look.skin, lips=_colour(np.array(lips)), iris=look.iris, garment=None)
+    finish(add_materials(mesh, body, own, prefix))
     materials = list(mesh.materials)
     _skin_and_clothes(materials[0], body, look)
     grow_hair(mesh, fields["hair"], look.hair_m)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..core.body.model import BodyModel
 from . import axes
+from .steps import MORE, Steps
 
 BASIS = "Basis"
 SHAPE_LIMIT = 5.0
@@ -51,13 +52,15 @@ class KeyWriter:
         return key
 
 
-def add_shape_and_expression(writer: KeyWriter, body: BodyModel) -> None:
-    """`Shape000…` in −5…5; expressions in 0…1 (ARKit) or −5…5."""
+def add_shape_and_expression(writer: KeyWriter, body: BodyModel) -> Steps[None]:
+    """`Shape000…` in −5…5; expressions in 0…1 (ARKit) or −5…5. In steps."""
     for k in range(body.num_betas):
         writer.add(shape_name(k), body.shapedirs[:, :, k], (-SHAPE_LIMIT, SHAPE_LIMIT))
+        yield MORE
     limits = (0.0, 1.0) if body.bounded_expression else (-SHAPE_LIMIT, SHAPE_LIMIT)
     for k, name in enumerate(expression_key_names(body)):
         writer.add(name, body.exprdirs[:, :, k], limits)
+        yield MORE
 
 
 def set_values(mesh: bpy.types.Mesh, names: Sequence[str], values: NDArray[np.floating]) -> None:

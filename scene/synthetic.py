@@ -16,6 +16,7 @@ from ..core.capture import Capture
 from . import axes, clothing, materials, pose, rest
 from .avatar import Avatar, AvatarSettings, build_avatar
 from .camera import match_lens
+from .removal import remove_collection
 from .render import world_vertices
 from .studio import Quality, Studio, save_picture
 
@@ -148,18 +149,7 @@ def render_person(
             _room(studio)
             return studio.render(avatar.camera, capture.image_size, transparent=False)
         finally:
-            remove_avatar(avatar)
-
-
-def remove_avatar(avatar: Avatar) -> None:
-    """Delete an avatar and all data that only it uses."""
-    mesh, rig = avatar.mesh.data, avatar.armature.data
-    camera = (
-        avatar.camera.data if avatar.camera is not None and avatar.camera.name in avatar.collection.objects else None
-    )
-    slots = list({material.name: material for material in mesh.materials}.values())
-    doomed = [*avatar.collection.objects, avatar.collection, mesh, rig, *slots]
-    bpy.data.batch_remove(doomed + ([camera] if camera is not None else []))
+            remove_collection(avatar.collection)
 
 
 def _dress(studio: Studio, avatar: Avatar, body: BodyModel, settings: SyntheticPhoto) -> None:

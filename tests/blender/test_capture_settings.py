@@ -14,7 +14,8 @@ import pytest
 from pantomime.core.body.model import BodyModel
 from pantomime.core.capture import Capture
 from pantomime.core.messages import FitPhoto
-from pantomime.operators import photo, session
+from pantomime.operators import photo
+from pantomime.operators.jobs import Status
 from pantomime.operators.settings import SolverSettings
 
 pytestmark = pytest.mark.usefixtures("extension", "empty_file")
@@ -110,12 +111,12 @@ def test_in_a_saved_file_the_photos_path_is_relative_where_the_user_wants_that(
 
 
 def test_the_time_left_is_told_from_the_last_job_of_its_kind() -> None:
-    status = session.Status(running=True, started_s=time.monotonic())
+    status = Status(running=True, started_s=time.monotonic())
     assert status.left_s is None
     status.usual = [(0.5, 0.05), (3.0, 0.4), (4.0, 1.0)]
     status.trail, status.fraction = [(0.0, 0.4)], 0.4
     assert status.left_s == pytest.approx(1.0, abs=0.2)
-    steady = session.Status(running=True, started_s=time.monotonic() - 30.0, fraction=0.25)
+    steady = Status(running=True, started_s=time.monotonic() - 30.0, fraction=0.25)
     steady.trail = [(float(second), second / 120.0) for second in range(30)]
     assert steady.left_s == pytest.approx(90.0, rel=0.1)
     steady.cancelling = True

@@ -15,6 +15,7 @@ from pantomime.scene import action, axes, camera, keyframes, versions
 from pantomime.scene.action import AnimationSettings
 from pantomime.scene.avatar import AvatarSettings, build_avatar
 from pantomime.scene.clip import add_clip, load_clip
+from pantomime.scene.steps import finish
 
 bpy = pytest.importorskip("bpy")
 
@@ -214,8 +215,8 @@ def test_stretches_that_come_one_by_one_become_one_motion(free_body: BodyModel, 
     joints = free_body.J_template + free_body.J_shapedirs @ capture.betas
     place = camera.placement_of(avatar.camera)
     for rows in (slice(16, 30), slice(28, 40)):
-        channels = action.motion_channels(avatar.armature, piece(rows), free_body, place, joints, timing)
-        action.extend_animation(avatar.armature, avatar.mesh, channels, free_body)
+        channels = finish(action.motion_steps(avatar.armature, piece(rows), free_body, place, joints, timing))
+        finish(action.extend_animation(avatar.armature, avatar.mesh, channels, free_body))
     grown = curves_of(avatar.armature)
     assert len(bpy.data.actions) == 4
     for frame in range(1, 41):

@@ -1,0 +1,186 @@
+"""An avatar is built in steps: hidden until it is whole, one undo step, and nothing is left of one that was stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+
+from pantomime.core.body.model import BodyModel
+from pantomime.core.capture import Capture
+from pantomime.operators import session as sessions
+from pantomime.operators.building import result_steps
+from pantomime.operators.jobs import Job
+from pantomime.operators.session import SESSION
+from pantomime.operators.settings import SolverSettings
+
+pytestmark = pytest.mark.usefixtures("extension", "empty_file")
+KINDS = (
+    "collections", "objects", "meshes", "armatures", "cameras", "materials", "images", "shape_keys", "actions",
+    "scenes",
+)  # fmt: skip
+
+
+@pytest.fixture
+def captures(tmp_path: Path, free_body: BodyModel, random_capture: Callable[..., Capture]) -> list[str]:
+    """Files of two people of one photo."""
+    paths = []
+    for person in (0, 1):
+        paths.append(str(tmp_path / f"pair_{person}.npz"))
+        random_capture(free_body, person, person_id=person, source="pair.jpg").save(paths[-1])
+    return paths
+
+
+@pytest.fixture
+def one_step_a_poll(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As on a machine where each step takes long."""
+    monkeypatch.setattr(sessions, "SLICE_S", 0.0)
+    yield
+    SESSION.stop_worker()
+
+
+def begin(captures: list[str], label: str = "pair.jpg") -> None:
+    def build(_job: Job, _result: object) -> object:
+        return result_steps(captures, None, bpy.context.scene.name, "Photo to Avatar")
+
+    SESSION.submit(Job(None, label, bpy.context.scene.name, SolverSettings(), build))  # type: ignore[arg-type]
+
+
+def contents() -> dict[str, set[str]]:
+    return {kind: {item.name for item in getattr(bpy.data, kind)} for kind in KINDS}
+
+
+def until_two_armatures() -> None:
+    """The first person is there, the second one half."""
+    while len(bpy.data.armatures) < 2:
+        assert SESSION.poll()
+
+
+@pytest.mark.usefixtures("one_step_a_poll")
+def test_the_scene_has_no_part_of_an_avatar_before_the_whole(captures: list[str]) -> None:
+    begin(captures)
+    steps = 0
+    while SESSION.poll():
+        steps += 1
+        assert len(bpy.context.scene.objects) in (0, 6 - 1)
+        assert SESSION.status.running and SESSION.status.text == "Building the avatar"
+    assert steps > 300
+    assert sorted(obj.type for obj in bpy.context.scene.objects) == ["ARMATURE", "ARMATURE", "CAMERA", "MESH", "MESH"]
+    assert bpy.context.view_layer.objects.active.type == "ARMATURE"
+    assert [notice.kind for notice in SESSION.notices] == ["warning", "done"]
+    assert len(bpy.data.scenes) == 1
+    assert not any("pantomime_unfinished" in collection for collection in bpy.data.collections)
+
+
+@pytest.mark.usefixtures("one_step_a_poll")
+def test_cancelling_half_way_leaves_nothing(captures: list[str]) -> None:
+    before = contents()
+    begin(captures)
+    until_two_armatures()
+    for _ in range(30):
+        SESSION.poll()
+    assert bpy.ops.pantomime.cancel() == {"FINISHED"}
+    assert not SESSION.busy and SESSION.status.done == "Cancelled"
+    assert contents() == before
+
+
+@pytest.mark.usefixtures("one_step_a_poll")
+def test_a_capture_that_fails_takes_the_others_with_it(captures: list[str]) -> None:
+    Path(captures[1]).write_bytes(b"no capture")
+    before = contents()
+    begin(captures)
+    SESSION.wait()
+    assert contents() == before
+    assert [notice.kind for notice in SESSION.notices] == ["error"]
+    assert "pair_1.npz" in SESSION.notices[0].text
+
+
+@pytest.mark.usefixtures("one_step_a_poll")
+def test_undo_half_way_begins_the_building_anew(captures: list[str]) -> None:
+    bpy.ops.ed.undo_push(message="nothing")
+    bpy.ops.object.empty_add()
+    bpy.ops.ed.undo_push(message="an object")
+    begin(captures)
+    until_two_armatures()
+    # Somebody goes on working: this undo step holds a part of the avatar.
+    bpy.ops.object.empty_add()
+    bpy.ops.ed.undo_push(message="another object")
+    bpy.ops.ed.undo_history(item=0)
+    assert len(bpy.data.objects) == 0 and len(bpy.data.armatures) == 0
+    bpy.ops.ed.undo_history(item=2)
+    assert len(bpy.context.scene.objects) == 2 and len(bpy.data.armatures) == 0
+    SESSION.wait()
+    assert not SESSION.status.error
+    assert len(bpy.context.scene.objects) == 2 + 5 and len(bpy.data.armatures) == 2
+    whole = contents()
+    bpy.ops.ed.undo_history(item=2)
+    assert len(bpy.context.scene.objects) == 2 and len(bpy.data.armatures) == 0
+    bpy.ops.ed.undo_history(item=3)
+    assert contents() == whole
+
+
+@pytest.mark.usefixtures("one_step_a_poll")
+def test_a_file_that_is_saved_half_way_has_the_whole_avatar(captures: list[str], tmp_path: Path) -> None:
+    begin(captures)
+    until_two_armatures()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "half.blend"))
+    assert not SESSION.busy
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "half.blend"))
+    assert len(bpy.context.scene.objects) == 5
+
+
+@pytest.mark.usefixtures("one_step_a_poll")
+def test_opening_another_file_half_way_leaves_nothing(captures: list[str]) -> None:
+    begin(captures)
+    until_two_armatures()
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    assert not SESSION.busy and len(bpy.data.objects) == 0 and len(bpy.data.armatures) == 0
+
+
+@pytest.mark.usefixtures("one_step_a_poll")
+def test_while_one_avatar_is_built_the_next_job_waits(captures: list[str]) -> None:
+    begin(captures[:1], "one")
+    SESSION.poll()
+    begin(captures[1:], "two")
+    assert SESSION.waiting == ("two",)
+    SESSION.wait()
+    assert [notice.label for notice in SESSION.notices if notice.kind == "done"] == ["one", "two"]
+    assert len(bpy.data.armatures) == 2
+
+
+def test_no_slice_is_longer_than_its_budget_by_more_than_one_step(captures: list[str]) -> None:
+    """Not a timing of the machine: slices end, so that there are several of them."""
+    begin(captures)
+    polls = 0
+    while SESSION.poll():
+        polls += 1
+    assert polls >= 3
+
+
+def test_a_motion_is_the_same_in_steps_and_at_once(
+    tmp_path: Path, free_body: BodyModel, random_capture: Callable[..., Capture]
+) -> None:
+    path = tmp_path / "walk.npz"
+    random_capture(
+        free_body, 3, frames=12, frame_times_s=np.arange(12) / 24.0, mocap_frame_rate=24.0, source="walk.mp4"
+    ).save(path)
+    assert bpy.ops.pantomime.import_motion(filepath=str(path)) == {"FINISHED"}
+    at_once = contents()
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    motion = {
+        "timing": "WHOLE", "reduce": False, "tolerance_deg": 0.5, "tolerance_mm": 1.0, "contact_markers": False,
+        "push_down": False, "set_rate": False,
+    }  # fmt: skip
+
+    def build(_job: Job, _result: object) -> object:
+        return result_steps([str(path)], None, bpy.context.scene.name, "Video to Animation", motion)
+
+    SESSION.submit(Job(None, "walk", bpy.context.scene.name, SolverSettings(), build))  # type: ignore[arg-type]
+    end = time.monotonic() + 60.0
+    while SESSION.poll():
+        assert time.monotonic() < end
+    assert contents() == at_once and len(bpy.data.actions) == 2
