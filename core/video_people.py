@@ -14,6 +14,7 @@ from .fitting.video_evidence import Seen, pack
 from .video_job import Arrays, JobFolder
 
 ALONE_S = 0.35
+PERSON_M = 1.7
 PACKED = ("image_px", "confidence", "world_m", "score", "box_px")
 
 
@@ -150,19 +151,24 @@ class Sightings:
         span = slice(low, high)
         return Seen(line.index[span], line.time_s[span], line.shot[span], **arrays)
 
-    def pose(self, person: Person) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """`pose33` of a person over all rows: (T, 33, 2) px, confidence (T, 33), and the person's size (T,) in px."""
+    def pose(
+        self, person: Person
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """`pose33` of a person over all rows: (T, 33, 2) px, confidence (T, 33), the person's size (T,) in px, and the
+        detector's depth of the points in persons' sizes (T, 33)."""
         count = person.last - person.first + 1
         points = np.zeros((count, 33, 2), np.float32)
         confidence = np.zeros((count, 33), np.float32)
+        depth = np.zeros((count, 33), np.float32)
         size = np.zeros(count, np.float32)
         for start in range(0, count, 256):
             end = min(start + 256, count)
             seen = self.seen(person, start, end)
             points[start:end], confidence[start:end] = seen.image_px[:, :33], seen.confidence[:, :33]
+            depth[start:end] = seen.world_m[:, :33, 2] / PERSON_M
             box = seen.box_px
             size[start:end] = np.maximum(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1])
-        return points, confidence, size
+        return points, confidence, size, depth
 
     def _part(self, number: int) -> Arrays:
         if number not in self._kept:

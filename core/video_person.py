@@ -72,22 +72,22 @@ class PersonFit:
         line = sightings.timeline
         span = slice(person.first, person.last + 1)
         self.time_s, self.index, self.shot = line.time_s[span], line.index[span], line.shot[span]
-        self.swapped = np.zeros((len(self.time_s), 2), bool)
+        self.swapped = np.zeros((len(self.time_s), 2), np.int64)
         self.turn: NDArray[np.float32] | None = None  # (T, 3, 3) each frame's camera axes to the first's
 
     def _seen(self, start: int, end: int) -> Seen:
         """What was seen in some rows, left and right put right."""
         return exchange(self.sightings.seen(self.person, start, end), self.swapped[start:end])
 
-    def _find_swaps(self) -> NDArray[np.bool_]:
+    def _find_swaps(self) -> NDArray[np.int64]:
         name = f"swaps-{self.number}"
         kept = self.folder.load(name, self.key)
         if kept is None:
-            pose, confidence, size = self.sightings.pose(self.person)
-            swapped = find_swaps(pose, confidence, size, self.time_s, self.shot)
+            pose, confidence, size, depth = self.sightings.pose(self.person)
+            swapped = find_swaps(pose, confidence, size, self.time_s, self.shot, self.clip.settings.swaps, depth)
             kept = {"swapped": swapped}
             self.folder.save(name, self.key, kept)
-        return np.asarray(kept["swapped"], bool)
+        return np.asarray(kept["swapped"], np.int64)
 
     def run(self) -> Capture:
         self.swapped = self._find_swaps()
@@ -259,14 +259,15 @@ class PersonFit:
         for start, end in self._spans():
             speed[start:end] = speeds(soles[start:end], self.time_s[start:end])
         up = np.average(np.array(ups), axis=0, weights=weights) if ups else np.array([0.0, -1.0, 0.0])
+        contacts = self.clip.settings.contacts
         solved = np.zeros(count, bool)
         for window in windows:
             solved[window.first : window.last] = True
-        ground = find_ground(soles[solved], speed[solved], belief[solved], up.astype(np.float32))
+        ground = find_ground(soles[solved], speed[solved], belief[solved], up.astype(np.float32), contacts)
         solid = np.zeros((count, 4), np.float32)
         for start, end in self._spans():
             span = slice(start, end)
-            solid[span] = find_contacts(soles[span], speed[span], belief[span], ground, self.time_s[span])
+            solid[span] = find_contacts(soles[span], speed[span], belief[span], ground, self.time_s[span], contacts)
         return Standing(solid, ground.up, ground.height_m)
 
     # --- arrays and states --------------------------------------------------------------------------------------

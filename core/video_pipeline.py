@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from .media.turning import TurnFinder
     from .media.video import Clip
 
-# Changes whenever parts of an older version can't be gone on with.
-PARTS_VERSION = 1
+# Changes whenever parts of an older version can't be gone on with; settings are in the keys anyway.
+PARTS_VERSION = 2
 DETECTION_PART = 64  # frames
 SHARE_DETECTION = 0.7  # of the whole time, for the progress
 
@@ -216,9 +216,11 @@ class _Job:
     # --- fitting ------------------------------------------------------------------------------------------------
 
     def _fit(self, clip: Clip, detection_key: str, parts: int, fitter: Fitter) -> list[Capture]:
+        from .fitting.video_settings import VideoSettings
         from .video_people import Sightings
         from .video_person import PersonFit
 
+        video = VideoSettings()
         s, base = self.settings, self.settings.base
         sightings = Sightings(self.folder, detection_key, parts)
         people = sightings.people()
@@ -238,14 +240,14 @@ class _Job:
                 number=number,
                 detection=detection_key, tracks=person.tracks, body=fitter.body.body_id, camera=asdict(camera),
                 moving=s.moving_camera, height=base.height_cm, settings=asdict(fitter.settings),
-                dtype=str(fitter.dtype),
+                video=asdict(video), dtype=str(fitter.dtype),
             )  # fmt: skip
             fit = PersonFit(
                 fitter, sightings, person, number, size, camera, rate,
                 base.height_cm / 100 if base.height_cm and number == 0 else None, self.folder, fit_key,
                 lambda fraction, number=number: self._fit_progress((number + fraction) / len(wanted)),  # type: ignore[misc]
                 self._stop_if_cancelled,
-                self._on_window if self.checkpoint is not None else None,
+                self._on_window if self.checkpoint is not None else None, video,
             )  # fmt: skip
             captures.append(replace(fit.run(), source=clip.source))
         return captures

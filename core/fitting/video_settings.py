@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .contacts import ContactSettings
+from .video_swaps import SwapSettings
+
 
 def _position_sigmas() -> dict[str, float]:
     return {
@@ -68,6 +71,5 @@ class VideoSettings:
     # Contacts: σ of what a foot does while it stands.
     contact_speed_sigma: float = 0.03  # m/s
     contact_height_sigma: float = 0.01  # m
-    contact_speed: float = 0.35  # m/s below which a foot may stand
-    contact_height: float = 0.06  # m above the ground below which it may
-    contact_least_s: float = 0.1
+    contacts: ContactSettings = field(default_factory=ContactSettings)
+    swaps: SwapSettings = field(default_factory=SwapSettings)

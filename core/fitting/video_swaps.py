@@ -1,7 +1,9 @@
 """Left and right that a detector mixed up for some frames, found by what would make the motion jump. numpy only.
 
-Arms and legs are judged apart. Each frame is as it was seen or with both sides exchanged; the sequence is chosen whose
-accelerations in the picture are least, by dynamic programming over pairs of frames (Viterbi, 1967).
+Arms and legs are judged apart. Each frame is as it was seen, with the ends of both limbs exchanged, with the whole
+limbs exchanged, or not to be believed; the sequence is chosen whose accelerations in the picture are least, by dynamic
+programming over pairs of frames (Viterbi, 1967). Where limbs cross in the picture, the depth that the detector's 3D
+points have tells which is which.
 """
 
 from __future__ import annotations
@@ -16,18 +18,28 @@ from .video_evidence import FIRST, NUM_WORLD, Seen
 
 Array = NDArray[np.float32]
 
-GROUPS: dict[str, tuple[str, ...]] = {
-    "arms": ("shoulder", "elbow", "wrist", "pinky", "index", "thumb"),
-    "legs": ("hip", "knee", "ankle", "heel", "foot_index"),
-}
+AS_SEEN, ENDS, WHOLE, LOST = 0, 1, 2, 3
+# What of a limb is exchanged, or lost, in each way.
+GROUPS: dict[str, dict[int, tuple[str, ...]]] = {
+    "arms": {ENDS: ("wrist", "pinky", "index", "thumb"),
+             WHOLE: ("shoulder", "elbow", "wrist", "pinky", "index", "thumb")},
+    "legs": {ENDS: ("ankle", "heel", "foot_index"), WHOLE: ("hip", "knee", "ankle", "heel", "foot_index")},
+}  # fmt: skip
 JUDGED = {"arms": ("elbow", "wrist"), "legs": ("knee", "ankle")}
+_MIDDLE = ("left_hip", "right_hip", "left_shoulder", "right_shoulder")  # judged points are seen from there
+# Judged points are left ones, then right ones: which one is where, in each way.
+_ORDER = ((0, 1, 2, 3), (0, 3, 2, 1), (2, 3, 0, 1))
 
 
 @dataclass(frozen=True)
 class SwapSettings:
     sigma: float = 0.02  # of a person's size: how far a point may be off a straight path from frame to frame
     most: float = 12.0  # cost of one point at most, in σ²
+    depth_sigma: float = 0.06  # of a person's size: the same along the line of sight
+    depth_most: float = 4.0
     swapped: float = 1.5  # cost of each frame that is exchanged: detectors are right more often than not
+    lost: float = 20.0  # cost of each frame that is not believed
+    change: float = 3.0  # cost of every change
     longest_gap_s: float = 0.3  # over a longer absence nothing is said
 
 
@@ -38,64 +50,91 @@ def find_swaps(
     time_s: NDArray[np.float64],
     shot: NDArray[np.int64],
     settings: SwapSettings | None = None,
-) -> NDArray[np.bool_]:
-    """Frames whose arms (column 0) or legs (column 1) are exchanged, (T, 2).
+    depth: Array | None = None,
+) -> NDArray[np.int64]:
+    """Which way each frame's arms (column 0) and legs (column 1) are exchanged, (T, 2): AS_SEEN, ENDS, WHOLE or LOST.
 
-    pose_px (T, 33, 2) and confidence (T, 33) of `pose33`; size_px (T,) of the person.
+    pose_px (T, 33, 2) and confidence (T, 33) of `pose33`; size_px (T,) of the person; depth (T, 33) of the points along
+    the line of sight, in sizes of a person.
     """
     s = settings or SwapSettings()
-    swapped = np.zeros((len(pose_px), len(GROUPS)), bool)
+    swapped = np.zeros((len(pose_px), len(GROUPS)), np.int64)
+    if depth is None:
+        depth = np.zeros(pose_px.shape[:2], np.float32)
+    middle = pose_px[:, [POSE33.index(name) for name in _MIDDLE]].mean(1, keepdims=True)
     for column, group in enumerate(GROUPS):
-        left, right = ([POSE33.index(f"{side}_{part}") for part in JUDGED[group]] for side in ("left", "right"))
-        both = [*left, *right]
+        both = [POSE33.index(f"{side}_{part}") for side in ("left", "right") for part in JUDGED[group]]
         there = np.flatnonzero((confidence[:, both] > 0.2).all(1))
         if len(there) < 3:
             continue
         away = (np.diff(time_s[there]) > s.longest_gap_s) | (np.diff(shot[there]) != 0)
         for run in np.split(there, np.flatnonzero(away) + 1):
             if len(run) >= 3:
-                ways = np.stack([pose_px[run][:, both], pose_px[run][:, [*right, *left]]], 1)
-                swapped[run, column] = _best(ways, size_px[run], time_s[run], s)
+                off = np.concatenate(
+                    [(pose_px - middle)[run][:, both] / (s.sigma * np.maximum(size_px[run], 8.0))[:, None, None],
+                     depth[run][:, both, None] / s.depth_sigma], -1
+                )  # fmt: skip
+                ways = np.stack([off[:, list(order)] for order in _ORDER], 1)
+                swapped[run, column] = _best(ways, confidence[run][:, both].min(1), time_s[run], s)
     return swapped
 
 
-def _best(ways: Array, size: Array, time_s: NDArray[np.float64], s: SwapSettings) -> NDArray[np.bool_]:
-    """Which of two ways each frame is, (N,): ways (N, 2, P, 2)."""
-    count = len(ways)
-    sigma = s.sigma * np.maximum(size, 8.0)
-    # total[i, j]: the least cost up to frame t with the ways i at t − 1 and j at t.
-    total = np.array([[0.0, s.swapped], [s.swapped, 2 * s.swapped]])
-    back = np.zeros((count, 2, 2), np.int64)
+def _best(ways: Array, weight: Array, time_s: NDArray[np.float64], s: SwapSettings) -> NDArray[np.int64]:
+    """Which of the ways each frame is, (N,): ways (N, 3, P, 3), in units of σ; weight (N,) 0…1."""
+    count, number = len(ways), LOST + 1
+    wrong = np.array([0.0, s.swapped, s.swapped, s.lost])
+    change = s.change * (np.arange(number)[:, None] != np.arange(number))
+    # total[i, j]: the least cost up to frame t with the ways i at t − 1 and j at t; where the points are then.
+    total = wrong[:, None] + wrong[None, :] + change
+    first = np.concatenate([ways[:, :LOST], ways[:, :1]], 1)
+    before = np.repeat(first[0][:, None], number, 1)
+    last = np.repeat(first[1][None], number, 0)
+    back = np.zeros((count, number, number), np.int64)
     for t in range(2, count):
-        before, after = time_s[t - 1] - time_s[t - 2], time_s[t] - time_s[t - 1]
-        ahead = ways[t - 1][None] + (ways[t - 1][None] - ways[t - 2][:, None]) * min(after / max(before, 1e-6), 3.0)
-        # off[h, i, j, P]
-        off = np.linalg.norm(ways[t][None, None] - ahead[:, :, None], axis=-1) / sigma[t]
-        cost = np.minimum(off**2, s.most).sum(-1) + total[:, :, None]
+        gone, step = time_s[t - 1] - time_s[t - 2], time_s[t] - time_s[t - 1]
+        ahead = last + (last - before) * min(step / max(gone, 1e-6), 3.0)  # [h, i, P, 3]
+        off = ways[t] - ahead[:, :, None]  # [h, i, j, P, 3]
+        flat = np.minimum((off[..., :2] ** 2).sum(-1), s.most)
+        deep = np.minimum(off[..., 2] ** 2, s.depth_most)
+        own = weight[t] * (flat + deep).sum(-1)
+        cost = np.concatenate([own, np.zeros_like(own[..., :1])], -1) + total[:, :, None]
         back[t] = cost.argmin(0)
-        total = cost.min(0) + np.array([0.0, s.swapped])
+        total = cost.min(0) + wrong + change
+        rows = np.arange(number)[:, None]
+        before = last[back[t], rows]
+        lost = ahead[back[t][:, LOST], np.arange(number)]
+        last = np.concatenate([np.repeat(ways[t][None], number, 0), lost[:, None]], 1)
     i, j = np.unravel_index(int(total.argmin()), total.shape)
-    result = np.zeros(count, bool)
-    result[-1], result[-2] = bool(j), bool(i)
+    result = np.zeros(count, np.int64)
+    result[-1], result[-2] = j, i
     for t in range(count - 1, 1, -1):
         i, j = back[t, i, j], i
-        result[t - 2] = bool(i)
+        result[t - 2] = i
+    # A jump without an exchange is left to the fit, whose kernels take it for an outlier.
+    for run in np.split(np.arange(count), np.flatnonzero(np.diff(result == LOST)) + 1):
+        around = result[max(run[0] - 1, 0)], result[min(run[-1] + 1, count - 1)]
+        if result[run[0]] == LOST and not {ENDS, WHOLE} & set(around):
+            result[run] = AS_SEEN
     return result
 
 
-def exchange(seen: Seen, swapped: NDArray[np.bool_]) -> Seen:
-    """The same with left and right exchanged where `swapped` (T, 2) says so."""
+def exchange(seen: Seen, swapped: NDArray[np.int64]) -> Seen:
+    """The same with left and right exchanged, or the ends of limbs taken out, as `swapped` (T, 2) says."""
     if not swapped.any():
         return seen
     image, confidence, world = seen.image_px.copy(), seen.confidence.copy(), seen.world_m.copy()
-    for column, parts in enumerate(GROUPS.values()):
-        rows = np.flatnonzero(swapped[:, column])
-        left, right = ([POSE33.index(f"{side}_{part}") for part in parts] for side in ("left", "right"))
-        if column == 0:
-            left += range(FIRST["left_hand"], FIRST["left_hand"] + 21)
-            right += range(FIRST["right_hand"], FIRST["right_hand"] + 21)
-        order = np.arange(NUM_WORLD)
-        order[[*left, *right]] = [*right, *left]
-        for array in (image, confidence, world):
-            array[rows, :NUM_WORLD] = array[rows][:, order]
+    for column, group in enumerate(GROUPS.values()):
+        for way, parts in group.items():
+            rows = np.flatnonzero(swapped[:, column] == way)
+            left, right = ([POSE33.index(f"{side}_{part}") for part in parts] for side in ("left", "right"))
+            if column == 0:
+                left += range(FIRST["left_hand"], FIRST["left_hand"] + 21)
+                right += range(FIRST["right_hand"], FIRST["right_hand"] + 21)
+            order = np.arange(NUM_WORLD)
+            order[[*left, *right]] = [*right, *left]
+            for array in (image, confidence, world):
+                array[rows, :NUM_WORLD] = array[rows][:, order]
+            if way == ENDS:
+                lost = np.flatnonzero(swapped[:, column] == LOST)
+                confidence[lost[:, None], [*left, *right]] = 0
     return replace(seen, image_px=image, confidence=confidence, world_m=world)

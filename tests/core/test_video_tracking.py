@@ -7,8 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from pantomime.core.detection.candidates import Candidate
+from pantomime.core.detection.observation import Observation, Points
 from pantomime.core.detection.tracking import COLOUR_BINS, Tracker, assign, colour_distance
-from pantomime.core.fitting.video_swaps import find_swaps
+from pantomime.core.fitting.video_evidence import Seen, pack
+from pantomime.core.fitting.video_swaps import ENDS, LOST, WHOLE, exchange, find_swaps
 
 Array = NDArray[np.float32]
 
@@ -148,5 +150,48 @@ def test_legs_that_were_exchanged_are_found() -> None:
     apart = np.abs(walk[:, 27, 0] - walk[:, 28, 0]) > 20
     expected = np.isin(np.arange(60), mixed)
     assert not found[:, 0].any()
-    np.testing.assert_array_equal(found[apart, 1], expected[apart])
+    np.testing.assert_array_equal(found[apart, 1], WHOLE * expected[apart])
     assert not find_swaps(walk + noise, confidence, size, time_s, shot).any()
+
+
+def test_feet_that_were_exchanged_are_found_though_the_knees_were_not() -> None:
+    time_s = np.arange(60) / 30
+    walk = np.stack([figure(100 + 5 * t, 50, 300, 0.2 * np.sin(2 * np.pi * t / 33)) for t in range(60)])
+    wrong, between = walk.copy(), 10
+    mixed = [*range(6, 10)]
+    for row in (27, 29, 31):
+        wrong[np.ix_(mixed, [row, row + 1])] = wrong[np.ix_(mixed, [row + 1, row])]
+        wrong[between, [row, row + 1]] = wrong[between, [row, row + 1]].mean(0)
+    confidence = np.full((60, 33), 0.9, np.float32)
+    noise = np.random.default_rng(0).normal(scale=1.5, size=walk.shape).astype(np.float32)
+    size, shot = np.full(60, 300.0, np.float32), np.zeros(60, np.int64)
+    found = find_swaps(wrong + noise, confidence, size, time_s, shot)
+    assert (found[mixed, 1] == ENDS).all()
+    assert found[between, 1] in (ENDS, LOST)
+    assert not np.delete(found[:, 1], [*mixed, between]).any() and not found[:, 0].any()
+    parts = [
+        pack(Observation((900, 400), np.array([0, 0, 300, 300], np.float32), 1.0, {"pose33": Points(p, c, None)}))
+        for p, c in zip(wrong, confidence, strict=True)
+    ]
+    rows = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+    seen = exchange(Seen(np.arange(60), time_s, shot, **rows), found)
+    np.testing.assert_allclose(seen.image_px[mixed, 27], walk[mixed, 27])
+    np.testing.assert_allclose(seen.image_px[mixed, 25], walk[mixed, 25])
+    assert found[between, 1] != LOST or seen.confidence[between, [27, 28, 31, 32]].max() == 0
+
+
+def test_depth_tells_legs_apart_that_cross_in_the_picture() -> None:
+    time_s = np.arange(30) / 30
+    walk = np.stack([figure(100, 50, 300, 0.0)] * 30)
+    way = np.linspace(-8, 8, 30)
+    walk[:, 27, 0], walk[:, 28, 0] = 150 + way, 150 - way
+    depth = np.zeros((30, 33), np.float32)
+    depth[:, 27] = 0.3
+    mixed = np.arange(13, 17)  # about the crossing, where the picture alone says little
+    for array in (walk, depth):
+        array[np.ix_(mixed, [27, 28])] = array[np.ix_(mixed, [28, 27])]
+    confidence = np.full((30, 33), 1.0, np.float32)
+    size, shot = np.full(30, 300.0, np.float32), np.zeros(30, np.int64)
+    assert not find_swaps(walk, confidence, size, time_s, shot)[mixed, 1].any()
+    found = find_swaps(walk, confidence, size, time_s, shot, depth=depth)
+    np.testing.assert_array_equal(np.flatnonzero(found[:, 1] == ENDS), mixed)
