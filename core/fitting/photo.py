@@ -34,6 +34,7 @@ from .settings import INF, FitSettings, Stage
 from .solver import Solution, SolverSettings, Stop, solve
 from .start import has_hints, place, relaxed_pose, start_from_hints, start_orientations
 from .state import BodyState
+from .straight import straight_share, straighten_hints, straighten_prediction
 from .uncertainty import joint_uncertainty
 
 MIN_POINTS = 4
@@ -115,6 +116,8 @@ class Fitter:
         known: it fixes the scale of body and distance.
         """
         camera = camera or PhotoCamera()
+        straight = straight_share(observation, self.settings.straight)
+        observation = straighten_hints(observation, straight, self.settings.straight)
         evidence = gather(self.body, observation, self.settings, self.reader)
         if len(evidence.image_px) < MIN_POINTS:
             raise FitError(
@@ -125,6 +128,7 @@ class Fitter:
         if self.regressor is not None:
             prediction = self.regressor.predict(observation, math.exp(guess.log_focal), guess.principal)
         if prediction is not None:
+            prediction = straighten_prediction(prediction, straight, self.settings.straight)
             regressed = Regressed(prediction, self.body, self.skeleton, self.settings)
         stages = self.settings.stages
         height = self._known_height(height_m)

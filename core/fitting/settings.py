@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .straight import StraightSettings
+
 INF = float("inf")
 
 
@@ -115,6 +117,7 @@ class FitSettings:
     jaw_sigma_rad: tuple[float, float, float] = (0.15, 0.03, 0.03)
     bounded_jaw_sigma_rad: float = 0.01  # jawOpen, jawLeft … do the jaw's work where they exist
     eye_sigma_rad: float = 0.15
+    straight: StraightSettings = field(default_factory=StraightSettings)  # legs that are seen straight
     focal_guess: float = 1.15  # times the longer side of the picture, when nothing is known
     focal_sigma: float = 0.25  # of its logarithm, when nothing is known
     focal_known_sigma: float = 0.01  # when EXIF or the user gave it

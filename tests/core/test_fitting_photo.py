@@ -19,6 +19,7 @@ from pantomime.core.fitting.kinematics import PointTable, Skeleton, pose_chain
 from pantomime.core.fitting.photo import FitError, Fitter, PhotoCamera
 from pantomime.core.fitting.settings import FitSettings
 from pantomime.core.fitting.state import BodyState
+from pantomime.core.fitting.straight import StraightSettings
 from pantomime.core.rotation import exp_so3
 
 FOCAL_PX, SIZE = 600.0, (512, 512)
@@ -41,6 +42,7 @@ EXACT = replace(
     upright_sigma=float("inf"),
     collision_sigma_m=float("inf"),
     regressor=0.0,
+    straight=StraightSettings(bend_deg=0.0),  # exact hints bend no knee
 )
 
 
