@@ -36,6 +36,12 @@ class Bands:
         return out.reshape(frames * n, frames * n)
 
 
+def joint_blocks(matrices: Tensor, count: int) -> Tensor:
+    """A view (T, count, 3, 3) of the first blocks of three on the diagonals of (T, n, n)."""
+    corner = matrices[:, : 3 * count, : 3 * count].unflatten(1, (count, 3)).unflatten(3, (count, 3))
+    return torch.diagonal(corner, dim1=1, dim2=3).permute(0, 3, 1, 2)
+
+
 @dataclass(frozen=True)
 class Factor:
     """A factorised system."""
@@ -90,25 +96,29 @@ def factorise(bands: Bands, damping: Tensor | None = None) -> Factor | None:
         extra = like.new_zeros(blocks, 2 * n)
         extra[:, :n], extra[: len(odd), n:] = damping[0::2], damping[1::2]
         torch.diagonal(diagonal, dim1=-2, dim2=-1).add_(extra)
-    upper = like.new_zeros(max(blocks - 1, 0), 2 * n, 2 * n)
-    for k, (band, first, row, column) in enumerate(
-        ((bands.after, 0, 0, 0), (bands.next, 1, 1, 0), (bands.after, 1, 1, 1))
-    ):
-        usable = band[first::2][: blocks - 1]
-        # The last pair may lack its second frame.
-        if k == 2:
-            usable = usable[: max(0, (frames - 2) // 2)]
-        upper[: len(usable), row * n : (row + 1) * n, column * n : (column + 1) * n] = usable
+    # The block (k, k + 1) has a zero where the pair's first frame would meet the next pair's second one.
+    first = torch.cat([bands.after[0:-1:2], bands.next[1::2]], 1)[: blocks - 1] if blocks > 1 else diagonal[:0, :, :n]
+    second = bands.after[1:-2:2] if frames > 3 else diagonal[:0, :n, :n]
     lower: list[Tensor] = []
     across: list[Tensor] = []
     for k in range(blocks):
-        block = diagonal[k] if k == 0 else diagonal[k] - across[-1].T @ across[-1]
-        factor, info = torch.linalg.cholesky_ex(block)
+        factor, info = torch.linalg.cholesky_ex(diagonal[k])
         if int(info) != 0:
             return None
         lower.append(factor)
-        if k + 1 < blocks:
-            across.append(torch.linalg.solve_triangular(factor, upper[k], upper=False))
+        if k + 1 == blocks:
+            break
+        # What follows is brought up to date in its lower triangle, which is all that is read.
+        following, both = diagonal[k + 1], like.new_zeros(2 * n, 2 * n)
+        left = torch.linalg.solve_triangular(factor, first[k], upper=False)
+        following[:n, :n].addmm_(left.T, left, alpha=-1)
+        both[:, :n] = left
+        if k < len(second):
+            right = torch.linalg.solve_triangular(factor[n:, n:], second[k], upper=False)
+            following[n:, :n].addmm_(right.T, left[n:], alpha=-1)
+            following[n:, n:].addmm_(right.T, right, alpha=-1)
+            both[n:, n:] = right
+        across.append(both)
     return Factor(lower, across, frames, n)
 
 

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from ..body.model import BodyModel, VirtualPoints
 from ..body.skeleton import NUM_JOINTS, PARENTS, joint_levels
-from ..rotation import hat
 from .state import BodyState, Unknowns
 
 MAX_BONES = 4  # skin weights of a point beyond its four largest are folded into them
+LEAST_WEIGHT = 1e-3  # so are smaller ones: a point that hangs on one joint alone is much cheaper
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,7 @@ class PointTable:
             return torch.as_tensor(array).to(dtype=like.dtype, device=like.device)
 
         weights = tensor(points.weights)
+        weights = weights * (weights >= LEAST_WEIGHT)
         most = int(min(MAX_BONES, max(1, int((weights > 0).sum(-1).max()))))
         bone_weights, bones = weights.topk(most, dim=-1)
         bone_weights = bone_weights / bone_weights.sum(-1, keepdim=True)
@@ -143,8 +144,9 @@ class PointTable:
     def differentiate(self, chain: Chain, unknowns: Unknowns) -> MovingPoints:
         """Positions with what their Jacobian needs."""
         carried, positions = self._corners(chain)
-        levers = torch.einsum("pka,npki->npai", self.below, carried)
-        levers = levers - self.below_sum[..., None] * chain.joints[:, None, self.joints]
+        levers = torch.einsum("pka,npki->npia", self.below, carried)
+        joints = chain.joints[:, self.joints].transpose(1, 2)
+        levers.addcmul_(self.below_sum[:, None], joints[:, None], value=-1)
         shaped = unknowns.num_betas + unknowns.num_expressions > 0
         shape_rows = self._shape_rows(chain, unknowns) if shaped else None
         return MovingPoints(self.joints, chain.globals[:, self.joints], positions, levers, shape_rows)
@@ -168,33 +170,61 @@ class PointTable:
 
 @dataclass(frozen=True)
 class MovingPoints:
-    """Points of N bodies at one state, able to give rows of a Jacobian."""
+    """Points of N bodies at one state, able to give rows of a Jacobian. Differences of points are such points, too."""
 
     joints: Tensor  # (A,) joints solved for
     turn: Tensor  # (N, A, 3, 3) their global rotations
     positions: Tensor  # (N, P, 3)
-    levers: Tensor  # (N, P, A, 3)
+    levers: Tensor  # (N, P, 3, A)
     shape_rows: Tensor | None  # (N, P, 3, S) ∂p/∂(betas, expression)
+    travel: bool = True  # they move with the whole body; differences do not
 
-    def take(self, index: Tensor) -> MovingPoints:
+    def take(self, index: Tensor | slice) -> MovingPoints:
         """Some of the points, in the order of `index`."""
         shape_rows = None if self.shape_rows is None else self.shape_rows[:, index]
-        return MovingPoints(self.joints, self.turn, self.positions[:, index], self.levers[:, index], shape_rows)
+        return replace(self, positions=self.positions[:, index], levers=self.levers[:, index], shape_rows=shape_rows)
+
+    def bodies(self, which: slice) -> MovingPoints:
+        """Some of the bodies."""
+        shape_rows = None if self.shape_rows is None else self.shape_rows[which]
+        return replace(
+            self,
+            turn=self.turn[which],
+            positions=self.positions[which],
+            levers=self.levers[which],
+            shape_rows=shape_rows,
+        )
+
+    def between(self, ends: Tensor, starts: Tensor) -> MovingPoints:
+        """The points `ends` less the points `starts`, K of each."""
+        shape_rows = None if self.shape_rows is None else self.shape_rows[:, ends] - self.shape_rows[:, starts]
+        positions = self.positions[:, ends] - self.positions[:, starts]
+        levers = self.levers[:, ends] - self.levers[:, starts]
+        return replace(self, positions=positions, levers=levers, shape_rows=shape_rows, travel=False)
 
     def rows(self, covectors: Tensor, unknowns: Unknowns) -> Tensor:
         """Jacobian of Σ_i covectors_i · p_i for each row. (N, P, R, 3) → (N, P, R, unknowns.size).
 
-        The focal length's column is left zero: points do not depend on it.
+        The focal length's column is left zero: points do not depend on it. A turn θ = G ω of a joint in the camera's
+        axes changes c · p by c · (θ × l) = (l × c) · θ: products of whole rows of joints, and one matrix brings them
+        into the joints' own axes.
         """
         n, p, r, _ = covectors.shape
-        active = self.levers.shape[2]
+        active = self.levers.shape[-1]
+        cross = covectors.new_empty(n, p, r, 3, active)
+        for axis in range(3):
+            one, other = (axis + 1) % 3, (axis + 2) % 3
+            part = cross[..., axis, :]
+            torch.mul(self.levers[:, :, None, one], covectors[..., other, None], out=part)
+            part.addcmul_(self.levers[:, :, None, other], covectors[..., one, None], value=-1)
+        own = self.turn.new_zeros(n, 3, active, active, 3)
+        own.diagonal(dim1=2, dim2=3).copy_(self.turn.permute(0, 2, 3, 1))
+        turned = (cross.reshape(n, p * r, -1) @ own.reshape(n, 3 * active, -1)).reshape(n, p, r, -1)
+        if unknowns.size == 3 * active:
+            return turned
         out = covectors.new_zeros(n, p, r, unknowns.size)
-        # c · (G ω × l) = (Gᵀ (l × c)) · ω, and l × c = l [c]ₓ as a row.
-        skew = hat(covectors).permute(0, 1, 3, 2, 4).reshape(n, p, 3, 3 * r)
-        crossed = (self.levers @ skew).reshape(n, p, active, r, 3)
-        turned = crossed.permute(0, 2, 1, 3, 4).reshape(n, active, p * r, 3) @ self.turn
-        out[..., : 3 * active] = turned.reshape(n, active, p, r, 3).permute(0, 2, 3, 1, 4).reshape(n, p, r, -1)
-        if unknowns.transl:
+        out[..., : 3 * active] = turned
+        if unknowns.transl and self.travel:
             out[..., unknowns.transl_at : unknowns.transl_at + 3] = covectors
         if self.shape_rows is not None:
             out[..., unknowns.betas_at :] = covectors @ self.shape_rows

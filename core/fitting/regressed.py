@@ -11,6 +11,7 @@ from ..rotation import hat
 from .kinematics import Chain, Skeleton
 from .residuals import robust_weight, rotation_offset
 from .settings import FitSettings
+from .wrenches import moments_of
 
 
 def turned_direction(
@@ -53,14 +54,15 @@ class Regressed:
     def add(self, chain: Chain, rotmats: Tensor, hessian: Tensor, gradient: Tensor) -> Tensor:
         """Add to the normal equations, whose first columns are the body joints', in place; the cost (N,)."""
         size = 3 * NUM_BODY
-        cost = rotmats.new_zeros(len(rotmats))
-        if self.settings.regressor_rotations > 0:
-            residual, jacobian = rotation_offset(rotmats[:, :NUM_BODY], self.mean_inverse, self.inverse_sigma)
-            value, weight = robust_weight((residual * residual).sum(-1), self.settings.regressor_robust_width)
-            transposed = jacobian.transpose(-1, -2) * weight[..., None, None]
-            gradient[:, :size] += (transposed @ residual[..., None]).flatten(1)
-            hessian[:, self.columns[:, :, None], self.columns[:, None, :]] += transposed @ jacobian
-            cost = cost + value.sum(-1)
+        cost, blocks, pull = self.rotations(rotmats)
+        if blocks is not None:
+            gradient[:, :size] += pull.flatten(1)
+            hessian[:, self.columns[:, :, None], self.columns[:, None, :]] += blocks
+        return cost + self.add_directions(chain, hessian, gradient)
+
+    def add_directions(self, chain: Chain, hessian: Tensor, gradient: Tensor) -> Tensor:
+        """The directions' part of `add`."""
+        size, cost = 3 * NUM_BODY, gradient.new_zeros(len(gradient))
         if self.settings.regressor_directions > 0:
             turns = chain.globals[:, :NUM_BODY]
             residual, jacobian = turned_direction(
@@ -68,8 +70,31 @@ class Regressed:
             )
             value, weight = robust_weight((residual * residual).sum(-1), self.settings.regressor_robust_width)
             root = weight.sqrt()[..., None]
-            rows = (jacobian * root[..., None, None]).reshape(len(rotmats), -1, size)
+            rows = (jacobian * root[..., None, None]).reshape(len(gradient), -1, size)
             hessian[:, :size, :size] += rows.transpose(1, 2) @ rows
             gradient[:, :size] += (rows.transpose(1, 2) @ (residual * root).flatten(1)[..., None])[..., 0]
             cost = cost + value.sum(-1)
         return cost
+
+    def rotations(self, rotmats: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Cost (N,) of the body's rotations, and their parts of the normal equations: (N, 22, 3, 3) or None, and
+        (N, 22, 3)."""
+        if self.settings.regressor_rotations <= 0:
+            return rotmats.new_zeros(len(rotmats)), None, rotmats.new_zeros(len(rotmats), NUM_BODY, 3)
+        residual, jacobian = rotation_offset(rotmats[:, :NUM_BODY], self.mean_inverse, self.inverse_sigma)
+        value, weight = robust_weight((residual * residual).sum(-1), self.settings.regressor_robust_width)
+        transposed = jacobian.transpose(-1, -2) * weight[..., None, None]
+        return value.sum(-1), transposed @ jacobian, (transposed @ residual[..., None])[..., 0]
+
+    def direction_wrenches(self, chain: Chain) -> tuple[Tensor, Tensor]:
+        """Cost (N,) of the directions, and what they do to the parts `joints` that carry them: (N, 3 K, 7), three a
+        direction, for `wrenches.normal_equations`."""
+        direction = (chain.globals[:, self.joints] @ self.rest[..., None])[..., 0]
+        residual = (direction - self.seen) * self.direction_inverse_sigma[..., None]
+        value, weight = robust_weight((residual * residual).sum(-1), self.settings.regressor_robust_width)
+        root = weight.sqrt()[..., None]
+        # A turn θ moves d by θ × d, whose component i is θ · (d × e_i).
+        moments = hat(direction) * (self.direction_inverse_sigma[..., None] * root)[..., None]
+        # Columns of hat(d) are d × e_i.
+        moments = moments.transpose(-1, -2).flatten(1, 2)
+        return value.sum(-1), moments_of(moments, (residual * root).flatten(1))

@@ -89,15 +89,12 @@ class ClipFitter:
         problem = self.parts.problem("body", seen, shape, image_size, s.robust_width, regressed, probes)
         smoothness = self.parts.smoothness("body", seen, standing, turn)
         smoothness = replace(smoothness, pins=self.parts.pins(pins or []))
-        frozen = torch.arange(len(seen), device=start.transl.device) < held
         if standing is None:
             # Frames that were fitted alone jitter beyond what any robust kernel would take for motion.
             first = SolverSettings(max_steps=s.smooth_steps, tolerance=1e-2)
-            start = solve_window(
-                problem, replace(smoothness, robust_width=INF), start, frozen, first, is_cancelled
-            ).state
+            start = solve_window(problem, replace(smoothness, robust_width=INF), start, held, first, is_cancelled).state
         last = SolverSettings(max_steps=s.window_steps if standing is None else s.contact_steps, tolerance=s.tolerance)
-        return solve_window(problem, smoothness, start, frozen, last, is_cancelled, covariance=standing is not None)
+        return solve_window(problem, smoothness, start, held, last, is_cancelled, covariance=standing is not None)
 
     @torch.inference_mode()
     def detail_window(
@@ -122,7 +119,7 @@ class ClipFitter:
                 problem,
                 self.parts.smoothness(part, seen, None, None),
                 state,
-                frozen,
+                held,
                 SolverSettings(max_steps=s.detail_steps, tolerance=2 * s.tolerance),
                 is_cancelled,
             )

@@ -138,7 +138,7 @@ class ClipParts:
         silent = torch.as_tensor((trust > 0).sum(1) < MIN_POINTS)
         prediction.sigma_rad[silent] = 1e4
         prediction.direction_sigma_rad[silent] = 1e4
-        prediction.rotmats[silent] = torch.eye(3)
+        prediction.rotmats[silent] = torch.eye(3, dtype=prediction.rotmats.dtype)
         prediction.directions[silent] = 0
         return Regressed(prediction, self.body, self.skeleton, self.fitter.settings), prediction.rotmats
 
@@ -172,7 +172,6 @@ class ClipParts:
 
     def smoothness(self, part: str, seen: Seen, standing: Standing | None, turn: Array | None) -> Smoothness:
         s, like = self.settings, self.skeleton.J_template
-        count = len(seen)
         joints = PARTS[part]
         names = {index: name for name, index in JOINT_INDEX.items()}
         points, expression, contact = like.new_zeros(0), like.new_zeros(0), None
@@ -195,7 +194,6 @@ class ClipParts:
                 s.contact_speed_sigma,
                 s.contact_height_sigma,
             )
-        eye = torch.eye(3, dtype=like.dtype, device=like.device).expand(count, 3, 3)
         return Smoothness(
             self.tensor(seen.time_s - seen.time_s[0]),
             self.tensor((np.diff(seen.shot) == 0).astype(np.float32)),
@@ -204,7 +202,7 @@ class ClipParts:
             1 / self.tensor(sigma),
             expression,
             s.smooth_robust_width,
-            eye if turn is None else self.tensor(turn),
+            None if turn is None else self.tensor(turn),
             contact,
         )
 

@@ -16,7 +16,8 @@ from ..body.model import BodyModel, VirtualPoints
 from ..body.skeleton import JAW, LEFT_EYE, LEFT_HAND, NUM_JOINTS, PARENTS, RIGHT_EYE, RIGHT_HAND
 from ..priors.limits import JointLimits
 from ..rotation import exp_so3
-from .kinematics import MovingPoints, PointTable, Skeleton, pose_chain
+from .banded import joint_blocks
+from .kinematics import Chain, MovingPoints, PointTable, Skeleton, pose_chain
 from .problem import RotationPrior
 from .regressed import Regressed
 from .residuals import bone_direction, reprojection, robust_weight, rotation_offset, upright
@@ -25,6 +26,7 @@ from .solver import Linearisation
 from .start import relaxed_pose
 from .state import BodyState, Unknowns, retract
 from .video_evidence import FrameEvidence
+from .wrenches import Tree, normal_equations, rows_of, wrenches_at
 
 BODY = tuple(range(22))
 PARTS: dict[str, tuple[int, ...]] = {
@@ -89,6 +91,7 @@ class FramesProblem:
         self.limits, self.regressed = limits, regressed
         self.frames = len(evidence.image_px)
         self.at_once = AT_ONCE if self.like.device.type == "cpu" else max(1, self.frames)
+        self._set_tree()
         self._set_rest(body, trust)
         self.diagonal = self.like.new_zeros(self.unknowns.size)
         if face:
@@ -98,10 +101,20 @@ class FramesProblem:
     def _tensor(self, array: object) -> Tensor:
         return torch.as_tensor(array).to(dtype=self.like.dtype, device=self.like.device)
 
-    def columns(self, joints: tuple[int, ...]) -> Tensor:
-        """(K, 3) the columns of some of the joints that are solved for."""
-        firsts = torch.tensor(self.unknowns.joint_columns(joints), device=self.like.device, dtype=torch.long)
-        return firsts[:, None] + torch.arange(3, device=self.like.device)
+    def _set_tree(self) -> None:
+        """What carries what, where all points are rigid in one joint each and no expression moves them."""
+        self.tree: Tree | None = None
+        if self.points.bones.shape[1] > 1 or self.unknowns.num_expressions:
+            return
+        self.tree = Tree.of(self.skeleton, self.unknowns)
+        carried = self.tree.carried(self.points.bones[:, 0])
+        ends, starts = self.bone_ends.chunk(2)
+        self.bone_carried = carried[:, ends].repeat_interleave(3, 1), carried[:, starts].repeat_interleave(3, 1)
+        self.probe_carried = carried[:, self.count :].repeat_interleave(3, 1)
+        self.carried = carried[:, : self.count].repeat_interleave(2, 1)
+        if self.regressed is not None:
+            turning = self.tree.carried(self.regressed.joints).repeat_interleave(3, 1)
+            self.carried = torch.cat([self.carried, turning], 1)
 
     def follow(self, state: BodyState, anchors: list[int]) -> None:
         """Shift what was seen so that the evidence's points `anchors` lie, in the mean, where the state has them."""
@@ -136,7 +149,6 @@ class FramesProblem:
         self.rest_joints = joints
         self.rest_mean_inverse = exp_so3(self._tensor(mean)).transpose(-1, -2)
         self.rest_inverse_sigma = self._tensor(inverse_sigma)
-        self.rest_columns = self.columns(tuple(joints))
 
     # --- evaluation -----------------------------------------------------------------------------------------
 
@@ -148,45 +160,111 @@ class FramesProblem:
         chain = pose_chain(self.skeleton, state)
         u = self.unknowns
         n = state.transl.shape[0]
-        moving = self.points.differentiate(chain, u)
-        cost, hessian, gradient = self._evidence(moving, state)
+        if self.tree is not None:
+            cost, hessian, gradient, probe = self._rigid(self.tree, chain, state)
+        else:
+            moving = self.points.differentiate(chain, u)
+            cost, hessian, gradient = self._evidence(moving, state)
+            if self.regressed is not None:
+                cost = cost + self.regressed.add_directions(chain, hessian, gradient)
+            probe = self._probe(moving)
         for prior, weight in self.priors:
-            columns = self.columns(prior.joints).flatten()
             r, j = prior.residual(state.rotmats[:, list(prior.joints)])
             r, j = r * weight, j * weight
             cost = cost + (r * r).sum(-1)
-            hessian[:, columns[:, None], columns] += j.transpose(1, 2) @ j
-            gradient[:, columns] += (j.transpose(1, 2) @ r[..., None])[..., 0]
-        blocks = rotation_offset(state.rotmats[:, self.rest_joints], self.rest_mean_inverse, self.rest_inverse_sigma)
-        cost = cost + add_blocks(hessian, gradient, *blocks, self.rest_columns)
+            first = 3 * (prior.joints[0] - u.joints[0])
+            part = slice(first, first + 3 * len(prior.joints))
+            transposed = j.transpose(1, 2)
+            hessian[:, part, part] += transposed @ j
+            gradient[:, part] += (transposed @ r[..., None])[..., 0]
+        # What sees one joint's rotation alone: blocks on the diagonal.
+        blocks, pull = state.transl.new_zeros(n, len(u.joints), 3, 3), state.transl.new_zeros(n, len(u.joints), 3)
+        r, j = rotation_offset(state.rotmats[:, self.rest_joints], self.rest_mean_inverse, self.rest_inverse_sigma)
+        cost = cost + self._add(blocks, pull, r, j, self.rest_joints[0])
         if self.part == "body":
             r, j = upright(state.rotmats[:, 0], self.settings.upright_sigma)
             value, weight_ = robust_weight((r * r).sum(-1), self.settings.upright_robust_width)
             root = weight_.sqrt()[:, None]
-            add_blocks(hessian, gradient, (r * root)[:, None], (j * root[..., None])[:, None], self.columns((0,)))
+            self._add(blocks, pull, (r * root)[:, None], (j * root[..., None])[:, None], 0)
             cost = cost + value
             if self.regressed is not None:
-                cost = cost + self.regressed.add(chain, state.rotmats, hessian, gradient)
+                value, own, pulled = self.regressed.rotations(state.rotmats)
+                cost, pull = cost + value, pull + pulled
+                blocks = blocks if own is None else blocks + own
         if self.limits is not None:
             r, j = self.limits.blocks(state.rotmats[:, list(self.limits.joints)])
             weight = self.settings.joint_limit
-            cost = cost + add_blocks(hessian, gradient, r * weight, j * weight, self.columns(self.limits.joints))
+            cost = cost + self._add(blocks, pull, r * weight, j * weight, self.limits.joints[0])
+        joint_blocks(hessian, len(u.joints)).add_(blocks)
+        gradient[:, : pull.shape[1] * 3] += pull.flatten(1)
         if u.num_expressions:
             values = state.transl.new_zeros(n, u.size)
             values[:, u.expression_at :] = state.expression
             cost = cost + (self.diagonal * values * values).sum(-1)
             gradient = gradient + self.diagonal * values
             torch.diagonal(hessian, dim1=-2, dim2=-1).add_(self.diagonal)
-        return Linearisation(cost, hessian, gradient), self._probe(moving)
+        return Linearisation(cost, hessian, gradient), probe
+
+    def _add(self, blocks: Tensor, pull: Tensor, residual: Tensor, jacobian: Tensor, first: int) -> Tensor:
+        """Add residuals (N, K, 3) of joints `first`, `first` + 1, … and return their cost (N,)."""
+        at = first - self.unknowns.joints[0]
+        part = slice(at, at + residual.shape[1])
+        transposed = jacobian.transpose(-1, -2)
+        blocks[:, part] += transposed @ jacobian
+        pull[:, part] += (transposed @ residual[..., None])[..., 0]
+        return (residual * residual).sum((-1, -2))
 
     def _probe(self, moving: MovingPoints) -> Probe:
-        index = torch.arange(self.count, moving.positions.shape[1], device=self.like.device)
-        probes = moving.take(index)
+        probes = moving.take(slice(self.count, None))
         n, count = probes.positions.shape[:2]
         if count == 0:
             return Probe(probes.positions, probes.positions.new_zeros(n, 0, 3, self.unknowns.size))
         axes = torch.eye(3, dtype=self.like.dtype, device=self.like.device).expand(n, count, 3, 3)
         return Probe(probes.positions, probes.rows(axes, self.unknowns))
+
+    def _rigid(self, tree: Tree, chain: Chain, state: BodyState) -> tuple[Tensor, Tensor, Tensor, Probe]:
+        """Points, bones and the regressor's directions where all points are rigid in a joint; and the probes."""
+        positions = self.points.positions(chain)
+        origin = positions.mean(1)
+        arms = positions - origin[:, None]
+        motions = tree.motions(chain, origin)
+        residual, by_point, _ = reprojection(
+            positions[:, : self.count], state.log_focal, self.principal, self.observed, self.inverse_sigma
+        )
+        value, weight = robust_weight((residual * residual).sum(-1), self.robust_width)
+        cost = value.sum(-1)
+        root = weight.sqrt()[..., None]
+        wrenches = wrenches_at(arms[:, : self.count], by_point * root[..., None], residual * root)
+        if self.regressed is not None:
+            value, turning = self.regressed.direction_wrenches(chain)
+            cost, wrenches = cost + value, torch.cat([wrenches, turning], 1)
+        hessian, gradient = normal_equations(tree, motions, wrenches, self.carried)
+        count = self.bone_direction.shape[1]
+        if count:
+            ends, starts = self.bone_ends[:count], self.bone_ends[count:]
+            value, r, by_end = self._bones(positions[:, starts], positions[:, ends], slice(None))
+            cost = cost + value
+            j = rows_of(motions, wrenches_at(arms[:, ends], by_end), self.bone_carried[0])
+            j -= rows_of(motions, wrenches_at(arms[:, starts], by_end), self.bone_carried[1])
+            transposed = j.transpose(1, 2)
+            hessian += transposed @ j
+            gradient += (transposed @ r.flatten(1)[..., None])[..., 0]
+        probes = arms[:, self.count :]
+        axes = torch.eye(3, dtype=probes.dtype, device=probes.device).expand(*probes.shape[:2], 3, 3)
+        rows = rows_of(motions, wrenches_at(probes, axes), self.probe_carried)
+        return cost, hessian, gradient, Probe(positions[:, self.count :], rows.unflatten(1, (-1, 3)))
+
+    def _bones(self, start: Tensor, end: Tensor, f: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Cost (N,), residual (N, K, 3) and derivative by the ends (N, K, 3, 3) of bones' directions in the frames
+        `f`."""
+        inverse_sigma = self.bone_inverse_sigma[f]
+        r, by_end = bone_direction(start, end, self.bone_direction[f], inverse_sigma)
+        width = self.settings.hint_robust_width if self.robust_width < INF else INF
+        value, weight = robust_weight((r * r).sum(-1), width)
+        # A bone without a hint has no weight; its residual is not zero, for the direction it lacks is.
+        known = inverse_sigma > 0
+        root = (weight * known).sqrt()[..., None]
+        return (value * known).sum(-1), r * root, by_end * root[..., None]
 
     def _evidence(self, moving: MovingPoints, state: BodyState) -> tuple[Tensor, Tensor, Tensor]:
         """Cost, normal matrix and gradient of points and bones, a few frames at a time: their rows fit in a cache."""
@@ -198,10 +276,9 @@ class FramesProblem:
 
     def _some_evidence(self, all_: MovingPoints, state: BodyState, f: slice) -> tuple[Tensor, Tensor, Tensor]:
         u = self.unknowns
-        shaped = None if all_.shape_rows is None else all_.shape_rows[f]
-        moving = MovingPoints(all_.joints, all_.turn[f], all_.positions[f], all_.levers[f], shaped)
+        moving = all_.bodies(f)
         n = len(moving.positions)
-        seen = moving.take(torch.arange(self.count, device=self.like.device))
+        seen = moving.take(slice(0, self.count))
         residual, by_point, _ = reprojection(
             seen.positions, state.log_focal[f], self.principal, self.observed[f], self.inverse_sigma[f]
         )
@@ -212,20 +289,12 @@ class FramesProblem:
         jacobians = [seen.rows(by_point * root[..., None], u).reshape(n, -1, u.size)]
         count = self.bone_direction.shape[1]
         if count:
-            tips = moving.take(self.bone_ends)
-            end, start = tips.positions[:, :count], tips.positions[:, count:]
-            inverse_sigma = self.bone_inverse_sigma[f]
-            r, by_end = bone_direction(start, end, self.bone_direction[f], inverse_sigma)
-            width = self.settings.hint_robust_width if self.robust_width < INF else INF
-            value, weight = robust_weight((r * r).sum(-1), width)
-            # A bone without a hint has no weight; its residual is not zero, for the direction it lacks is.
-            known = inverse_sigma > 0
-            cost = cost + (value * known).sum(-1)
-            root = (weight * known).sqrt()[..., None]
-            by_end = by_end * root[..., None]
-            both = tips.rows(torch.cat([by_end, -by_end], 1), u)
-            residuals.append((r * root).reshape(n, -1))
-            jacobians.append((both[:, :count] + both[:, count:]).reshape(n, -1, u.size))
+            ends, starts = self.bone_ends[:count], self.bone_ends[count:]
+            end, start = moving.positions[:, ends], moving.positions[:, starts]
+            value, r, by_end = self._bones(start, end, f)
+            cost = cost + value
+            residuals.append(r.reshape(n, -1))
+            jacobians.append(moving.between(ends, starts).rows(by_end, u).reshape(n, -1, u.size))
         r, j = torch.cat(residuals, 1), torch.cat(jacobians, 1)
         return cost, j.transpose(1, 2) @ j, (j.transpose(1, 2) @ r[..., None])[..., 0]
 
@@ -257,14 +326,6 @@ def unseen_inverse_sigma(
     freedom = settings.unseen_regressed if regressed else 1.0
     result = np.repeat((share / (freedom * sigma))[..., None], 3, -1)
     return np.asarray(result, np.float32)
-
-
-def add_blocks(hessian: Tensor, gradient: Tensor, residual: Tensor, jacobian: Tensor, columns: Tensor) -> Tensor:
-    """Add residuals (N, K, 3) that each see one joint's three columns (K, 3); their cost (N,)."""
-    transposed = jacobian.transpose(-1, -2)
-    gradient[:, columns] += (transposed @ residual[..., None])[..., 0]
-    hessian[:, columns[:, :, None], columns[:, None, :]] += transposed @ jacobian
-    return (residual * residual).sum((-1, -2))
 
 
 def _join(first: VirtualPoints, second: VirtualPoints) -> VirtualPoints:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..rotation import inverse_right_jacobian, log_so3
-from .banded import Bands
+from .banded import Bands, joint_blocks
 from .residuals import reprojection, robust_weight
 from .video_problem import Probe
 
@@ -106,7 +106,7 @@ class Smoothness:
     turn_inverse_sigma: Tensor  # (K,)
     expression_inverse_sigma: Tensor  # (E,) or (0,)
     robust_width: float
-    turn: Tensor  # (T, 3, 3) camera → first frame's axes
+    turn: Tensor | None  # (T, 3, 3) camera → first frame's axes, of a camera that turns
     contact: Contact | None = None
     pins: Pins | None = None  # the window adds them
 
@@ -115,22 +115,24 @@ class Smoothness:
         rotmats: Tensor,
         expression: Tensor,
         probe: Probe,
-        columns: Tensor,
         expression_at: int,
         bands: Bands,
         gradient: Tensor,
     ) -> Tensor:
-        """Add to bands and gradient (T, n) in place; the cost, one number. columns (K, 3) of `joints`."""
+        """Add to bands and gradient (T, n) in place; the cost, one number. `joints` are the first
+        unknowns."""
         cost = gradient.new_zeros(())
         frames = len(self.time_s)
         if frames < 2:
             return cost
-        positions = (self.turn[:, None] @ probe.positions[..., None])[..., 0]
-        rows = self.turn[:, None] @ probe.rows  # (T, S, 3, n)
+        positions, rows = probe.positions, probe.rows  # (T, S, 3), (T, S, 3, n)
+        if self.turn is not None:
+            positions = (self.turn[:, None] @ positions[..., None])[..., 0]
+            rows = self.turn[:, None] @ rows
         whole = (self.linked[1:] * self.linked[:-1]) if frames > 2 else self.linked[:0]
         if frames > 2:
             cost = cost + self._points(positions, rows, whole, bands, gradient)
-            cost = cost + self._turns(rotmats, columns, whole, bands, gradient)
+            cost = cost + self._turns(rotmats, whole, bands, gradient)
             if len(self.expression_inverse_sigma):
                 cost = cost + self._expression(expression, expression_at, whole, bands, gradient)
         if self.contact is not None:
@@ -169,11 +171,11 @@ class Smoothness:
         gradient += (flat.transpose(1, 2) @ g.reshape(frames, -1, 1))[..., 0]
         return (value * whole[:, None]).sum()
 
-    def _turns(self, rotmats: Tensor, columns: Tensor, whole: Tensor, bands: Bands, gradient: Tensor) -> Tensor:
+    def _turns(self, rotmats: Tensor, whole: Tensor, bands: Bands, gradient: Tensor) -> Tensor:
         if not self.joints:
             return gradient.new_zeros(())
         local = rotmats[:, list(self.joints)]
-        if 0 in self.joints:
+        if self.turn is not None and 0 in self.joints:
             at = self.joints.index(0)
             local = local.clone()
             local[:, at] = self.turn @ local[:, at]
@@ -182,14 +184,15 @@ class Smoothness:
         j = jacobian * self.turn_inverse_sigma[:, None, None]
         cost, weight = self._robust((r * r).sum(-1))
         w = weight * whole[:, None]
-        inner = len(r)
+        inner, count = len(r), len(self.joints)
+        # The joints' columns are the first ones, in order: blocks of three on the diagonals.
+        pulled = gradient[:, : 3 * count].unflatten(1, (count, 3))
+        diagonals = [joint_blocks(band, count) for band in (bands.main, bands.next, bands.after)]
         for k in range(3):
             transposed = j[:, k].transpose(-1, -2) * w[..., None, None]
-            gradient[k : inner + k, columns] += (transposed @ r[..., None])[..., 0]
-            for band, later in ((bands.main, k), (bands.next, k + 1), (bands.after, k + 2)):
-                if later < 3:
-                    part = band[k : inner + k]
-                    part[:, columns[:, :, None], columns[:, None, :]] += transposed @ j[:, later]
+            pulled[k : inner + k] += (transposed @ r[..., None])[..., 0]
+            for later in range(k, 3):
+                diagonals[later - k][k : inner + k] += transposed @ j[:, later]
         return (cost * whole[:, None]).sum()
 
     def _expression(self, expression: Tensor, first: int, whole: Tensor, bands: Bands, gradient: Tensor) -> Tensor:

@@ -29,19 +29,18 @@ def solve_window(
     problem: FramesProblem,
     smoothness: Smoothness,
     start: BodyState,
-    held: Tensor,
+    held: int,
     settings: SolverSettings,
     is_cancelled: Callable[[], bool] | None = None,
     covariance: bool = False,
 ) -> WindowSolution:
     """Minimise the sum of all frames' terms and what ties them.
 
-    held (T,): frames that stay as they are, as the last ones of the window before. The normal equations are solved in
-    float64 whatever the state is in: stiff contacts beside soft evidence are too much for float32.
+    held: how many of the first frames stay as they are, the last ones of the window before. The normal equations are
+    solved in float64 whatever the state is in: stiff contacts beside soft evidence are too much for float32.
     """
     state = start
-    columns = problem.columns(smoothness.joints)
-    now = _linearise(problem, smoothness, state, columns)
+    now = _linearise(problem, smoothness, state)
     damping = settings.first_damping
     stop, steps = Stop.MAX_STEPS, 0
     while steps < settings.max_steps:
@@ -53,7 +52,7 @@ def solve_window(
         better = False
         if step is not None:
             trial = problem.move(state, step)
-            there = _linearise(problem, smoothness, trial, columns)
+            there = _linearise(problem, smoothness, trial)
             fall = (now.cost - there.cost) / max(now.cost, 1e-12)
             better = there.cost < now.cost
         if better:
@@ -69,8 +68,8 @@ def solve_window(
                 break
     blocks = None
     if covariance:
-        factor = _factor(now, _fixed(problem, state, now, held), 1e-6)
-        blocks = factor.covariance() if factor is not None else None
+        factor = _factor(now, held, problem.held(state, now.gradient), 1e-6)
+        blocks = _known_first(factor.covariance(), held) if factor is not None else None
     return WindowSolution(state, now.cost, steps, stop, now.frame_cost, blocks)
 
 
@@ -82,13 +81,16 @@ class _Equations:
     gradient: Tensor  # (T, n) float64
 
 
-def _linearise(problem: FramesProblem, smoothness: Smoothness, state: BodyState, columns: Tensor) -> _Equations:
+def _known_first(blocks: Tensor, held: int) -> Tensor:
+    """(T, n, n) with nothing to doubt in the frames that were held."""
+    return torch.cat([blocks.new_zeros(held, *blocks.shape[1:]), blocks])
+
+
+def _linearise(problem: FramesProblem, smoothness: Smoothness, state: BodyState) -> _Equations:
     own, probe = problem.linearise_with_probe(state)
     bands = Bands(own.hessian, torch.zeros_like(own.hessian), torch.zeros_like(own.hessian))
     gradient = own.gradient
-    tied = smoothness.add(
-        state.rotmats, state.expression, probe, columns, problem.unknowns.expression_at, bands, gradient
-    )
+    tied = smoothness.add(state.rotmats, state.expression, probe, problem.unknowns.expression_at, bands, gradient)
     if smoothness.pins is not None:
         tied = tied + smoothness.pins.add(probe, state.log_focal, problem.principal, bands.main, gradient)
     total = float(own.cost.double().sum() + tied.double())
@@ -96,22 +98,21 @@ def _linearise(problem: FramesProblem, smoothness: Smoothness, state: BodyState,
     return _Equations(total if total == total else float("inf"), own.cost, exact, gradient.double())
 
 
-def _fixed(problem: FramesProblem, state: BodyState, now: _Equations, held: Tensor) -> Tensor:
-    """(T, n) True where an unknown does not move."""
-    bounds = problem.held(state, now.gradient)
-    fixed = held[:, None].expand_as(now.gradient)
-    return fixed if bounds is None else fixed | bounds
-
-
-def _factor(now: _Equations, fixed: Tensor, damping: float) -> Factor | None:
-    free = (~fixed).double()
-    bands = Bands(
-        now.bands.main * free[:, :, None] * free[:, None, :],
-        now.bands.next * free[:, :, None] * torch.roll(free, -1, 0)[:, None, :],
-        now.bands.after * free[:, :, None] * torch.roll(free, -2, 0)[:, None, :],
-    )
+def _factor(now: _Equations, held: int, bounds: Tensor | None, damping: float) -> Factor | None:
+    """The equations of the frames after the first `held`, which do not move; bounds (T, n) True where an unknown of
+    the others does not either."""
+    bands = Bands(now.bands.main[held:], now.bands.next[held:], now.bands.after[held:])
     diagonal = torch.diagonal(bands.main, dim1=-2, dim2=-1)
-    extra = torch.where(fixed, torch.ones_like(diagonal), damping * diagonal + 1e-6)
+    extra = damping * diagonal + 1e-6
+    if bounds is not None:
+        fixed = bounds[held:]
+        free = (~fixed).to(bands.main.dtype)
+        bands = Bands(
+            bands.main * free[:, :, None] * free[:, None, :],
+            bands.next * free[:, :, None] * torch.roll(free, -1, 0)[:, None, :],
+            bands.after * free[:, :, None] * torch.roll(free, -2, 0)[:, None, :],
+        )
+        extra = torch.where(fixed, torch.ones_like(diagonal), extra)
     return factorise(bands, extra)
 
 
@@ -119,15 +120,17 @@ def _step(
     problem: FramesProblem,
     state: BodyState,
     now: _Equations,
-    held: Tensor,
+    held: int,
     damping: float,
     settings: SolverSettings,
 ) -> Tensor | None:
-    fixed = _fixed(problem, state, now, held)
-    factor = _factor(now, fixed, damping)
+    bounds = problem.held(state, now.gradient)
+    factor = _factor(now, held, bounds, damping)
     if factor is None:
         return None
-    step = -factor.solve(now.gradient * (~fixed))
+    right = now.gradient if bounds is None else now.gradient * (~bounds)
+    step = torch.zeros_like(right)
+    step[held:] = -factor.solve(right[held:])
     if not bool(torch.isfinite(step).all()):
         return None
     # Each frame's step is kept short on its own: one wild frame must not slow down all others.

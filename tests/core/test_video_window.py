@@ -159,8 +159,7 @@ def test_the_bands_of_a_window_are_the_derivative_of_its_cost(body: BodyModel, p
         _, probe = problem.linearise_with_probe(at)
         bands = Bands.zeros(at.transl, 6, count)
         gradient = at.transl.new_zeros(6, count)
-        columns = problem.columns(smooth.joints)
-        cost = smooth.add(at.rotmats, at.expression, probe, columns, problem.unknowns.expression_at, bands, gradient)
+        cost = smooth.add(at.rotmats, at.expression, probe, problem.unknowns.expression_at, bands, gradient)
         return cost, bands, gradient
 
     cost, bands, gradient = ties(state)
@@ -176,6 +175,33 @@ def test_the_bands_of_a_window_are_the_derivative_of_its_cost(body: BodyModel, p
     dense = bands.to_dense()
     assert float((dense - dense.T).abs().max()) < 1e-6 * float(dense.abs().max())
     assert float(torch.linalg.eigvalsh(dense).min()) > -1e-6 * float(dense.abs().max())
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("part", ["body", "left_hand"])
+def test_wrenches_give_the_normal_equations_that_rows_give(body: BodyModel, part: str) -> None:
+    exact = Fitter(body, dtype=torch.float64)
+    parts = ClipParts(exact, VideoSettings())
+    truth = walk(body, 4)
+    seen = see(body, truth, noise_px=2.0)
+    shape = ClipShape(np.zeros(body.num_betas, np.float32), FOCAL_PX, "given", (SIZE[0] / 2, SIZE[1] / 2))
+    regressed = parts.regressed(seen, shape)[0] if part == "body" else None
+    probes = parts.probes if part == "body" else None
+    problem = parts.problem(part, seen, shape, SIZE, 3.0, regressed, probes)
+    random = torch.Generator().manual_seed(2)
+    state = retract(
+        truth.state, 0.1 * torch.randn(4, problem.unknowns.size, generator=random).double(), problem.unknowns, False
+    )
+    by_wrenches, probe = problem.linearise_with_probe(state)
+    assert problem.tree is not None
+    problem.tree = None
+    by_rows, row_probe = problem.linearise_with_probe(state)
+    for name in ("cost", "hessian", "gradient"):
+        expected = getattr(by_rows, name)
+        size = float(expected.abs().max())
+        torch.testing.assert_close(getattr(by_wrenches, name), expected, rtol=1e-9, atol=1e-10 * size)
+    torch.testing.assert_close(probe.rows, row_probe.rows)
+    torch.testing.assert_close(probe.positions, row_probe.positions)
 
 
 # --- a walk -----------------------------------------------------------------------------------------------------------
