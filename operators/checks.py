@@ -6,18 +6,19 @@ Looks into folders are remembered: preferences are drawn many times a second.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bpy
 
-from ..core.client import ClientError, new_job_id
-from ..core.messages import CheckSolver, Result
-from .jobs import Job
+from .jobs import Job, JobError
 from .session import SESSION
 from .settings import SolverSettings, solver_settings
+
+if TYPE_CHECKING:
+    from ..core.messages import Result
 
 # Facts of a check that are no packages.
 OTHER_FACTS = ("python", "devices", "models")
@@ -154,7 +155,7 @@ class PANTOMIME_OT_check_solver(bpy.types.Operator):
         forget()
         try:
             SESSION.submit(check_job(settings, context.scene.name))
-        except ClientError as error:
+        except JobError as error:
             SOLVER.running, SOLVER.error = False, str(error)
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -168,6 +169,9 @@ class PANTOMIME_OT_check_solver(bpy.types.Operator):
 
 def check_job(settings: SolverSettings, scene_name: str) -> Job:
     """The job that fills `SOLVER`."""
+    from ..core.client import new_job_id
+    from ..core.messages import CheckSolver
+
     request = CheckSolver(
         new_job_id(), threads=settings.threads, cache_dir=settings.cache_dir, models_dir=settings.models_dir
     )
@@ -221,6 +225,8 @@ class PANTOMIME_OT_clear_cache(bpy.types.Operator):
         return context.window_manager.invoke_confirm(self, event)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
+        import shutil
+
         # A worker may have the files open, which Windows does not let go.
         SESSION.stop_worker()
         forget()

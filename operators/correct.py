@@ -5,7 +5,6 @@ from __future__ import annotations
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
-from ..core.client import ClientError
 from . import session
 from .correcting import LIVE, NEAR_M, redraw
 from .jobs import JobError
@@ -67,7 +66,7 @@ class _OnAvatar:
         """Ask for a pose, and wait for it where no timer would."""
         try:
             LIVE.ask(context, avatar_of(context), **how)  # type: ignore[arg-type]
-        except (JobError, ClientError) as error:
+        except JobError as error:
             self.report({"ERROR"}, str(error))  # type: ignore[attr-defined]
             return {"CANCELLED"}
         return wait(self)  # type: ignore[arg-type]
@@ -102,7 +101,7 @@ class PANTOMIME_OT_correct(_OnAvatar, bpy.types.Operator):
             try:
                 # Wakes the worker, so that the first drag does not wait for it.
                 LIVE.ask(context, avatar_of(context), pinned=False)
-            except (JobError, ClientError) as error:
+            except JobError as error:
                 settings.on = False
                 self.report({"ERROR"}, str(error))
                 return {"CANCELLED"}
@@ -128,7 +127,7 @@ class PANTOMIME_OT_drag_point(_OnAvatar, bpy.types.Operator):
             LIVE.begin(context, avatar_of(context), (self.set_name, self.index), (self.x, self.y))
             LIVE.move(context, (self.x, self.y))
             LIVE.release(context)
-        except (JobError, ClientError) as error:
+        except JobError as error:
             LIVE.cancel(context)
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -163,7 +162,7 @@ class PANTOMIME_OT_drag_point(_OnAvatar, bpy.types.Operator):
             elif event.type in ("ESC", "RIGHTMOUSE") and event.value == "PRESS":
                 LIVE.cancel(context)
                 return self._end(context, {"CANCELLED"})
-        except (JobError, ClientError) as error:
+        except JobError as error:
             LIVE.cancel(context)
             self.report({"ERROR"}, str(error))
             return self._end(context, {"CANCELLED"})
@@ -373,7 +372,7 @@ def _after_update(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> Non
             continue
         try:
             LIVE.follow(context, rig, session._hand_is_busy())
-        except (JobError, ClientError) as error:
+        except JobError as error:
             SESSION.say("error", str(error))
 
 

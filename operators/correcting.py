@@ -11,21 +11,20 @@ No object of Blender is kept here: objects are found again by their names.
 from __future__ import annotations
 
 import os
-import tempfile
-import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import bpy
 
-from ..core.client import new_job_id
-from ..core.messages import Correct, Result
 from .jobs import Job, JobError
 from .session import SESSION
 from .settings import SolverSettings, solver_settings
 
 if TYPE_CHECKING:
+    import threading
+
     from ..core.capture import Capture
+    from ..core.messages import Result
     from ..scene.from_file import BodyModel
     from ..scene.handles import PointCache
 
@@ -95,6 +94,8 @@ class Corrections:
         if (identity["body_id"], identity["gender"]) in self._caches:
             return self.points_of(rig, context)
         if self._reading is None:
+            import threading
+
             name = rig.name
             spec = None if identity["body_id"] == "free" else solver_settings(context).body
 
@@ -212,11 +213,13 @@ class Corrections:
         refit: bool = False,
         pinned: bool = True,
     ) -> None:
-        """Ask for the pose that meets all pins. Raises JobError, ClientError.
+        """Ask for the pose that meets all pins. Raises JobError.
 
         `reference`: the pose to stay near; None: the one on the screen. `label`: of an undo step. `pinned` False: ask
         for nothing, which wakes the worker.
         """
+        from ..core.client import new_job_id
+        from ..core.messages import Correct
         from ..scene import pins
         from ..scene.avatar import camera_of
         from ..scene.current import view_of
@@ -236,7 +239,7 @@ class Corrections:
             }
         settings: SolverSettings = solver_settings(context)
         job = new_job_id()
-        folder = tempfile.gettempdir() if not bpy.app.tempdir else bpy.app.tempdir
+        folder = bpy.app.tempdir
         before, after = (os.path.join(folder, f"pantomime_{job}_{which}.npz") for which in ("before", "after"))
         (_starts(reference, now) if reference is not None else now).save(before)
         request = Correct(
@@ -264,6 +267,7 @@ class Corrections:
         from ..scene.avatar import AvatarError
         from ..scene.current import apply_pose
 
+        assert job.request is not None
         ask = self._asks[job.request.job]
         rig, eye = bpy.data.objects.get(ask.rig), bpy.data.objects.get(ask.eye)
         scene = bpy.data.scenes.get(job.scene_name)
@@ -294,9 +298,11 @@ class Corrections:
         return ""
 
     def _forget(self, job: Job) -> None:
-        self._asks.pop(job.request.job, None)
+        from ..core.messages import Correct
+
         request = job.request
         assert isinstance(request, Correct)
+        self._asks.pop(request.job, None)
         for path in (request.capture, request.out):
             if os.path.exists(path):
                 os.unlink(path)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..core.messages import Checkpoint, JobRequest, Result
+import bpy
+
 from .settings import SolverSettings
+
+if TYPE_CHECKING:
+    from ..core.messages import Checkpoint, JobRequest, Result
 
 Steps = Generator[bool, None, Any]  # as scene.steps has it
 # The time left of a job that is the first of its kind is told from its speed, where it tells of its progress often.
@@ -16,7 +20,14 @@ LEFT_AFTER_S, LEFT_AFTER_STEPS = 5.0, 8
 
 
 class JobError(Exception):
-    """Raised by a job's own function: a sentence with a next step, shown as the job's error."""
+    """A sentence with a next step, for the user: from a job's own function, or of a worker that can't be started."""
+
+
+def job_folder() -> str:
+    """A new folder for files of a job. Blender removes it when it quits; until then, redo reads them again."""
+    import tempfile
+
+    return tempfile.mkdtemp(prefix="pantomime_", dir=bpy.app.tempdir)
 
 
 @dataclass

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import bpy
 from bpy.props import CollectionProperty, FloatProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
-from ..core.client import ClientError, new_job_id
-from ..core.messages import FitPhoto, Result
 from . import bodies
 from .avatars import camera_of, rig_of
 from .building import CaptureImport, chosen_files, result_steps
-from .jobs import Job, Steps
-from .session import SESSION, wait
+from .jobs import Job, Steps, job_folder
+from .session import SESSION, submit
 from .settings import SolverSettings, log_path, solver_settings
+
+if TYPE_CHECKING:
+    from ..core.messages import Result
 
 PHOTO_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 PHOTO_FILTER = ";".join(f"*{extension}" for extension in PHOTO_EXTENSIONS)
@@ -48,14 +49,16 @@ def photo_settings(scene: bpy.types.Scene) -> PhotoSettings:
 
 def photo_job(photo: str, scene_name: str, solver: SolverSettings, settings: PhotoSettings | None = None) -> Job:
     """The job that makes avatars of the people in a photo."""
+    from ..core.client import new_job_id
+    from ..core.messages import FitPhoto
+
     settings = settings or PhotoSettings()
     if settings.free_body:
         solver = replace(solver, body=None)
     request = FitPhoto(
         job=new_job_id(),
         photo=photo,
-        # Blender removes this folder when it quits; until then, redo reads the capture again.
-        out_dir=tempfile.mkdtemp(prefix="pantomime_", dir=bpy.app.tempdir),
+        out_dir=job_folder(),
         body=solver.body,
         people=settings.people,
         focal_mm=settings.focal_mm,
@@ -112,17 +115,11 @@ class PANTOMIME_OT_photo_to_avatar(bpy.types.Operator, ImportHelper):
         solver, settings = solver_settings(context), photo_settings(context.scene)
         if self.focal_mm:
             settings = replace(settings, focal_mm=self.focal_mm)
-        for photo in photos:
-            try:
-                SESSION.submit(photo_job(photo, context.scene.name, solver, settings))
-            except ClientError as error:
-                self.report({"ERROR"}, str(error))
-                return {"CANCELLED"}
         if solver.body is None or settings.free_body:
             bodies.read_early(None)
         elif settings.gender != "auto":
             bodies.read_early(solver.body, settings.gender)
-        return wait(self)
+        return submit(self, *(photo_job(photo, context.scene.name, solver, settings) for photo in photos))
 
 
 class PANTOMIME_FH_photo(bpy.types.FileHandler):

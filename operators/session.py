@@ -14,26 +14,18 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bpy
 
-from ..core.client import Client, ClientError, worker_command
-from ..core.messages import (
-    FINAL_EVENTS,
-    Cancelled,
-    Checkpoint,
-    Failed,
-    JobRequest,
-    Message,
-    Progress,
-    Result,
-    Stage,
-    Warn,
-)
 from . import notify
 from .jobs import Job, JobError, Notice, Status, Steps
 from .settings import SolverSettings, log_path
+
+# The worker's client and messages are imported where they are used: enabling the extension is to cost little.
+if TYPE_CHECKING:
+    from ..core.client import Client
+    from ..core.messages import Checkpoint, Message, Result
 
 TICK_S = 0.1
 URGENT_TICK_S = 0.01
@@ -90,10 +82,10 @@ class Session:
         """Labels of the jobs that wait, next first."""
         return tuple(job.label for job in self._waiting)
 
-    def running(self, request_type: type[JobRequest]) -> bool:
-        """Whether a job of this kind runs or waits."""
+    def running(self, kind: str) -> bool:
+        """Whether a job with a request of this type, such as "make_texture", runs or waits."""
         jobs = (*self._waiting, self._job)
-        return any(job is not None and isinstance(job.request, request_type) for job in jobs)
+        return any(job is not None and job.request is not None and job.request.type == kind for job in jobs)
 
     @property
     def building(self) -> bool:
@@ -103,7 +95,7 @@ class Session:
     # ---------------------------------------------------------------------------------------------------- control
 
     def submit(self, job: Job) -> None:
-        """Queue a job; it begins at once where nothing runs. Raises ClientError when the worker can't be started."""
+        """Queue a job; it begins at once where nothing runs. Raises JobError when the worker can't be started."""
         if not self.busy:
             self.notices = []
         if job.key:
@@ -120,6 +112,8 @@ class Session:
 
     def cancel(self) -> None:
         """Ask for the end of the running job; `poll` will see it, and goes on with the next one."""
+        from ..core.messages import Cancelled, Result
+
         if self._job is None:
             return
         if isinstance(self._acted, Result) or self._held is not None:
@@ -205,6 +199,9 @@ class Session:
     # --------------------------------------------------------------------------------------------------- internal
 
     def _begin_next(self, raise_errors: bool) -> None:
+        from ..core.client import ClientError
+        from ..core.messages import Result
+
         job = self._waiting.popleft()
         self.status = Status(
             running=True, label=job.label, urgent=job.urgent, text="Waiting for the solver", started_s=time.monotonic()
@@ -231,11 +228,13 @@ class Session:
             self._fail(job, str(error))
             self._end_of(job)
             if raise_errors:
-                raise ClientError(str(error)) from error
+                raise JobError(str(error)) from error
             self._tell(job, str(error))
 
     def _ensure_worker(self, settings: SolverSettings) -> bool:
         """True if the worker had to be started."""
+        from ..core.client import Client, worker_command
+
         command = worker_command(settings.python, settings.packages)
         if self._client is not None and (command != self._command or not self._client.alive):
             self._client.close()
@@ -248,6 +247,8 @@ class Session:
         return True
 
     def _take(self, event: Message) -> None:
+        from ..core.messages import FINAL_EVENTS, Checkpoint, Progress, Stage, Warn
+
         status, job = self.status, self._job
         assert job is not None
         if isinstance(event, FINAL_EVENTS):
@@ -266,6 +267,8 @@ class Session:
 
     def _finish(self, event: Message) -> None:
         """The worker has done its part of the running job with `event`."""
+        from ..core.messages import Result
+
         job = self._job
         assert job is not None
         self._held = None
@@ -285,6 +288,8 @@ class Session:
 
     def _step(self, until: float) -> None:
         """Go on with the running job's steps until a time, or to their end."""
+        from ..core.messages import Result
+
         job, event = self._job, self._acted
         assert job is not None and event is not None
         if job.waits_for_hand and until != float("inf") and _hand_is_busy():
@@ -313,6 +318,8 @@ class Session:
 
     @staticmethod
     def _begun(job: Job, event: Result | Checkpoint) -> str | Steps | None:
+        from ..core.messages import Result
+
         if isinstance(event, Result):
             return job.on_result(job, event)
         return job.on_checkpoint(job, event) if job.on_checkpoint is not None else None
@@ -324,6 +331,8 @@ class Session:
 
     def _end(self, event: Message, done: str = "") -> None:
         """The running job has ended; `done`: what its function says of a result."""
+        from ..core.messages import Cancelled, Failed, Result
+
         status, job = self.status, self._job
         assert job is not None
         failed = ""
@@ -396,8 +405,19 @@ class _Reported(Exception):
 SESSION = Session()
 
 
+def submit(operator: bpy.types.Operator, *jobs: Job) -> set[str]:
+    """For operators whose work is jobs: queue them, and return what `execute` returns."""
+    try:
+        for job in jobs:
+            SESSION.submit(job)
+    except JobError as error:
+        operator.report({"ERROR"}, str(error))
+        return {"CANCELLED"}
+    return wait(operator)
+
+
 def wait(operator: bpy.types.Operator) -> set[str]:
-    """For operators that gave the worker a job. Without a window there is no timer: the call lasts until it is done."""
+    """For operators that queued a job. Without a window there is no timer: the call lasts until it is done."""
     if not bpy.app.background:
         return {"FINISHED"}
     SESSION.wait()

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-import tempfile
+from typing import TYPE_CHECKING
 
 import bpy
 from bpy.props import StringProperty
 
-from ..core.client import ClientError, new_job_id
-from ..core.messages import MakeTexture, Result
 from .correct import avatar_of
-from .jobs import Job, JobError
+from .jobs import Job, JobError, job_folder
 from .photo import camera_of
-from .session import SESSION, wait
+from .session import SESSION, submit
 from .settings import solver_settings
 from .use import may_change, refuse
+
+if TYPE_CHECKING:
+    from ..core.messages import Result
 
 SWITCH = "photo_texture"  # as scene.texture has it: a panel may not wait for that module, which needs numpy
 
@@ -31,13 +32,15 @@ class PANTOMIME_OT_photo_texture(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         if not may_change(cls, context):
             return False
-        if SESSION.running(MakeTexture):
+        if SESSION.running("make_texture"):
             return refuse(cls, "A texture is being made")
         return camera_of(context.object) is not None or refuse(cls, "This avatar has no camera any more")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         import numpy as np
 
+        from ..core.client import new_job_id
+        from ..core.messages import MakeTexture
         from ..scene.avatar import AvatarError
         from ..scene.texture import projection_of
 
@@ -52,8 +55,7 @@ class PANTOMIME_OT_photo_texture(bpy.types.Operator):
             self.report({"ERROR"}, f"There is no photo {view.photo or 'known'}. Put it back where it was.")
             return {"CANCELLED"}
         settings = solver_settings(context)
-        # Blender removes this folder when it quits.
-        folder = tempfile.mkdtemp(prefix="pantomime_", dir=bpy.app.tempdir)
+        folder = job_folder()
         vertices = os.path.join(folder, "vertices.npy")
         np.save(vertices, view.vertices_camera)
         request = MakeTexture(
@@ -79,12 +81,7 @@ class PANTOMIME_OT_photo_texture(bpy.types.Operator):
             bpy.ops.pantomime.show_texture("EXEC_DEFAULT", True, filepath=result.captures[0], avatar=name)
             return ". ".join(result.summaries)
 
-        try:
-            SESSION.submit(Job(request, name, context.scene.name, settings, on_result=show, title="Photo texture"))
-        except ClientError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        return wait(self)
+        return submit(self, Job(request, name, context.scene.name, settings, on_result=show, title="Photo texture"))
 
 
 class PANTOMIME_OT_show_texture(bpy.types.Operator):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,16 +18,15 @@ from bpy.props import (
 )
 from bpy_extras.io_utils import ImportHelper
 
-from ..core.client import ClientError, new_job_id
-from ..core.messages import Checkpoint, FitVideo, Result
 from . import bodies
 from .building import CaptureImport, result_steps
 from .jobs import Job, JobError, Steps
 from .photo import photo_settings
-from .session import SESSION, wait
+from .session import submit
 from .settings import ROOT_PACKAGE, SolverSettings, solver_settings
 
 if TYPE_CHECKING:
+    from ..core.messages import Checkpoint, Result
     from ..scene.clip_preview import ClipPreview
 
 VIDEO_EXTENSIONS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".mts", ".ogv")
@@ -105,6 +103,8 @@ class VideoRequest:
 
 def output_of(clip: str) -> str:
     """Where the capture of a clip goes: the same place each time, so that what was stopped can go on."""
+    import hashlib
+
     name = f"{Path(clip).stem}-{hashlib.sha1(os.path.abspath(clip).encode()).hexdigest()[:8]}.npz"
     try:
         folder = bpy.utils.extension_path_user(ROOT_PACKAGE, path="clips", create=True)
@@ -121,6 +121,9 @@ def animation_settings(scene: bpy.types.Scene) -> dict[str, Any]:
 
 def video_job(request: VideoRequest, scene: bpy.types.Scene, solver: SolverSettings) -> Job:
     """The job that makes animated avatars of the people in a clip."""
+    from ..core.client import new_job_id
+    from ..core.messages import FitVideo
+
     message = FitVideo(
         job=new_job_id(),
         clip=request.clip,
@@ -238,13 +241,8 @@ class PANTOMIME_OT_video_to_animation(bpy.types.Operator, ImportHelper):
             known.gender if solver.body else "neutral",
             rate,
         )
-        try:
-            SESSION.submit(video_job(request, scene, solver))
-        except ClientError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
         bodies.read_early(solver.body, "neutral" if request.gender == "auto" else request.gender)
-        return wait(self)
+        return submit(self, video_job(request, scene, solver))
 
 
 def _clip_path(filepath: str, movie_clip: bpy.types.MovieClip | None) -> tuple[str, float | None]:

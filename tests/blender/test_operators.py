@@ -12,9 +12,8 @@ from pathlib import Path
 import bpy
 import pytest
 
-from pantomime.core.client import ClientError
 from pantomime.operators import session as sessions
-from pantomime.operators.jobs import Job
+from pantomime.operators.jobs import Job, JobError
 from pantomime.operators.photo import photo_job
 from pantomime.operators.settings import SolverSettings
 
@@ -308,7 +307,7 @@ def test_a_worker_killed_half_way_is_reported_and_the_next_photo_gets_a_new_one(
 
 
 def test_a_python_that_is_not_there_is_reported(portrait: Path) -> None:
-    with pytest.raises(ClientError, match="preferences"):
+    with pytest.raises(JobError, match="preferences"):
         begin(portrait, SolverSettings(python="/nowhere/python"))
     assert not session().status.running and "/nowhere/python" in session().status.error
 
