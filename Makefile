@@ -27,7 +27,7 @@ export MKL_NUM_THREADS ?= 1
 
 help:
 	@echo "make demo [PHOTO=path]  a photo to an avatar: out/NAME.npz, out/NAME.blend, out/NAME.png"
-	@echo "make test               lint, types, all tests (bpy 5.0 and 4.2)"
+	@echo "make test               lint, types, all tests (bpy 5.0, 4.5 and 4.2)"
 	@echo "make lint | types | test-core | test-blender | test-blender-4.5 | test-blender-4.2   a part of it"
 	@echo "make format             let ruff format the code"
 	@echo "make bench              speed, against smplx"
@@ -36,8 +36,7 @@ help:
 demo: $(VENV)/.usable
 	@$(PY) -m pantomime demo -o out $(if $(PHOTO),"$(PHOTO)")
 
-# Blender 4.5 as a module can hang in its own exit handlers, so its tests are run by hand.
-test: lint types test-core test-blender test-blender-4.2
+test: lint types test-core test-blender $(OLDER:%=test-blender-%)
 
 lint: $(VENV)/.installed
 	$(PY) -m ruff check .
