@@ -71,6 +71,7 @@ class PipelineSettings:
     models_dir: str | None = None
     height_cm: float | None = None  # of the largest person, standing: it fixes the scale
     gender: str = "neutral"  # of a licensed body: one of GENDERS
+    upright: str = ""  # gets an upright copy of a photo that is stored turned
 
 
 @dataclass(frozen=True)
@@ -120,9 +121,11 @@ class Pipeline:
 
         with plain_errors():
             with stage("read", "Reading the photo", 0.0):
-                from .media.photo import read_photo
+                from .media.photo import read_photo, save_upright
 
                 frame = read_photo(photo)
+                if settings.upright and frame.exif_orientation != 1:
+                    save_upright(frame, settings.upright)
             with stage("load", "Loading the solver", 0.05):
                 bodies = self._bodies_for(settings)
                 detector = None if settings.points else self.detector(settings)

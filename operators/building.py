@@ -19,11 +19,16 @@ if TYPE_CHECKING:
 
 
 def avatars(
-    paths: Sequence[str], body: str | None, scene_name: str, motion: Mapping[str, Any] | None = None
+    paths: Sequence[str],
+    body: str | None,
+    scene_name: str,
+    motion: Mapping[str, Any] | None = None,
+    upright_copy: str = "",
 ) -> Generator[bool, None, list[Avatar]]:
     """The avatars of captures, in steps: selected, and all in the scene or none. Raises JobError.
 
-    `motion`: how a clip is keyed, as properties of the operator *Import Motion*.
+    `motion`: how a clip is keyed, as properties of the operator *Import Motion*. `upright_copy`: see
+    `scene.camera.load_photo`.
     """
     # numpy comes with these, and is not to be loaded by registering.
     from ..scene.action import AnimationSettings
@@ -39,7 +44,7 @@ def avatars(
                 follow_clip(scene, paths[0])
             whole = options.pop("timing") == "WHOLE"
             animation = AnimationSettings(scene.frame_start, frame_rate(scene), whole_frames=whole, **options)
-        made = yield from avatars_steps(paths, body, scene, animation)
+        made = yield from avatars_steps(paths, body, scene, animation, upright_copy)
     except FromFileError as error:
         raise JobError(str(error)) from error
     if made:
@@ -48,10 +53,15 @@ def avatars(
 
 
 def result_steps(
-    paths: Sequence[str], body: str | None, scene_name: str, step: str, motion: Mapping[str, Any] | None = None
+    paths: Sequence[str],
+    body: str | None,
+    scene_name: str,
+    step: str,
+    motion: Mapping[str, Any] | None = None,
+    upright_copy: str = "",
 ) -> Steps:
     """`avatars` as what a job does: one undo step called `step`, and the names of the collections."""
-    made = yield from avatars(paths, body, scene_name, motion)
+    made = yield from avatars(paths, body, scene_name, motion, upright_copy)
     _tell(made, lambda text: SESSION.say("warning", text))
     names = ", ".join(avatar.collection.name for avatar in made)
     bpy.ops.ed.undo_push(message=step)

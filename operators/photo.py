@@ -55,10 +55,11 @@ def photo_job(photo: str, scene_name: str, solver: SolverSettings, settings: Pho
     settings = settings or PhotoSettings()
     if settings.free_body:
         solver = replace(solver, body=None)
+    folder = job_folder()
     request = FitPhoto(
         job=new_job_id(),
         photo=photo,
-        out_dir=job_folder(),
+        out_dir=folder,
         body=solver.body,
         people=settings.people,
         focal_mm=settings.focal_mm,
@@ -68,12 +69,14 @@ def photo_job(photo: str, scene_name: str, solver: SolverSettings, settings: Pho
         models_dir=solver.models_dir,
         height_cm=settings.height_cm,
         gender=settings.gender if solver.body else "neutral",
+        upright=os.path.join(folder, "upright.jpg"),
     )
     return Job(request, os.path.basename(photo), scene_name, solver, on_result=_build)
 
 
 def _build(job: Job, result: Result) -> Steps:
-    return result_steps(result.captures, job.settings.body, job.scene_name, "Photo to Avatar")
+    upright = getattr(job.request, "upright", "")
+    return result_steps(result.captures, job.settings.body, job.scene_name, "Photo to Avatar", upright_copy=upright)
 
 
 class PANTOMIME_OT_photo_to_avatar(bpy.types.Operator, ImportHelper):

@@ -46,6 +46,7 @@ class AvatarSettings:
     make_camera: bool = True  # False with camera None: the person is placed, no camera is made
     background: bool = True  # the photo behind the camera's view
     photo: str = ""  # "": the capture's source
+    upright_copy: str = ""  # of a photo that is stored turned, where the solver wrote one
     set_render_size: bool = False  # True: the scene renders at the photo's size
     activate_camera: bool = False  # True: it becomes the scene's camera, even if there is one
     gravity_camera: tuple[float, float, float] | None = None  # down, in the camera's frame; None: from the capture
@@ -308,14 +309,15 @@ def _add_camera(
     if settings.background and timing is not None:
         _add_clip(avatar, settings.photo or capture.source, capture, timing)
     elif settings.background:
-        _add_photo(avatar, settings.photo or capture.source, capture.source_exif_orientation)
+        _add_photo(avatar, settings, capture)
     yield MORE
 
 
-def _add_photo(avatar: Avatar, path: str, exif_orientation: int) -> None:
+def _add_photo(avatar: Avatar, settings: AvatarSettings, capture: Capture) -> None:
+    path, turned = settings.photo or capture.source, capture.source_exif_orientation
     if not path:
         return
-    image = camera.load_photo(path, exif_orientation) if Path(path).is_file() else None
+    image = camera.load_photo(path, turned, settings.upright_copy) if Path(path).is_file() else None
     if image is None:
         avatar.warnings.append(
             f"The photo {path} can't be shown behind the avatar. Choose it again in the camera's settings."

@@ -127,12 +127,18 @@ def add_background(camera: bpy.types.Object, image: bpy.types.Image) -> None:
     background.frame_method = "FIT"
 
 
-def load_photo(path: str | Path, exif_orientation: int) -> bpy.types.Image | None:
+def load_photo(path: str | Path, exif_orientation: int, upright_copy: str = "") -> bpy.types.Image | None:
     """The photo as an upright image; None if Blender can't read it.
 
     Blender ignores EXIF orientation, so a turned photo becomes a packed upright copy of at most
-    `BACKGROUND_LIMIT_PX`; an upright one stays a link to its file.
+    `BACKGROUND_LIMIT_PX`; an upright one stays a link to its file. `upright_copy`: such a copy's file, where the solver
+    wrote one, as turning a large photo here takes most of a second.
     """
+    if exif_orientation != 1 and upright_copy and Path(upright_copy).is_file():
+        image = bpy.data.images.load(upright_copy, check_existing=False)
+        image.pack()
+        image.name, image.filepath = Path(path).name, ""
+        return image
     try:
         image = bpy.data.images.load(str(path), check_existing=exif_orientation == 1)
     except RuntimeError:

@@ -36,16 +36,23 @@ def avatars_from_files(
 
 
 def avatars_steps(
-    paths: Sequence[str], body_spec: str | None, scene: bpy.types.Scene, animation: AnimationSettings | None = None
+    paths: Sequence[str],
+    body_spec: str | None,
+    scene: bpy.types.Scene,
+    animation: AnimationSettings | None = None,
+    upright_copy: str = "",
 ) -> Steps[list[Avatar]]:
-    """`avatars_from_files` in steps: the scene has all avatars at the last one, and none before."""
+    """`avatars_from_files` in steps: the scene has all avatars at the last one, and none before.
+
+    `upright_copy`: of the photo, where the solver wrote one.
+    """
     avatars: list[Avatar] = []
     taken = [obj.location.x for obj in scene.objects if PROPERTY in obj and abs(obj.location.y) < APART_M]
     cameras: dict[str, tuple[float, bpy.types.Object]] = {}
     try:
         for path in paths:
             capture, body = yield from in_thread(lambda path=path: loaded(path, body_spec))  # type: ignore[misc]
-            settings = AvatarSettings(animation=animation)
+            settings = AvatarSettings(animation=animation, upright_copy=upright_copy)
             if capture.source in cameras:
                 focal_px, first = cameras[capture.source]
                 # Each person was fitted with a focal length that may move a little: then each has a lens of its own.

@@ -23,6 +23,7 @@ def run(request: FitPhoto, work: Work) -> Result:
         models_dir=request.models_dir,
         height_cm=request.height_cm,
         gender=request.gender,
+        upright=request.upright,
     )
     result = work.pipeline.fit_photo(request.photo, settings, work.reporter)
     paths = save_captures(result.captures, request.out_dir, request.stem or Path(request.photo).stem)

@@ -15,6 +15,7 @@ from .frame import Frame
 
 MAX_PIXELS = 100_000_000
 LEAST_PX = 32
+UPRIGHT_PX = 2048  # longer side of an upright copy: a viewport's background needs no more
 # Named, so that no decoder runs that starts other programs (EPS) or reads other files.
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "TGA", "JPEG2000", "AVIF", "ICO")
 _NEUTRAL = (128, 128, 128)
@@ -50,6 +51,18 @@ def read_photo(path: str | os.PathLike[str]) -> Frame:
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError) as error:
         raise MediaError(f"{name} is damaged or not complete. Copy it again from where it came from.") from error
     return Frame(rgb=rgb, source=name, focal_px=focal_px, exif_orientation=orientation)
+
+
+def save_upright(frame: Frame, path: str | os.PathLike[str]) -> None:
+    """Write a photo as it is meant to be seen: a JPEG of at most `UPRIGHT_PX`. Raises MediaError."""
+    picture = Image.fromarray(frame.rgb)
+    picture.thumbnail((UPRIGHT_PX, UPRIGHT_PX), reducing_gap=2.0)
+    try:
+        picture.save(path, "JPEG", quality=92)
+    except OSError as error:
+        raise MediaError(
+            f"Can't write {os.fspath(path)}: {error.strerror or error}. Free some space or choose another folder."
+        ) from error
 
 
 def _check_file(path: Path) -> None:

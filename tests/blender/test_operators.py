@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import bpy
+import numpy as np
 import pytest
 
 from pantomime.operators import session as sessions
@@ -102,6 +103,27 @@ def test_one_looks_through_the_camera_of_the_selected_avatar(portrait: Path) -> 
         bpy.context.view_layer.objects.active = next(obj for obj in collection.objects if obj.type == kind)
         assert bpy.ops.pantomime.look_through_camera() == {"FINISHED"}
         assert bpy.context.scene.camera.name in collection.objects
+
+
+def test_a_photo_that_is_stored_turned_is_shown_upright(portrait: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    with Image.open(portrait) as stored:
+        exif = Image.Exif()
+        exif[274] = 6  # to be turned by 90° clockwise
+        stored.convert("RGB").rotate(90).crop((0, 0, 512, 500)).save(tmp_path / "phone.jpg", exif=exif)
+    assert bpy.ops.pantomime.photo_to_avatar(filepath=str(tmp_path / "phone.jpg")) == {"FINISHED"}
+    camera = next(obj for obj in bpy.data.objects if obj.type == "CAMERA")
+    image = camera.data.background_images[0].image
+    assert image.name.startswith("phone.jpg") and image.packed_file is not None
+    assert tuple(image.size) == (500, 512)
+    # The same picture, but for the columns that were cut off.
+    pixels = np.empty(500 * 512 * 4, np.float32)
+    image.pixels.foreach_get(pixels)
+    shown = pixels.reshape(512, 500, 4)[::-1]
+    with Image.open(portrait) as whole:
+        expected = np.asarray(whole.convert("RGB"), np.float32)[:, 12:] / 255
+    assert np.abs(shown[..., :3] - expected).mean() < 0.02
 
 
 def test_the_avatar_is_one_undo_step(portrait: Path) -> None:
