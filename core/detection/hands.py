@@ -103,7 +103,7 @@ def assign(
         belief = float(np.exp(-((gap / settings.reach_m) ** 2))) * (0.6 + 0.4 * likeness)
         belief *= 0.5 + 0.5 * float(pose.visibility[SIDES[side][0]])
         confidence = np.where(inside(hand.image_px, size), belief, 0.0).astype(np.float32)
-        chosen[side] = Points(hand.image_px, confidence, hand.world_m)
+        chosen[side] = Points(hand.image_px, confidence, hand.world_m, hand.raw.left_score)
     return chosen
 
 

@@ -20,6 +20,7 @@ class Points:
     image_px: Array  # (N, 2)
     confidence: Array  # (N,) 0…1; 0 = not seen
     world_m: Array | None = None  # (N, 3) metric 3D hint, camera axes (x right, y down, z away), set's own origin
+    left_score: float | None = None  # of a hand: how much it looks like a left one, 0…1
 
 
 @dataclass(frozen=True)

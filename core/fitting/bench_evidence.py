@@ -50,6 +50,8 @@ def save_observations(path: Path, observations: list[Observation], digest: str) 
             arrays[f"{i}/{name}/confidence"] = points.confidence
             if points.world_m is not None:
                 arrays[f"{i}/{name}/world_m"] = points.world_m
+            if points.left_score is not None:
+                arrays[f"{i}/{name}/left_score"] = np.asarray(points.left_score)
         if item.mask is not None and item.mask_box_px is not None:
             arrays[f"{i}/mask"] = item.mask
             arrays[f"{i}/mask_box_px"] = item.mask_box_px
@@ -73,6 +75,7 @@ def load_observations(path: Path, digest: str | None) -> list[Observation] | Non
                 stored[f"{i}/{name}/image_px"],
                 stored[f"{i}/{name}/confidence"],
                 stored.get(f"{i}/{name}/world_m"),
+                float(stored[f"{i}/{name}/left_score"]) if f"{i}/{name}/left_score" in stored else None,
             )
             for name in head["sets"]
         }

@@ -14,6 +14,7 @@ from ..body.model import BodyModel
 from ..body.skeleton import BODY, JAW, JOINT_NAMES, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RIGHT_HAND
 from ..capture import Capture
 from ..detection.observation import Observation
+from ..detection.sides import put_right
 from ..priors.errors import PriorError
 from ..priors.expressions import ExpressionReader
 from ..priors.hands import load_hand_prior
@@ -116,6 +117,7 @@ class Fitter:
         known: it fixes the scale of body and distance.
         """
         camera = camera or PhotoCamera()
+        observation, mixed_up = put_right(observation)
         straight = straight_share(observation, self.settings.straight)
         observation = straighten_hints(observation, straight, self.settings.straight)
         evidence = gather(self.body, observation, self.settings, self.reader)
@@ -164,7 +166,10 @@ class Fitter:
                 break
         if fitted is None:
             raise FitError("These settings have no stage that fits. Use the default ones.")
-        return self._capture(observation, camera, evidence, state, fitted, steps, stops, person_id)
+        capture = self._capture(observation, camera, evidence, state, fitted, steps, stops, person_id)
+        if mixed_up is not None:
+            capture.diagnostics["exchanged_sides"] = mixed_up  # the detector had taken left for right there
+        return capture
 
     # --- parts ----------------------------------------------------------------------------------------------
 
