@@ -10,19 +10,20 @@ import argparse
 import contextlib
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ...core.client import Client, new_job_id
 from ...core.messages import FINAL_EVENTS, Correct, FitPhoto, Ready, Result
 from ...core.pipeline import limit_threads
+from .blocks import blocks
+from .measure import Clock, Measurement, times
 
 REFERENCE = "smplx, full mesh, forward + backward"
 REGISTER = """
@@ -34,56 +35,6 @@ import pantomime
 pantomime.register()
 print("seconds", clock() - start)
 """
-
-
-class _Clock:
-    """Which clock counts: one for the whole run, and for other processes."""
-
-    name = "perf_counter"
-
-    @classmethod
-    def now(cls) -> float:
-        now: float = getattr(time, cls.name)()
-        return now
-
-    @classmethod
-    def of(cls, pid: int | None) -> float:
-        """For what another process does; its processor time is rounded to 10 ms by the system."""
-        if cls.name == "perf_counter":
-            return time.perf_counter()
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    @classmethod
-    def words(cls) -> str:
-        return "wall clock" if cls.name == "perf_counter" else "processor time"
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """Values of one thing measured several times."""
-
-    name: str
-    values: tuple[float, ...]  # seconds, or MB
-    unit: str = "s"
-    budget: float | None = None  # at most; in the same unit
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.values)
-
-    def line(self, reference: float | None) -> str:
-        """A row of the table."""
-        low, high = min(self.values), max(self.values)
-        if self.unit == "s":
-            shown = f"{1e3 * self.median:9.1f} ms {1e3 * low:9.1f} … {1e3 * high:.1f}"
-            budget = "" if self.budget is None else f"{1e3 * self.budget:.0f} ms"
-        else:
-            shown = f"{self.median:9.0f} {self.unit} {low:9.0f} … {high:.0f}"
-            budget = "" if self.budget is None else f"{self.budget:.0f} {self.unit}"
-        ratio = f"{self.median / reference:.2f} ×" if reference and self.unit == "s" else ""
-        verdict = "" if self.budget is None else ("within" if self.median <= self.budget else "OVER")
-        return f"{self.name:44} {shown:34} {ratio:>10} {budget:>9} {verdict}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,8 +55,8 @@ def main(arguments: argparse.Namespace) -> int:
     limit_threads(1)
     runs = max(3, arguments.runs)
     if arguments.cpu:
-        _Clock.name = "process_time"
-    print(f"One core of {cores}, one thread, {_Clock.words()}.")
+        Clock.name = "process_time"
+    print(f"One core of {cores}, one thread, {Clock.words()}.")
     print(f"Median, smallest … largest of {runs} runs (fewer for what takes seconds)")
     print(f"{'':44} {'':34} {'× smplx':>10} {'at most':>9}")
     photos = [Path(photo) for photo in arguments.photos] or _demo_photos()
@@ -132,6 +83,7 @@ def _all(photos: list[Path], runs: int) -> Iterator[Measurement]:
             yield measurement
             captures.append(capture)
     yield _avatar(captures[-1], few)
+    yield from blocks(captures[-1], few)
     yield from _worker(photos[0], few)
     yield _register(few)
 
@@ -146,7 +98,7 @@ def _solver(photo: Path, runs: int) -> Iterator[tuple[Measurement, Any]]:
     frame = read_photo(photo)
     with contextlib.closing(Detector(find_models(), DetectionSettings())) as detector:
         detector.detect(frame)
-        seconds = _times(lambda: detector.detect(frame), runs)
+        seconds = times(lambda: detector.detect(frame), runs)
         observations = detector.detect(frame)
     if not observations:
         print(f"{photo}: no person was found; choose another photo", file=sys.stderr)
@@ -158,7 +110,7 @@ def _solver(photo: Path, runs: int) -> Iterator[tuple[Measurement, Any]]:
     easy = photo.name == "figure.png"
     kind = f"detection, hands and face: {name}{' (easy)' if easy else ''}"
     yield Measurement(kind, seconds, budget=0.15 if easy else 0.25), capture
-    seconds = _times(lambda: fitter.fit(observations[0]), runs)
+    seconds = times(lambda: fitter.fit(observations[0]), runs)
     yield Measurement(f"fit: {name}", seconds, budget=0.1), capture
 
 
@@ -172,10 +124,10 @@ def _avatar(capture: Any, runs: int) -> Measurement:
     values = []
     for _ in range(runs + 1):
         bpy.ops.wm.read_factory_settings(use_empty=True)
-        start = _Clock.now()
+        start = Clock.now()
         build_avatar(capture, body)
         bpy.context.view_layer.update()
-        values.append(_Clock.now() - start)
+        values.append(Clock.now() - start)
     # The first one also imports and warms up, as in a Blender that was just started: it is a run like the others for
     # a user, but not for a median.
     return Measurement("avatar in Blender, evaluated", tuple(values[1:]), budget=0.5)
@@ -184,18 +136,18 @@ def _avatar(capture: Any, runs: int) -> Measurement:
 def _worker(photo: Path, runs: int) -> Iterator[Measurement]:
     ready, first, warm, drags, memory = [], [], [], [], []
     for _ in range(runs):
-        start = 0.0 if _Clock.name == "process_time" else _Clock.now()
+        start = 0.0 if Clock.name == "process_time" else Clock.now()
         with tempfile.TemporaryDirectory() as folder, Client() as client:
             _wait(client, Ready)
-            ready.append(_Clock.of(client.pid) - start)
+            ready.append(Clock.of(client.pid) - start)
             client.submit(FitPhoto(new_job_id(), str(photo.resolve()), folder))
             _wait(client, Result)
-            first.append(_Clock.of(client.pid) - start)
+            first.append(Clock.of(client.pid) - start)
             for _again in range(3):
-                start = _Clock.of(client.pid)
+                start = Clock.of(client.pid)
                 client.submit(FitPhoto(new_job_id(), str(photo.resolve()), folder))
                 _wait(client, Result)
-                warm.append(_Clock.of(client.pid) - start)
+                warm.append(Clock.of(client.pid) - start)
             drags += _corrections(client, Path(folder))
             memory.append(_peak_mb(client.pid))
     yield Measurement("worker, start to ready", tuple(ready))
@@ -214,18 +166,18 @@ def _corrections(client: Client, folder: Path) -> list[float]:
     x, y = (float(value) for value in Capture.load(path).points["pose33"][0, 15, :2])
     values = []
     for k in range(-1, 6):
-        start = _Clock.of(client.pid)
+        start = Clock.of(client.pid)
         pin = {"pose33/15": [x + 8.0 * k, y - 8.0 * k]}
         client.submit(Correct(new_job_id(), str(path), str(folder / "corrected"), pin))
         _wait(client, Result)
-        values.append(_Clock.of(client.pid) - start)
+        values.append(Clock.of(client.pid) - start)
     return values[1:]  # the first one loads what later ones use
 
 
 def _register(runs: int) -> Measurement:
     values = []
     for _ in range(runs):
-        done = subprocess.run([sys.executable, "-c", REGISTER, _Clock.name], capture_output=True, text=True, check=True)
+        done = subprocess.run([sys.executable, "-c", REGISTER, Clock.name], capture_output=True, text=True, check=True)
         values.append(float(done.stdout.split("seconds")[1].split()[0]))
     return Measurement("registering the extension", tuple(values), budget=0.05)
 
@@ -255,16 +207,7 @@ def _reference(runs: int) -> Measurement:
         torch.sum(model(return_verts=True).vertices ** 2).backward()
 
     both()
-    return Measurement(REFERENCE, _times(both, runs))
-
-
-def _times(action: Callable[[], object], runs: int) -> tuple[float, ...]:
-    values = []
-    for _ in range(runs):
-        start = _Clock.now()
-        action()
-        values.append(_Clock.now() - start)
-    return tuple(values)
+    return Measurement(REFERENCE, times(both, runs))
 
 
 def _wait(client: Client, kind: type) -> None:
