@@ -5,7 +5,6 @@ from __future__ import annotations
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
-from . import session
 from .correcting import LIVE, NEAR_M, redraw
 from .jobs import JobError
 from .points import (
@@ -20,7 +19,7 @@ from .points import (
     settings_of,
     spot_at,
 )
-from .session import SESSION, wait
+from .session import SESSION, hand_is_busy, wait
 
 CLICK_PX = 3.0  # a shorter way than this is a click
 SLOW = 0.2  # of the pointer's way while Shift is held
@@ -371,7 +370,7 @@ def _after_update(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> Non
         if (head - empty.matrix_world.translation).length < NEAR_M:
             continue
         try:
-            LIVE.follow(context, rig, session._hand_is_busy())
+            LIVE.follow(context, rig, hand_is_busy())
         except JobError as error:
             SESSION.say("error", str(error))
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import bpy
 
-from .jobs import Job, JobError
-from .session import SESSION
+from .jobs import Job, JobError, Steps
+from .session import SESSION, hand_is_busy
 from .settings import SolverSettings, solver_settings
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Ask:
     generation: int
     label: str  # of the undo step; "": none
     key: bool  # whether an avatar with an action gets keys
+    answered: bool = False
 
 
 @dataclass
@@ -65,6 +66,7 @@ class Corrections:
         self._touched: dict[str, set[str]] = {}  # by avatar: bones turned since the reference of the drag
         self._owed = ""  # the undo step of a drag that was let go, but not yet answered
         self._followed: tuple[str, Capture] | None = None
+        self._led: dict[str, dict[str, float]] = {}  # by avatar: IK controls that are suspended for a correction
         self._caches: dict[tuple[str, str], PointCache] = {}
         self._reading: threading.Thread | None = None
 
@@ -169,6 +171,7 @@ class Corrections:
         from ..scene import pins
         from ..scene.avatar import camera_of
         from ..scene.current import apply_pose
+        from ..scene.steps import finish
 
         drag, self.drag = self.drag, None
         self._generation += 1
@@ -180,6 +183,7 @@ class Corrections:
         touched = self._touched.pop(rig.name, None)
         if eye is not None and touched:
             apply_pose(rig, self.body_of(rig, context), drag.reference, eye, touched)
+        finish(self._resume(rig, context.scene))
 
     def follow(self, context: bpy.types.Context, rig: bpy.types.Object, going_on: bool) -> None:
         """A bone's pin was moved in space. `going_on`: the same movement as at the last call. Raises JobError."""
@@ -190,8 +194,12 @@ class Corrections:
 
     # -------------------------------------------------------------------------------------------------------- ask
 
-    def pose(self, context: bpy.types.Context, rig: bpy.types.Object) -> Capture:
-        """The pose as it is on the screen. Raises JobError."""
+    def pose(self, context: bpy.types.Context, rig: bpy.types.Object, suspend: bool = True) -> Capture:
+        """The pose as it is on the screen. Raises JobError.
+
+        `suspend`: IK controls let go of it until an answer is on the bones. False: where they lead, it is not exact.
+        """
+        from ..scene import controls
         from ..scene.avatar import AvatarError, camera_of
         from ..scene.current import current_capture
 
@@ -199,7 +207,11 @@ class Corrections:
         if eye is None:
             raise JobError(f"{rig.name} has no camera that sees it as the photo does. Undo its removal.")
         try:
-            return current_capture(rig, self.body_of(rig, context), eye, context.scene)
+            if suspend and rig.name not in self._led:
+                values = controls.suspend(rig, context.scene)
+                if values:
+                    self._led[rig.name] = values
+            return current_capture(rig, self.body_of(rig, context), eye, context.scene, led=not suspend)
         except AvatarError as error:
             raise JobError(str(error)) from error
 
@@ -224,7 +236,7 @@ class Corrections:
         from ..scene.avatar import camera_of
         from ..scene.current import view_of
 
-        now = self.pose(context, rig)
+        now = self.pose(context, rig, suspend=pinned)
         eye = camera_of(rig)
         assert eye is not None
         frame = context.scene.frame_current
@@ -261,8 +273,8 @@ class Corrections:
             )
         )
 
-    def _apply(self, job: Job, result: Result) -> str:
-        """Put an answer on the bones."""
+    def _apply(self, job: Job, result: Result) -> Steps:
+        """Put an answer on the bones, and let IK controls lead again after the last one."""
         from ..core.capture import Capture, CaptureError
         from ..scene.avatar import AvatarError
         from ..scene.current import apply_pose
@@ -271,22 +283,26 @@ class Corrections:
         ask = self._asks[job.request.job]
         rig, eye = bpy.data.objects.get(ask.rig), bpy.data.objects.get(ask.eye)
         scene = bpy.data.scenes.get(job.scene_name)
-        if rig is None or eye is None or scene is None or rig.mode == "EDIT":
-            return ""
-        if ask.generation != self._generation or ask.frame != scene.frame_current:
-            return ""
-        try:
-            corrected = Capture.load(result.captures[0])
-            facts = corrected.diagnostics["correction"]
-            assert isinstance(facts, dict)
-            touched = self._touched.setdefault(rig.name, set())
-            touched |= set(facts["moved"])
-            moving = rig.animation_data is not None and rig.animation_data.action is not None
-            key_frame = ask.frame if ask.key and moving else None
-            apply_pose(rig, self.body_of(rig, bpy.context), corrected, eye, touched, key_frame)
-        except (CaptureError, AvatarError) as error:
-            raise JobError(str(error)) from error
-        if ask.label:
+        # Answered already: undo came in between, and what it brought back is to stay.
+        if rig is None or eye is None or scene is None or rig.mode == "EDIT" or ask.answered:
+            return
+        ask.answered = True
+        asked_last = ask.generation == self._generation and ask.frame == scene.frame_current
+        facts: dict[str, Any] = {}
+        if asked_last:
+            try:
+                corrected = Capture.load(result.captures[0])
+                facts = dict(corrected.diagnostics["correction"])  # type: ignore[call-overload]
+                touched = self._touched.setdefault(rig.name, set())
+                touched |= set(facts["moved"])
+                moving = rig.animation_data is not None and rig.animation_data.action is not None
+                key_frame = ask.frame if ask.key and moving else None
+                apply_pose(rig, self.body_of(rig, bpy.context), corrected, eye, touched, key_frame)
+            except (CaptureError, AvatarError) as error:
+                raise JobError(str(error)) from error
+        if self.drag is None and (ask.label or not hand_is_busy()):
+            yield from self._resume(rig, scene)
+        if asked_last and ask.label:
             self._owed = ""
             self._touched.pop(rig.name, None)
             bpy.ops.ed.undo_push(message=ask.label)
@@ -295,7 +311,14 @@ class Corrections:
                 how_far = f"{off_px:.0f} px" if off_px > NEAR_PX else f"{1000 * off_m:.0f} mm"
                 SESSION.say("warning", f"Not all pins can be met at once: one is off by {how_far}. Remove some.")
         redraw()
-        return ""
+
+    def _resume(self, rig: bpy.types.Object, scene: bpy.types.Scene) -> Steps:
+        """IK controls that were suspended lead again, in the pose that the bones have now."""
+        from ..scene import controls
+
+        values = self._led.pop(rig.name, None)
+        if values:
+            yield from controls.resume(rig, scene, values)
 
     def _forget(self, job: Job) -> None:
         from ..core.messages import Correct
@@ -303,6 +326,15 @@ class Corrections:
         request = job.request
         assert isinstance(request, Correct)
         self._asks.pop(request.job, None)
+        if self.drag is None and not self._asks and self._led:
+            # The answer did not come: an error, a cancel.
+            from ..scene.steps import finish
+
+            for name in list(self._led):
+                rig, scene = bpy.data.objects.get(name), bpy.data.scenes.get(job.scene_name)
+                if rig is not None and scene is not None:
+                    finish(self._resume(rig, scene))
+            self._led.clear()
         for path in (request.capture, request.out):
             if os.path.exists(path):
                 os.unlink(path)

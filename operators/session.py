@@ -274,7 +274,7 @@ class Session:
         self._held = None
         if not isinstance(event, Result):
             self._end(event)
-        elif job.waits_for_hand and _hand_is_busy():
+        elif job.waits_for_hand and hand_is_busy():
             self._held = event
             self.status.text = "Waiting until you let go"
         else:
@@ -292,7 +292,7 @@ class Session:
 
         job, event = self._job, self._acted
         assert job is not None and event is not None
-        if job.waits_for_hand and until != float("inf") and _hand_is_busy():
+        if job.waits_for_hand and until != float("inf") and hand_is_busy():
             return
         done: Any = None
         try:
@@ -453,7 +453,7 @@ def _tick() -> float | None:
     return URGENT_TICK_S if SESSION.status.urgent or SESSION.building else TICK_S
 
 
-def _hand_is_busy() -> bool:
+def hand_is_busy() -> bool:
     """Whether the user drags something in a window."""
     manager = bpy.context.window_manager
     if bpy.app.background or manager is None:

@@ -2,12 +2,12 @@
 
 Controls are bones of their own collection that deform nothing. Each limb has a handle and a pole and a property `ik`
 on the handle, 0 (the bones' own rotations) … 1 (the handle leads). The 55 bones and their channels stay as they are,
-so export, retarget and correction know nothing of controls.
+so export and retarget know nothing of controls. While a pose is corrected they are suspended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import bpy
@@ -16,6 +16,8 @@ from mathutils import Matrix, Vector
 
 from . import armature as armatures
 from . import motion
+from .avatar import AvatarError
+from .steps import MORE, Steps
 
 COLLECTION = "IK controls"
 SWITCH = "ik"
@@ -112,7 +114,42 @@ def snap_to_pose(rig: bpy.types.Object, scene: bpy.types.Scene | None = None) ->
         bones[limb.handle][SWITCH] = value
         if value > 0.0:
             _aim(rig, limb, layer)
+            bones[limb.handle][SWITCH] = value
     rig.update_tag()
+    layer.update()
+
+
+def leading(rig: bpy.types.Object) -> dict[str, float]:
+    """Handles that lead their limbs, and how far (their property `ik`)."""
+    values = {limb.handle: float(rig.pose.bones[limb.handle][SWITCH]) for limb in _present(rig)}
+    return {handle: value for handle, value in values.items() if value > 0.0}
+
+
+def suspend(rig: bpy.types.Object, scene: bpy.types.Scene) -> dict[str, float]:
+    """Let the bones lead, in the pose that the handles led to; what `resume` needs. Raises AvatarError."""
+    values = leading(rig)
+    if values and motion.frame_range(rig, None) is not None:
+        raise AvatarError(
+            f"Handles lead limbs of {rig.name}, which moves. Set their sliders to 0 in the panel IK controls, then "
+            "correct the pose."
+        )
+    if values:
+        snap_to_controls(rig, scene)
+    return values
+
+
+def resume(rig: bpy.types.Object, scene: bpy.types.Scene, values: Mapping[str, float]) -> Steps[None]:
+    """Lay the handles on the bones' pose and let them lead again as far as they did. In steps."""
+    snap_to_pose(rig, scene)
+    yield MORE
+    layer = motion.layer_with(scene, rig)
+    for limb in _present(rig):
+        value = values.get(limb.handle, 0.0)
+        if value > 0.0:
+            _aim(rig, limb, layer)
+            rig.pose.bones[limb.handle][SWITCH] = value
+            rig.update_tag()
+            yield MORE
     layer.update()
 
 

@@ -18,7 +18,7 @@ from ..core.body.model import BodyModel
 from ..core.body.skeleton import JOINT_NAMES, NUM_JOINTS
 from ..core.capture import Capture
 from . import armature as armatures
-from . import axes, camera, pose, rest, seen, shapekeys
+from . import axes, camera, controls, pose, rest, seen, shapekeys
 from .avatar import PROPERTY, AvatarError, find_mesh
 from .rest import Floats
 
@@ -86,9 +86,14 @@ def shape_of(rig: bpy.types.Object, body: BodyModel, heads: Floats, expression: 
     return Shape(betas, expression, joints, rest.to_object_space(joints, ground) - heads)
 
 
-def current_capture(rig: bpy.types.Object, body: BodyModel, eye: bpy.types.Object, scene: bpy.types.Scene) -> Capture:
-    """What the avatar shows now, through the camera `eye`, as a capture of one frame. Raises AvatarError."""
-    check(rig, body)
+def current_capture(
+    rig: bpy.types.Object, body: BodyModel, eye: bpy.types.Object, scene: bpy.types.Scene, led: bool = False
+) -> Capture:
+    """What the avatar shows now, through the camera `eye`, as a capture of one frame. Raises AvatarError.
+
+    `led`: of limbs that IK controls lead, take the bones' own pose.
+    """
+    check(rig, body, led)
     view = view_of(rig, eye)
     heads, frames = armatures.bone_frames(rig)
     shape = shape_of(rig, body, heads)
@@ -126,7 +131,7 @@ def current_capture(rig: bpy.types.Object, body: BodyModel, eye: bpy.types.Objec
     )
 
 
-def check(rig: bpy.types.Object, body: BodyModel) -> None:
+def check(rig: bpy.types.Object, body: BodyModel, led: bool = False) -> None:
     """Raises AvatarError where corrections of the bones would show nothing, or the body is another."""
     if rig[PROPERTY]["body_id"] != body.body_id:
         raise AvatarError(f"{rig.name} was made with the body “{rig[PROPERTY]['body_id']}”. Choose that body.")
@@ -134,10 +139,10 @@ def check(rig: bpy.types.Object, body: BodyModel) -> None:
     if missing:
         raise AvatarError(f"{rig.name} lacks the bone {missing[0]}. Undo, or make the avatar anew.")
     for name in JOINT_NAMES:
-        if any(not c.mute and c.influence > 0 for c in rig.pose.bones[name].constraints):
+        active = [c for c in rig.pose.bones[name].constraints if not c.mute and c.influence > 0]
+        if any(c.name != controls.CONSTRAINT or not led for c in active):
             raise AvatarError(
-                f"The bone {name} of {rig.name} is moved by constraints, such as IK controls. "
-                "Remove the controls, or mute the constraints, to correct the pose."
+                f"The bone {name} of {rig.name} is moved by constraints. Mute or remove them to correct the pose."
             )
 
 

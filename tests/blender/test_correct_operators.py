@@ -16,7 +16,7 @@ from pantomime.core.capture import Capture
 from pantomime.operators import points as shown_points
 from pantomime.operators.correcting import LIVE
 from pantomime.operators.session import SESSION
-from pantomime.scene import handles, pins, seen
+from pantomime.scene import controls, handles, pins, seen
 from pantomime.scene.avatar import AvatarSettings, build_avatar, camera_of
 
 pytestmark = pytest.mark.usefixtures("extension")
@@ -109,6 +109,39 @@ def test_each_drag_is_one_undo_step(rig: bpy.types.Object, cache: handles.PointC
         rig = bpy.data.objects[name]
         assert channels(rig) == states[step]
         assert len(pins.pinned_points(rig, 1)) == step
+
+
+@pytest.mark.parametrize("ik", [1.0, 0.5])
+def test_limbs_that_ik_handles_lead_are_corrected_and_led_again(
+    rig: bpy.types.Object, cache: handles.PointCache, ik: float
+) -> None:
+    controls.add_controls(rig)
+    handle = rig.pose.bones["left_hand_ik"]
+    handle.location.z += 0.05
+    handle["ik"] = ik
+    rig.update_tag()
+    bpy.context.view_layer.update()
+    target = shown(rig, cache)["pose33", WRIST] + (-20.0, 10.0)
+    knee = shown(rig, cache)["pose33", 25]
+    assert drag(WRIST, target) == {"FINISHED"}
+    assert {limb.handle: rig.pose.bones[limb.handle]["ik"] for limb in controls.LIMBS} == {
+        limb.handle: ik if limb.handle == "left_hand_ik" else 1.0 for limb in controls.LIMBS
+    }
+    np.testing.assert_allclose(shown(rig, cache)["pose33", WRIST], target, atol=0.5)
+    np.testing.assert_allclose(shown(rig, cache)["pose33", 25], knee, atol=0.5)
+    assert (handle.head - rig.pose.bones["left_wrist"].head).length < 1e-3
+    handle.location.z -= 0.05
+    bpy.context.view_layer.update()
+    assert np.abs(shown(rig, cache)["pose33", WRIST] - target).max() > 2.0
+
+
+def test_a_motion_that_ik_handles_lead_is_refused_with_a_way_out(rig: bpy.types.Object) -> None:
+    controls.add_controls(rig)
+    for frame in (1, 10):
+        rig.pose.bones["left_hand_ik"].keyframe_insert("location", frame=frame)
+    with pytest.raises(RuntimeError, match="Set their sliders to 0"):
+        drag(WRIST, np.array([300.0, 200.0]))
+    assert rig.pose.bones["left_hand_ik"]["ik"] == 1.0
 
 
 def test_pins_of_earlier_drags_hold(rig: bpy.types.Object, cache: handles.PointCache) -> None:
