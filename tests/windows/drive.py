@@ -3,7 +3,7 @@
     python tests/windows/drive.py --blender BLENDER --python SOLVER_PYTHON --photo PHOTO --out FOLDER [--zip ZIP]
 
 This half starts Blender on the display of $DISPLAY with factory settings and an empty user folder, moves the real mouse
-(xdotool) and takes the pictures (ImageMagick's import). The other half, `steps.py`, runs inside Blender. They talk
+(xdotool) and takes the pictures (ImageMagick's import). The other half, `inside`, runs inside Blender. They talk
 through files in FOLDER. The exit status is 1 where a check failed, 2 where Blender did not come to the end.
 """
 
@@ -17,50 +17,70 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 SIZE = (1600, 900)
+# As inside/run.py has them.
+PARTS = ("photo", "correct", "sliders", "texture", "export", "retarget", "files", "body", "video")
+# A file in the format of licensed bodies, made from the free one.
+BODY = """
+import sys
+from pathlib import Path
+from pantomime.tests.core.test_licensed import make_arrays, write_npz
+write_npz(Path(sys.argv[1]) / "SMPLX_NEUTRAL.npz", make_arrays().arrays)
+"""
 
 
 def xdotool(*arguments: object) -> None:
     subprocess.run(["xdotool", *map(str, arguments)], check=True)
 
 
-def drag(path: list[list[float]], picture: Path) -> None:
-    """Press at the first place, go along the path as a hand does, take a picture on the way, let go."""
+def drag(path: list[list[float]], pause: float, picture: Path | None) -> dict[str, object]:
+    """Press at the first place, go along the path as a hand does, take a picture on the way, let go.
+
+    Says when each move was made, in seconds of `time.time`.
+    """
     xdotool("mousemove", *map(round, path[0]))
     time.sleep(0.8)
     xdotool("mousedown", 1)
     time.sleep(0.2)
+    moved = []
     for place in path[1:]:
+        moved.append(time.time())
         xdotool("mousemove", *map(round, place))
-        time.sleep(0.05)
-    time.sleep(0.6)
-    take(picture)
+        time.sleep(pause)
+    if picture is not None:
+        time.sleep(0.6)
+        take(picture)
     xdotool("mouseup", 1)
+    return {"moved": moved}
 
 
 def take(picture: Path) -> None:
     subprocess.run(["import", "-window", "root", str(picture)], check=True)
 
 
-def do(request: dict[str, object], out: Path) -> None:
-    """What the half in Blender asks for."""
+def do(request: dict[str, Any], out: Path) -> dict[str, object]:
+    """What the half in Blender asks for; what it is to know of it."""
     what = request["do"]
     if what == "shot":
         take(out / f"{request['name']}.png")
     elif what == "drag":
-        drag(request["path"], out / f"{request['name']}.png")  # type: ignore[arg-type]
+        return drag(request["path"], request["pause"], out / f"{request['name']}.png" if request["name"] else None)
     elif what == "move":
-        xdotool("mousemove", *map(round, request["at"]))  # type: ignore[call-overload]
+        xdotool("mousemove", *map(round, request["at"]))
     elif what == "key":
         xdotool("key", request["key"])
     elif what == "wheel":
-        xdotool("mousemove", *map(round, request["at"]))  # type: ignore[call-overload]
-        for _ in range(abs(int(str(request["turns"])))):
-            xdotool("click", 5 if int(str(request["turns"])) > 0 else 4)
+        xdotool("mousemove", *map(round, request["at"]))
+        for _ in range(abs(request["turns"])):
+            xdotool("click", 5 if request["turns"] > 0 else 4)
             time.sleep(0.03)
+    elif what == "click":
+        xdotool("click", request["button"])
+    return {}
 
 
 def light_zip(python: str, folder: Path) -> Path:
@@ -82,12 +102,15 @@ def alive(pid: int) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--blender", required=True, help="Blender's program, or a script that starts it")
-    parser.add_argument("--python", required=True, help="a Python that has the solver's packages")
+    parser.add_argument("--python", help="a Python that has the solver's packages; not for the full zip")
     parser.add_argument("--photo", required=True, help="a photo of one person")
     parser.add_argument("--out", required=True, help="a folder for pictures, files and the report; it is emptied")
-    parser.add_argument("--zip", help="the light zip (default: made from this tree)")
+    parser.add_argument("--zip", help="the zip (default: the light one, made from this tree)")
     parser.add_argument("--open-panels", action="store_true", help="open all panels, to look at each")
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long it may take (default: 10)")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="go through these alone (photo comes with each)")
+    parser.add_argument("--clip", help="a video of one person; without it the step with a video is left out")
+    parser.add_argument("--frames", type=int, default=30, help="how many of its frames (default: 30)")
+    parser.add_argument("--minutes", type=float, default=20.0, help="how long it may take (default: 20)")
     arguments = parser.parse_args()
     missing = [name for name in ("xdotool", "import") if shutil.which(name) is None]
     if missing or not os.environ.get("DISPLAY"):
@@ -97,23 +120,32 @@ def main() -> int:
     shutil.rmtree(out, ignore_errors=True)
     (out / "user").mkdir(parents=True)
     package = Path(arguments.zip).resolve() if arguments.zip else light_zip(arguments.python, out)
-    for path in (HERE / "steps.py", package):
-        # Blender may run where this tree is not to be seen.
-        shutil.copy(path, out)
-    photo = out / Path(arguments.photo).name
-    shutil.copy(arguments.photo, photo)
+    # Blender may run where this tree is not to be seen.
+    shutil.copytree(HERE / "inside", out / "inside", ignore=shutil.ignore_patterns("__pycache__"))
+    copies = [Path(shutil.copy(path, out)) for path in (package, arguments.photo, arguments.clip) if path]
+    parts = arguments.only or PARTS
+    if "body" in parts:
+        subprocess.run(
+            [arguments.python or sys.executable, "-c", BODY, str(out / "bodies")],
+            check=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT.parent)},
+        )
     task = {
         "out": str(out),
-        "zip": str(out / package.name),
-        "photo": str(photo),
-        "python": os.path.abspath(arguments.python),
+        "zip": str(copies[0]),
+        "photo": str(copies[1]),
+        "clip": str(copies[2]) if arguments.clip else "",
+        "frames": arguments.frames,
+        "bodies": str(out / "bodies"),
+        "parts": parts,
+        "python": os.path.abspath(arguments.python) if arguments.python else "",
         "height": SIZE[1],
         "open_panels": arguments.open_panels,
     }
     (out / "task.json").write_text(json.dumps(task))
     command = [
         arguments.blender, "--factory-startup", "--window-geometry", "0", "0", *map(str, SIZE),
-        "--python", str(out / "steps.py"), "--", str(out / "task.json"),
+        "--python", str(out / "inside" / "run.py"), "--", str(out / "task.json"),
     ]  # fmt: skip
     with open(out / "blender.log", "w") as log:
         blender = subprocess.Popen(
@@ -129,7 +161,7 @@ def main() -> int:
 
 def follow(blender: subprocess.Popen[bytes], out: Path, until: float) -> list[dict[str, object]]:
     """Do what Blender asks for until it ends; everything that it said."""
-    said: list[dict[str, object]] = []
+    said: list[dict[str, Any]] = []
     while time.monotonic() < until:
         ended = blender.poll() is not None
         lines = (out / "said.jsonl").read_text().splitlines() if (out / "said.jsonl").exists() else []
@@ -137,8 +169,10 @@ def follow(blender: subprocess.Popen[bytes], out: Path, until: float) -> list[di
             entry = json.loads(line)
             said.append(entry)
             if "do" in entry:
-                do(entry, out)
-                (out / "done").write_text(str(entry["number"]))
+                answer = do(entry, out)
+                # Renamed when it is whole: Blender reads it as soon as it is there.
+                (out / "answer").write_text(json.dumps(answer))
+                os.replace(out / "answer", out / f"done-{entry['number']}.json")
             else:
                 print(f"{entry['kind']:8} {entry['text']}", flush=True)
         if ended:

@@ -1,0 +1,52 @@
+"""A clip: the avatar follows while it is solved; then the animation, as one undo step."""
+
+from __future__ import annotations
+
+import time
+
+import bpy
+from meter import METER
+from window import TASK, Steps, check, drop, here, idle, look_through, rigs, say, session, shot
+
+
+def clip() -> Steps:
+    if not TASK["clip"]:
+        say("skipped", "no clip was named")
+        return
+    settings = bpy.context.scene.pantomime_video
+    settings.use_range, settings.start, settings.end = True, 1, TASK["frames"]
+    before = len(rigs())
+    began = time.perf_counter()
+    drop(TASK["clip"], "PANTOMIME_FH_video")
+    yield lambda: idle() or len(rigs()) > before
+    preview_s = time.perf_counter() - began
+    if not idle():
+        name = rigs()[-1].name
+        check("the avatar follows meanwhile", "(preview)" in " ".join(rig.name for rig in rigs()), name)
+        bpy.context.scene.frame_set(TASK["frames"] // 2)
+        look_through(next(rig for rig in rigs() if "(preview)" in rig.name))
+        yield from shot("30-video-preview")
+    yield idle
+    say("time", f"video, {TASK['frames']} frames: {time.perf_counter() - began:.1f} s, first seen {preview_s:.1f} s")
+    for block in METER.since(began)[:3]:
+        say("block", block.words())
+    yield 0.5
+    check("one avatar more", len(rigs()) == before + 1, session().status.error or session().status.done)
+    names = [rig.name for rig in rigs()]
+    check("no preview is left", not any("(preview)" in name for name in names), names)
+    rig = next(rig for rig in rigs() if rig.animation_data is not None and rig.animation_data.action is not None)
+    first, last = rig.animation_data.action.frame_range
+    check("it is animated", last - first > 10, f"frames {first:.0f} to {last:.0f}")
+    look_through(rig)
+    frame = round((first + last) / 2)
+    bpy.context.scene.frame_set(frame)
+    yield from shot("31-video")
+    with here():
+        bpy.ops.ed.undo()
+    yield 0.3
+    with here():
+        while len(rigs()) > before and bpy.ops.ed.undo.poll() and TASK["frames"] > 0:
+            bpy.ops.ed.undo()
+            TASK["frames"] -= 1
+    check("undo takes the animation back", len(rigs()) == before, [rig.name for rig in rigs()])
+    yield 0.2
