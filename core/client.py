@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from . import messages
-from .messages import Cancel, Cancelled, Failed, JobRequest, Message, Quit, Ready
+from .messages import Cancel, Cancelled, Failed, JobRequest, Message, Quit, Ready, Warm
 
 LAUNCHER = Path(__file__).resolve().parent / "launch.py"
 LOG_LINES = 200
@@ -149,6 +149,11 @@ class Client:
         if not self._write(request):
             self._job = None
             raise ClientError(self._death_sentence())
+
+    def warm(self, request: Warm) -> None:
+        """Let an idle worker load early; a job that is submitted meanwhile begins after that."""
+        if self._job is None and self.alive:
+            self._write(request)
 
     def cancel(self) -> None:
         """Ask for the running job to end. `poll` reports `Cancelled`, at the latest after the grace time."""

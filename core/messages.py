@@ -154,6 +154,19 @@ class MakeTexture(JobRequest):
 
 
 @dataclass(frozen=True)
+class Warm(Message):
+    """Load what photos need, before there is one. No job: nothing answers, and what goes wrong the next job tells."""
+
+    type: ClassVar[str] = "warm"
+    body: str | None = None  # as in FitPhoto, and so are the others
+    device: str = "cpu"
+    threads: int = 1
+    cache_dir: str | None = None
+    models_dir: str | None = None
+    gender: str = "neutral"
+
+
+@dataclass(frozen=True)
 class Cancel(Message):
     """Stop the job; the worker answers `cancelled`, or the job's own end if that came first."""
 
@@ -250,7 +263,7 @@ class Failed(Message):
 
 
 REQUESTS: dict[str, type[Message]] = {
-    cls.type: cls for cls in (FitPhoto, FitVideo, Correct, CheckSolver, MakeTexture, Cancel, Quit)
+    cls.type: cls for cls in (FitPhoto, FitVideo, Correct, CheckSolver, MakeTexture, Warm, Cancel, Quit)
 }
 EVENTS: dict[str, type[Message]] = {
     cls.type: cls for cls in (Ready, Stage, Progress, Checkpoint, Warn, Result, Cancelled, Failed)

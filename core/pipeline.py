@@ -127,9 +127,7 @@ class Pipeline:
                 if settings.upright and frame.exif_orientation != 1:
                     save_upright(frame, settings.upright)
             with stage("load", "Loading the solver", 0.05):
-                bodies = self._bodies_for(settings)
-                detector = None if settings.points else self.detector(settings)
-                fitters = [self._fitter(body, settings.device) for body in bodies]
+                detector, fitters = self._load(settings)
             with stage("detect", "Looking for people", 0.4):
                 observations = _observations(frame, detector, settings, reporter)
             with stage("fit", "Fitting the body", 0.6):
@@ -150,6 +148,19 @@ class Pipeline:
                         camera = type(camera)(capture.focal_px, capture.focal_source)
         reporter.progress(1.0)
         return PhotoResult(captures, timings)
+
+    def prepare(self, settings: PipelineSettings) -> None:
+        """Load what photos with these settings need. Raises what `fit_photo` raises."""
+        limit_threads(settings.threads)
+        with plain_errors():
+            from .media import photo  # noqa: F401
+
+            self._load(settings)
+
+    def _load(self, settings: PipelineSettings) -> tuple[Detector | None, list[Fitter]]:
+        bodies = self._bodies_for(settings)
+        detector = None if settings.points else self.detector(settings)
+        return detector, [self._fitter(body, settings.device) for body in bodies]
 
     def close(self) -> None:
         """Let go of the detectors' native resources."""

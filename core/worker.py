@@ -18,8 +18,8 @@ from typing import Any, BinaryIO
 
 from . import messages
 from .jobs import Work, handler_of
-from .messages import Cancel, Cancelled, Failed, JobRequest, Message, Progress, Quit, Ready, Stage, Warn
-from .pipeline import Pipeline, PipelineCancelled, PipelineError, Reporter
+from .messages import Cancel, Cancelled, Failed, JobRequest, Message, Progress, Quit, Ready, Stage, Warm, Warn
+from .pipeline import Pipeline, PipelineCancelled, PipelineError, PipelineSettings, Reporter
 
 # How long a job may go on after its client is gone.
 ORPHAN_GRACE_S = 5.0
@@ -52,7 +52,7 @@ class Inbox:
     def __init__(self, stream: BinaryIO, channel: Channel) -> None:
         self._stream = stream
         self._channel = channel
-        self._jobs: queue.SimpleQueue[JobRequest | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[JobRequest | Warm | None] = queue.SimpleQueue()
         self._cancelled: set[str] = set()
         self.gone = threading.Event()
 
@@ -60,7 +60,7 @@ class Inbox:
         """Begin to read."""
         threading.Thread(target=self._read, name="inbox", daemon=True).start()
 
-    def next_job(self) -> JobRequest | None:
+    def next_job(self) -> JobRequest | Warm | None:
         """Wait for a job; None when the client is gone."""
         return self._jobs.get()
 
@@ -102,6 +102,8 @@ class Inbox:
         elif isinstance(request, JobRequest):
             self._cancelled.discard(request.job)
             self._jobs.put(request)
+        elif isinstance(request, Warm):
+            self._jobs.put(request)
         return True
 
     def _refuse(self, why: str, job: str) -> None:
@@ -138,6 +140,22 @@ def run_job(request: JobRequest, pipeline: Pipeline, channel: Channel, inbox: In
         )
 
 
+def warm(request: Warm, pipeline: Pipeline) -> None:
+    """Load what photos need. Where that fails, the next job fails with the same error, and tells of it."""
+    settings = PipelineSettings(
+        body=request.body,
+        device=request.device,
+        threads=request.threads,
+        cache_dir=request.cache_dir,
+        models_dir=request.models_dir,
+        gender=request.gender,
+    )
+    try:
+        pipeline.prepare(settings)
+    except Exception:
+        print(traceback.format_exc(), file=sys.stderr)
+
+
 def leave_out(names: tuple[str, ...]) -> None:
     """Let these modules be imported as empty ones. For a process of our own alone: nobody else's code runs here."""
     for name in names:
@@ -161,6 +179,9 @@ def main() -> int:
     pipeline = Pipeline()
     memory: dict[str, Any] = {}
     while (request := inbox.next_job()) is not None:
+        if isinstance(request, Warm):
+            warm(request, pipeline)
+            continue
         run_job(request, pipeline, channel, inbox, memory)
         inbox.forget(request.job)
     # Native libraries of detectors may hang or crash in their destructors; there is nothing left to save.

@@ -20,6 +20,7 @@ from . import (
     texture,
     use,
     video,
+    warming,
 )
 
 # Those that others build on first.
@@ -36,6 +37,7 @@ MODULES = (
     retarget,
     avatar,
     video,
+    warming,
 )
 CLASSES = tuple(cls for module in MODULES for cls in getattr(module, "CLASSES", ()))
 

@@ -2,8 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import bpy
 from bpy.props import EnumProperty, FloatProperty, IntProperty, PointerProperty
+
+
+@dataclass(frozen=True)
+class PhotoSettings:
+    """What is known of a photo and wanted of it. None: to be found."""
+
+    people: int = 1  # largest first; 0 is everybody
+    focal_mm: float | None = None  # equivalent on 35 mm film
+    height_cm: float | None = None
+    gender: str = "neutral"
+    free_body: bool = False  # even where there are licensed ones
+
+
+def photo_settings(scene: bpy.types.Scene) -> PhotoSettings:
+    """From the scene's settings."""
+    values = scene.pantomime_capture
+    return PhotoSettings(
+        people={"ONE": 1, "ALL": 0}.get(values.people, values.people_count),
+        focal_mm=values.focal_mm if values.focal_source == "KNOWN" else None,
+        height_cm=values.height_cm if values.height_source == "KNOWN" else None,
+        gender=values.gender.lower(),
+        free_body=values.body == "FREE",
+    )
 
 
 class PANTOMIME_PG_capture(bpy.types.PropertyGroup):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import bpy
@@ -13,38 +13,17 @@ from bpy_extras.io_utils import ImportHelper
 from . import bodies
 from .avatars import camera_of, rig_of
 from .building import CaptureImport, chosen_files, result_steps
+from .capture_settings import PhotoSettings, photo_settings
 from .jobs import Job, Steps, job_folder
 from .session import SESSION, submit
 from .settings import SolverSettings, log_path, solver_settings
+from .warming import warm_soon
 
 if TYPE_CHECKING:
     from ..core.messages import Result
 
 PHOTO_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 PHOTO_FILTER = ";".join(f"*{extension}" for extension in PHOTO_EXTENSIONS)
-
-
-@dataclass(frozen=True)
-class PhotoSettings:
-    """What is known of a photo and wanted of it. None: to be found."""
-
-    people: int = 1  # largest first; 0 is everybody
-    focal_mm: float | None = None  # equivalent on 35 mm film
-    height_cm: float | None = None
-    gender: str = "neutral"
-    free_body: bool = False  # even where there are licensed ones
-
-
-def photo_settings(scene: bpy.types.Scene) -> PhotoSettings:
-    """From the scene's settings."""
-    values = scene.pantomime_capture
-    return PhotoSettings(
-        people={"ONE": 1, "ALL": 0}.get(values.people, values.people_count),
-        focal_mm=values.focal_mm if values.focal_source == "KNOWN" else None,
-        height_cm=values.height_cm if values.height_source == "KNOWN" else None,
-        gender=values.gender.lower(),
-        free_body=values.body == "FREE",
-    )
 
 
 def photo_job(photo: str, scene_name: str, solver: SolverSettings, settings: PhotoSettings | None = None) -> Job:
@@ -104,6 +83,7 @@ class PANTOMIME_OT_photo_to_avatar(bpy.types.Operator, ImportHelper):
         # Dropped files come with the call; else the user chooses some.
         if self.filepath or self.files:
             return self.execute(context)
+        warm_soon(0.0)
         return ImportHelper.invoke(self, context, event)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -135,6 +115,8 @@ class PANTOMIME_FH_photo(bpy.types.FileHandler):
 
     @classmethod
     def poll_drop(cls, context: bpy.types.Context) -> bool:
+        # Asked while the file still hangs over the window.
+        warm_soon(0.0)
         return context.area is not None and context.area.type in ("VIEW_3D", "OUTLINER")
 
 

@@ -55,6 +55,7 @@ class Session:
         self._waiting: deque[Job] = deque()
         self._trails: dict[tuple[str, bool], list[tuple[float, float]]] = {}  # by kind of request, and cold or warm
         self._trail_key = ("", True)
+        self._warmed: tuple[SolverSettings, str] | None = None  # what the solver was last warmed for
         self._events: deque[Message] = deque()  # of the running job, not taken in yet
         self._held: Message | None = None  # the running job's last event, until the user's hand is free
         self._acted: Result | Checkpoint | None = None  # the event that the running job's steps are for
@@ -109,6 +110,31 @@ class Session:
         if self._job is None and self._held is None:
             self._begin_next(raise_errors=True)
         watch()
+
+    def warm(self, settings: SolverSettings, gender: str = "neutral") -> None:
+        """Start an idle worker and let it load what photos need; once for the same settings.
+
+        A solver that can't be started is no news to somebody who has not asked for anything: the first job tells.
+        """
+        from ..core.client import ClientError
+        from ..core.messages import Warm
+
+        if self.busy or self._warmed == (settings, gender):
+            return
+        self._warmed = (settings, gender)
+        with contextlib.suppress(ClientError, OSError):
+            self._ensure_worker(settings)
+            assert self._client is not None
+            self._client.warm(
+                Warm(
+                    settings.body,
+                    settings.device,
+                    settings.threads,
+                    settings.cache_dir,
+                    settings.models_dir,
+                    gender if settings.body else "neutral",
+                )
+            )
 
     def cancel(self) -> None:
         """Ask for the end of the running job; `poll` will see it, and goes on with the next one."""

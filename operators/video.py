@@ -20,10 +20,11 @@ from bpy_extras.io_utils import ImportHelper
 
 from . import bodies
 from .building import CaptureImport, result_steps
+from .capture_settings import photo_settings
 from .jobs import Job, JobError, Steps
-from .photo import photo_settings
 from .session import submit
 from .settings import ROOT_PACKAGE, SolverSettings, solver_settings
+from .warming import warm_soon
 
 if TYPE_CHECKING:
     from ..core.messages import Checkpoint, Result
@@ -213,6 +214,7 @@ class PANTOMIME_OT_video_to_animation(bpy.types.Operator, ImportHelper):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if self.filepath or self.use_movie_clip:
             return self.execute(context)
+        warm_soon(0.0)
         return ImportHelper.invoke(self, context, event)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -290,6 +292,7 @@ class PANTOMIME_FH_video(bpy.types.FileHandler):
 
     @classmethod
     def poll_drop(cls, context: bpy.types.Context) -> bool:
+        warm_soon(0.0)
         return context.area is not None and context.area.type in ("VIEW_3D", "OUTLINER")
 
 

@@ -10,6 +10,7 @@ from ..operators.jobs import Notice
 from ..operators.photo import PANTOMIME_OT_cancel, PANTOMIME_OT_open_log, PANTOMIME_OT_photo_to_avatar
 from ..operators.session import SESSION
 from ..operators.settings import solver_settings
+from ..operators.warming import warm_soon
 from .sidebar import Tab, paragraph
 
 ICONS = {"done": "CHECKMARK", "warning": "INFO", "error": "ERROR"}
@@ -23,6 +24,7 @@ class PANTOMIME_PT_capture(Tab, bpy.types.Panel):
     bl_order = 0
 
     def draw(self, context: bpy.types.Context) -> None:
+        warm_soon()
         layout = self.layout
         row = layout.row()
         row.scale_y = 1.4

@@ -155,6 +155,16 @@ def test_a_second_photo_uses_the_same_worker_and_leaves_the_first_avatar(portrai
 
 
 @pytest.mark.usefixtures("cold_worker")
+@pytest.mark.usefixtures("cold_worker")
+def test_a_solver_that_was_warmed_early_is_the_one_that_solves(portrait: Path) -> None:
+    session().warm(SETTINGS)
+    pid = session().worker_pid
+    assert pid is not None and not session().busy and not session().status.running
+    session().warm(SETTINGS)
+    assert bpy.ops.pantomime.photo_to_avatar(filepath=str(portrait)) == {"FINISHED"}
+    assert session().worker_pid == pid
+
+
 def test_progress_shows_while_the_worker_runs_and_polling_never_waits(portrait: Path) -> None:
     begin(portrait)
     assert session().status.running

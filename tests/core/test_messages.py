@@ -23,6 +23,7 @@ from pantomime.core.messages import (
     Ready,
     Result,
     Stage,
+    Warm,
     Warn,
     parse_event,
     parse_request,
@@ -44,6 +45,8 @@ REQUESTS = [
     MakeTexture(
         "8", "a.jpg", "v.npy", "t.png", 900.0, [320.0, 240.5], [640, 480], 1024, "body", "male", 2, "cache", "models"
     ),
+    Warm(),
+    Warm("body", "cuda", 2, "cache", "models", "female"),
     Cancel("1"),
     Quit(),
 ]

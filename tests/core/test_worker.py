@@ -27,6 +27,7 @@ from pantomime.core.messages import (
     Quit,
     Result,
     Stage,
+    Warm,
 )
 
 PATIENCE_S = 120.0
@@ -97,6 +98,17 @@ def test_a_photo_becomes_a_capture_and_a_second_photo_uses_the_same_process(
     np.testing.assert_array_equal(first.full_pose(), second.full_pose())
     np.testing.assert_array_equal(first.betas, second.betas)
     assert leftovers(tmp_path) == ["first.npz", "second.npz"]
+
+
+@pytest.mark.usefixtures("detector_models")
+def test_a_worker_that_was_warmed_takes_photos_and_what_could_not_be_loaded_is_only_logged(
+    warm: Client, portrait: Path, tmp_path: Path
+) -> None:
+    warm.warm(Warm(body=str(tmp_path / "nothing.npz")))
+    warm.warm(Warm())
+    assert warm.job is None
+    assert isinstance(run(warm, request_for(portrait, tmp_path))[-1], Result)
+    assert "nothing.npz" in warm.log_tail()
 
 
 @pytest.mark.parametrize(

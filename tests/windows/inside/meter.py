@@ -128,9 +128,12 @@ class Meter:
     def for_blender(self, function: types.FunctionType, name: str) -> Callable[..., Any]:
         """The same with two, three or so named arguments: Blender counts those of a class's functions, and crashes."""
         measured = self.of(function, name)
-        names = ", ".join(f"a{k}" for k in range(function.__code__.co_argcount))
-        clocked: Callable[..., Any] = eval(f"lambda {names}: measured({names})", {"measured": measured})
-        return clocked
+        by_count: dict[int, Callable[..., Any]] = {
+            1: lambda a: measured(a),
+            2: lambda a, b: measured(a, b),
+            3: lambda a, b, c: measured(a, b, c),
+        }
+        return by_count[function.__code__.co_argcount]
 
     def wrap(self, owner: Any, attribute: str, name: str) -> None:
         """Put a clock on a function of a class or module, in its place."""
