@@ -37,6 +37,7 @@ from .start import has_hints, place, relaxed_pose, start_from_hints, start_orien
 from .state import BodyState
 from .straight import straight_share, straighten_hints, straighten_prediction
 from .uncertainty import joint_uncertainty
+from .unseen import hang
 
 MIN_POINTS = 4
 
@@ -131,6 +132,8 @@ class Fitter:
             prediction = self.regressor.predict(observation, math.exp(guess.log_focal), guess.principal)
         if prediction is not None:
             prediction = straighten_prediction(prediction, straight, self.settings.straight)
+            unseen = (evidence.joint_trust < self.settings.hang.below).astype(np.float32)
+            prediction = hang(prediction, unseen, self.settings.hang)
             regressed = Regressed(prediction, self.body, self.skeleton, self.settings)
         stages = self.settings.stages
         height = self._known_height(height_m)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .straight import StraightSettings
+from .unseen import HangSettings
 
 INF = float("inf")
 
@@ -118,6 +119,7 @@ class FitSettings:
     bounded_jaw_sigma_rad: float = 0.01  # jawOpen, jawLeft … do the jaw's work where they exist
     eye_sigma_rad: float = 0.15
     straight: StraightSettings = field(default_factory=StraightSettings)  # legs that are seen straight
+    hang: HangSettings = field(default_factory=HangSettings)  # limbs that were not seen
     focal_guess: float = 1.15  # times the longer side of the picture, when nothing is known
     focal_sigma: float = 0.25  # of its logarithm, when nothing is known
     focal_known_sigma: float = 0.01  # when EXIF or the user gave it

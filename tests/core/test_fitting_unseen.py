@@ -1,0 +1,78 @@
+"""Limbs that a picture does not show hang."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from pantomime.core.body.load import load_body
+from pantomime.core.body.skeleton import JOINT_INDEX, NUM_JOINTS
+from pantomime.core.detection.observation import Points
+from pantomime.core.detection.vocabulary import POSE33
+from pantomime.core.fitting.photo import Fitter
+from pantomime.core.fitting.unseen import HangSettings, hang
+from pantomime.core.priors.regressor import DIRECTIONS, NUM_BETAS, NUM_BODY, Prediction
+
+from .test_fitting_straight import standing
+
+DOWN = np.array([0.0, 1.0, 0.0])
+
+
+def prediction(trunk: tuple[float, float, float] = (0.0, -1.0, 0.0), sigma_deg: float = 20.0) -> Prediction:
+    """Thighs and all else point at the camera; the trunk along `trunk`."""
+    directions = torch.zeros(len(DIRECTIONS), 3)
+    directions[:, 2] = -1
+    directions[DIRECTIONS.index(("spine3", "x"))] = torch.tensor([1.0, 0.0, 0.0])
+    directions[DIRECTIONS.index(("spine3", "y"))] = torch.tensor(trunk)
+    sigma = float(np.radians(sigma_deg))
+    return Prediction(
+        torch.eye(3).repeat(1, NUM_JOINTS, 1, 1),
+        torch.full((NUM_BODY,), sigma),
+        torch.zeros(NUM_BETAS),
+        torch.ones(NUM_BETAS),
+        directions,
+        torch.full((len(DIRECTIONS),), sigma),
+    )
+
+
+def unseen(*names: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    share = np.zeros(NUM_JOINTS, np.float32)
+    share[[JOINT_INDEX[name] for name in names]] = 1
+    return share
+
+
+def test_an_unseen_leg_hangs_and_the_other_keeps_what_was_said() -> None:
+    before = prediction()
+    after = hang(before, unseen("left_hip", "left_knee", "left_ankle"), HangSettings())
+    at = DIRECTIONS.index(("left_hip", "left_knee"))
+    assert after.directions[at].numpy() @ DOWN > 0.99
+    assert after.direction_sigma_rad[at] < np.radians(8)
+    other = DIRECTIONS.index(("right_hip", "right_knee"))
+    assert torch.equal(after.directions[other], before.directions[other])
+
+
+@pytest.mark.parametrize("known", [prediction(trunk=(1.0, 0.0, 0.0)), prediction(sigma_deg=6.0)])
+def test_who_lies_or_is_known_to_sit_is_let_be(known: Prediction) -> None:
+    after = hang(known, unseen("left_hip", "right_hip"), HangSettings())
+    at = [DIRECTIONS.index((f"{side}_hip", f"{side}_knee")) for side in ("left", "right")]
+    assert torch.equal(after.directions[at], known.directions[at])
+
+
+def test_legs_below_a_portrait_stand() -> None:
+    torch.set_num_threads(1)
+    whole = standing(0, 0)
+    points = whole.points["pose33"]
+    confidence = points.confidence.copy()
+    confidence[[i for i, name in enumerate(POSE33) if name.partition("_")[2] in BELOW]] = 0
+    portrait = replace(whole, points={"pose33": Points(points.image_px, confidence, points.world_m)})
+    joints = Fitter(load_body()).fit(portrait).joints[0]
+    for side in ("left", "right"):
+        hip, ankle = (joints[JOINT_INDEX[f"{side}_{part}"]] for part in ("hip", "ankle"))
+        leg = (ankle - hip) / np.linalg.norm(ankle - hip)
+        assert np.degrees(np.arccos(leg @ DOWN)) < 8
+
+
+BELOW = ("hip", "knee", "ankle", "heel", "foot_index", "wrist", "pinky", "index", "thumb")
