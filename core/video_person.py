@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from .body.skeleton import BODY, JAW, JOINT_NAMES, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RIGHT_HAND
 from .capture import Capture
 from .detection.vocabulary import POINT_SETS
-from .fitting.contacts import find_contacts, find_ground, speeds
-from .fitting.ground import up_direction
+from .fitting.contacts import find_contacts, find_ground, find_still, speeds
+from .fitting.ground import balance
 from .fitting.kinematics import pose_chain
 from .fitting.photo import Fitter, PhotoCamera
 from .fitting.state import BodyState
@@ -222,7 +222,7 @@ class PersonFit:
         held = window.first - window.context
         old = self._state(before.rows(slice(window.context, window.first)), shape)
         new = self._state(rough.rows(slice(window.first, window.end)), shape)
-        part = Standing(standing.solid[window.context : window.end], standing.up, standing.ground_m)
+        part = standing.rows(slice(window.context, window.end))
         turn = self._turned(window.context, window.end)
         solution = self.clip.body_window(seen, _join(old, new), held, shape, self.image_size, part, turn)
         state = self.clip.detail_window(seen, solution.state, held, shape, self.image_size)
@@ -237,9 +237,10 @@ class PersonFit:
     def _standing(self, rough: Motion, windows: list[Window], shape: ClipShape) -> Standing:
         """Ground, gravity and contacts of the whole clip."""
         count = len(self.time_s)
+        contacts = self.clip.settings.contacts
         belief, speed = np.zeros((count, 4), np.float32), np.full((count, 4), 1e3, np.float32)
         soles = np.zeros((count, 4, 3), np.float32)
-        ups, weights = [], []
+        ups = []
         for window in windows:
             rows = slice(window.first, window.last)
             state = self._state(rough.rows(rows), shape)
@@ -253,22 +254,22 @@ class PersonFit:
                 soles[rows] = np.einsum("tij,tsj->tsi", turn, soles[rows])
             for row in range(0, len(joints), max(1, round(self.rate / 5))):
                 if seen.score[row] > 0:
-                    up = up_direction(joints[row], trust[row])
-                    ups.append(up if turn is None else turn[row] @ up)
-                    weights.append(float(seen.score[row]))
+                    up = balance(joints[row], trust[row])
+                    if up is not None:
+                        ups.append(up if turn is None else turn[row] @ up)
         for start, end in self._spans():
-            speed[start:end] = speeds(soles[start:end], self.time_s[start:end])
-        up = np.average(np.array(ups), axis=0, weights=weights) if ups else np.array([0.0, -1.0, 0.0])
-        contacts = self.clip.settings.contacts
+            speed[start:end] = speeds(soles[start:end], self.time_s[start:end], contacts.depth_share)
+        up = np.mean(ups, axis=0) if ups else None
         solved = np.zeros(count, bool)
         for window in windows:
             solved[window.first : window.last] = True
-        ground = find_ground(soles[solved], speed[solved], belief[solved], up.astype(np.float32), contacts)
-        solid = np.zeros((count, 4), np.float32)
+        ground = find_ground(soles[solved], speed[solved], belief[solved], up, contacts)
+        solid, still = np.zeros((count, 4), np.float32), np.zeros((count, 4), np.float32)
         for start, end in self._spans():
             span = slice(start, end)
+            still[span] = find_still(speed[span], belief[span], self.time_s[span], contacts)
             solid[span] = find_contacts(soles[span], speed[span], belief[span], ground, self.time_s[span], contacts)
-        return Standing(solid, ground.up, ground.height_m)
+        return Standing(solid, ground.up, ground.height_m, np.maximum(solid, still))
 
     # --- arrays and states --------------------------------------------------------------------------------------
 

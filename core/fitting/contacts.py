@@ -14,18 +14,26 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
-UP_SIGMA_RAD = np.radians(3.0)  # of gravity as the bodies and a roughly level camera say it
-POINT_SIGMA_M = 0.04  # of a standing sole from the ground
+# What is known of gravity beside standing soles: cameras are held about level and at the height of a chest or of eyes,
+# and bodies keep their balance.
+ROLL_SIGMA_RAD, PITCH_SIGMA_RAD = np.radians(3.5), np.radians(10.0)
+CAMERA_HEIGHT_M, CAMERA_HEIGHT_SIGMA_M, CAMERA_ROBUST = 1.5, 0.4, 5.0
+BODY_SIGMA_RAD = np.radians(6.0)
+POINT_SIGMA_M = 0.15  # of a standing sole from the ground: depth is uncertain, and the ground is seen at a low angle
 ROBUST_M = 0.08
 
 
 @dataclass(frozen=True)
 class ContactSettings:
+    depth_share: float = 0.1  # how far motion along the line of sight counts: a camera hardly sees it
     speed: float = 0.35  # m/s: what stands is slower
     leave_speed: float = 0.6  # a point that stands goes on to do so up to this
-    height_m: float = 0.07  # above the ground; higher points do not stand on it
+    height_m: float = 0.08  # above the ground; higher points do not stand on it
+    below_m: float = 0.4  # under the ground is nobody: it is depth that is off, and contact mends it
     least_s: float = 0.1  # shorter contacts are chance
     gap_s: float = 0.08  # shorter gaps between contacts are noise
+    still_speed: float = 0.2  # m/s: what is slower for `still_s` rests on something, whatever its height
+    still_s: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -37,10 +45,11 @@ class Ground:
     points: int  # how many standing soles it rests on; 0: only the bodies' and the camera's word
 
 
-def speeds(points: Array, time_s: NDArray[np.float64], depth_share: float = 0.35) -> Array:
+def speeds(points: Array, time_s: NDArray[np.float64], depth_share: float = ContactSettings.depth_share) -> Array:
     """Speed of points (T, S, 3) at each time, m/s, (T, S): central differences, one-sided at the ends.
 
-    Motion along the line of sight counts by `depth_share`: a camera sees it many times worse than motion across.
+    Motion along the line of sight counts by `depth_share`: a camera sees it many times worse than motion across. A foot
+    that stays where it is in the picture stands, even if a first fit moves the whole person in depth.
     """
     if len(points) < 2:
         return np.zeros(points.shape[:2], np.float32)
@@ -51,44 +60,56 @@ def speeds(points: Array, time_s: NDArray[np.float64], depth_share: float = 0.35
 
 
 def find_ground(
-    soles: Array, speed: Array, belief: Array, first_up: Array, settings: ContactSettings | None = None
+    soles: Array, speed: Array, belief: Array, body_up: Array | None, settings: ContactSettings | None = None
 ) -> Ground:
-    """The plane that slow soles rest on, near `first_up`, by iteratively re-weighted least squares.
+    """The plane that slow soles rest on, by iteratively re-weighted least squares.
 
-    soles (T, 4, 3); speed (T, 4); belief (T, 4) 0…1; first_up (3,) a guess.
+    soles (T, 4, 3); speed (T, 4); belief (T, 4) 0…1; body_up (3,): what upright bodies say in the mean, if any were.
     """
     s = settings or ContactSettings()
-    up = _unit(np.asarray(first_up, np.float64))
-    prior = up.copy()
+    body = None if body_up is None else _unit(np.asarray(body_up, np.float64))
+    up = np.array([0.0, -1.0, 0.0]) if body is None else body
     slow = (speed < s.speed) & (belief > 0.3)
     # The lower foot carries: a lifted foot that is slow for a moment does not tell where the ground is.
     heights = soles @ up
-    lowest = heights.min(axis=1, keepdims=True)
-    carried = slow & (heights < lowest + 0.05)
+    carried = slow & (heights < heights.min(axis=1, keepdims=True) + 0.05)
+    found = int(carried.sum())
+    if found < 4:
+        # Nobody stands: the lowest soles are near the ground.
+        found, carried = 0, heights <= np.percentile(heights, 10)
     points = soles[carried].astype(np.float64)
-    if len(points) < 4:
-        low = heights[belief > 0.3] if bool((belief > 0.3).any()) else heights.reshape(-1)
-        return Ground(up.astype(np.float32), float(np.percentile(low, 5)) if low.size else 0.0, 0)
     # Standing frames are not independent: a long stance says little more than a short one.
     scale = min(1.0, 60.0 / len(points))
     height = float(np.percentile(points @ up, 30))
-    for _ in range(15):
-        residual = points @ up - height
-        weight = scale / (POINT_SIGMA_M**2 * (1 + (residual / ROBUST_M) ** 2) ** 2)
-        # Two small turns about axes square to `up`, and the height.
+    for _ in range(20):
+        # Two small turns about axes square to `up`, and the height: rows, residuals and weights.
         across = _basis(up)
-        rows = np.concatenate([points @ across.T, -np.ones((len(points), 1))], axis=1)
-        normal = rows.T @ (rows * weight[:, None])
-        right = -rows.T @ (residual * weight)
-        off = across @ prior
-        normal[:2, :2] += np.eye(2) / UP_SIGMA_RAD**2
-        right[:2] += off / UP_SIGMA_RAD**2
-        step = np.linalg.solve(normal + 1e-9 * np.eye(3), right)
+        off = points @ up - height
+        rows = [np.concatenate([points @ across.T, -np.ones((len(points), 1))], axis=1)]
+        residuals, weights = [off], [scale / (POINT_SIGMA_M**2 * (1 + (off / ROBUST_M) ** 2) ** 2)]
+        raised = (-height - CAMERA_HEIGHT_M) / CAMERA_HEIGHT_SIGMA_M
+        known = [
+            ([*across[:, 0], 0.0], up[0], ROLL_SIGMA_RAD**-2),
+            ([*across[:, 2], 0.0], up[2], PITCH_SIGMA_RAD**-2),
+            ([0.0, 0.0, -1.0], -height - CAMERA_HEIGHT_M,
+             1 / (CAMERA_HEIGHT_SIGMA_M * (1 + (raised / CAMERA_ROBUST) ** 2)) ** 2),
+        ]  # fmt: skip
+        if body is not None:
+            known += [
+                ([1.0, 0.0, 0.0], -float(across[0] @ body), BODY_SIGMA_RAD**-2),
+                ([0.0, 1.0, 0.0], -float(across[1] @ body), BODY_SIGMA_RAD**-2),
+            ]
+        for row, residual, weight in known:
+            rows.append(np.array([row]))
+            residuals.append(np.array([residual]))
+            weights.append(np.array([weight]))
+        a, r, w = np.concatenate(rows), np.concatenate(residuals), np.concatenate(weights)
+        step = np.linalg.solve(a.T @ (a * w[:, None]) + 1e-9 * np.eye(3), -a.T @ (r * w))
         up = _unit(up + step[0] * across[0] + step[1] * across[1])
         height += float(step[2])
         if float(np.abs(step).max()) < 1e-6:
             break
-    return Ground(up.astype(np.float32), height, len(points))
+    return Ground(up.astype(np.float32), height, found)
 
 
 def find_contacts(
@@ -102,7 +123,7 @@ def find_contacts(
     """1 where a sole stands on the ground, (T, 4): slow, low, seen, and for long enough."""
     s = settings or ContactSettings()
     above = soles @ ground.up - ground.height_m
-    low = (above < s.height_m) & (above > -2.5 * s.height_m) & (belief > 0.2)
+    low = (above < s.height_m) & (above > -s.below_m) & (belief > 0.2)
     stands = np.zeros(speed.shape, bool)
     for point in range(speed.shape[1]):
         sure = low[:, point] & (speed[:, point] < s.speed)
@@ -112,13 +133,24 @@ def find_contacts(
             for t in order:
                 on = bool(sure[t] or (on and maybe[t]))
                 stands[t, point] |= on
-        _clean(stands[:, point], time_s, s)
+        _clean(stands[:, point], time_s, s.gap_s, s.least_s)
     return stands.astype(np.float32)
 
 
-def _clean(on: NDArray[np.bool_], time_s: NDArray[np.float64], s: ContactSettings) -> None:
+def find_still(
+    speed: Array, belief: Array, time_s: NDArray[np.float64], settings: ContactSettings | None = None
+) -> Array:
+    """1 where a sole rests on something, on the ground or not, (T, 4): hardly moving, and for longer than one falls."""
+    s = settings or ContactSettings()
+    rests = (speed < s.still_speed) & (belief > 0.3)
+    for point in range(speed.shape[1]):
+        _clean(rests[:, point], time_s, s.gap_s, s.still_s)
+    return rests.astype(np.float32)
+
+
+def _clean(on: NDArray[np.bool_], time_s: NDArray[np.float64], gap_s: float, least_s: float) -> None:
     """Close short gaps, then drop short contacts, in place."""
-    for value, least in ((False, s.gap_s), (True, s.least_s)):
+    for value, least in ((False, gap_s), (True, least_s)):
         edges = np.flatnonzero(np.diff(on.astype(np.int8))) + 1
         bounds = [0, *edges.tolist(), len(on)]
         for k, (start, end) in enumerate(pairwise(bounds)):

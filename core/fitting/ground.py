@@ -43,17 +43,22 @@ def up_direction(joints: Array, joint_trust: Array) -> Array:
     level camera could believe, it is the camera's own up.
     """
     camera_up = np.array([0.0, -1.0, 0.0], np.float32)
-    if min(joint_trust[J["left_ankle"]], joint_trust[J["right_ankle"]]) < MIN_FOOT_TRUST:
-        return camera_up
-    support = joints[[J[name] for name in _FEET]].mean(0)
-    body_up = _unit(centre_of_mass(joints) - support)
-    lean = np.degrees(np.arccos(np.clip(body_up @ camera_up, -1, 1)))
-    if lean > MAX_LEAN_DEG:
+    body_up = balance(joints, joint_trust)
+    if body_up is None:
         return camera_up
     straight = min(_straightness(joints, side) for side in ("left", "right"))
     sigma = STANDING_SIGMA_DEG if straight > np.cos(np.radians(25)) else BALANCE_SIGMA_DEG
     blended = body_up * sigma**-2 + camera_up * CAMERA_SIGMA_DEG**-2
     return _unit(blended).astype(np.float32)
+
+
+def balance(joints: Array, joint_trust: Array) -> Array | None:
+    """Unit vector from the feet through the middle of mass; None without feet, or for a body that leans too far."""
+    if min(joint_trust[J["left_ankle"]], joint_trust[J["right_ankle"]]) < MIN_FOOT_TRUST:
+        return None
+    body_up = _unit(centre_of_mass(joints) - joints[[J[name] for name in _FEET]].mean(0))
+    lean = np.degrees(np.arccos(np.clip(-body_up[1], -1, 1)))
+    return None if lean > MAX_LEAN_DEG else body_up
 
 
 def _straightness(joints: Array, side: str) -> float:

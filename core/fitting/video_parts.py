@@ -43,11 +43,15 @@ _COLUMNS = ("template", "shapedirs", "exprdirs", "weights")
 
 @dataclass(frozen=True)
 class Standing:
-    """Contacts of a stretch of frames: `solid` (T, 4) left heel, left toe, right heel, right toe; ground as a plane."""
+    """Contacts of a stretch of frames: left heel, left toe, right heel, right toe; ground as a plane."""
 
-    solid: Array  # (T, 4) 0 or 1
+    solid: Array  # (T, 4) 0 or 1: on the ground
     up: Array  # (3,)
     ground_m: float
+    still: Array  # (T, 4) 0 or 1: on the ground or on anything else
+
+    def rows(self, which: slice) -> Standing:
+        return Standing(self.solid[which], self.up, self.ground_m, self.still[which])
 
 
 @dataclass(frozen=True)
@@ -188,6 +192,7 @@ class ClipParts:
         if standing is not None:
             contact = Contact(
                 torch.arange(len(self.joint_names), len(self.joint_names) + 4, device=like.device),
+                self.tensor(standing.still),
                 self.tensor(standing.solid),
                 self.tensor(standing.up),
                 standing.ground_m,

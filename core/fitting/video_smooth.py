@@ -49,12 +49,13 @@ PIN_REACH_S = 0.3  # around a pin motion is smooth without exception
 class Contact:
     """What feet do: points that stand from one frame to the next, and points that are on the ground.
 
-    probes: indices of the points among the probes. standing (T, C): the point stands at frame t; up (3,), ground_m:
-    up · x = ground_m is the ground, in the first frame's camera axes.
+    probes: indices of the points among the probes. standing (T, C): the point stands still at frame t, grounded (T, C):
+    on the ground; up (3,), ground_m: up · x = ground_m is the ground, in the first frame's camera axes.
     """
 
     probes: Tensor  # (C,)
     standing: Tensor  # (T, C) 0 or 1
+    grounded: Tensor  # (T, C) 0 or 1
     up: Tensor  # (3,)
     ground_m: float
     speed_sigma: float  # m/s
@@ -231,7 +232,7 @@ class Smoothness:
         g[:-1] -= pulled
         gradient += (flat.transpose(1, 2) @ g.reshape(frames, -1, 1))[..., 0]
         height = x @ contact.up - contact.ground_m  # (T, C)
-        weight = contact.standing / contact.height_sigma**2
+        weight = contact.grounded / contact.height_sigma**2
         upward = (contact.up @ a).reshape(frames, -1, n)
         bands.main += upward.transpose(1, 2) @ (upward * weight[..., None])
         gradient += (upward.transpose(1, 2) @ (height * weight)[..., None])[..., 0]

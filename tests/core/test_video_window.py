@@ -141,7 +141,8 @@ def test_the_bands_of_a_window_are_the_derivative_of_its_cost(body: BodyModel, p
     seen = see(body, truth, noise_px=0.5)
     seen = replace(seen, shot=np.array([0, 0, 0, 0, 0, 1]))
     shape = ClipShape(np.zeros(body.num_betas, np.float32), FOCAL_PX, "given", (SIZE[0] / 2, SIZE[1] / 2))
-    standing = Standing(np.ones((6, 4), np.float32), truth.up, truth.ground_m) if part == "body" else None
+    on = np.ones((6, 4), np.float32)
+    standing = Standing(on, truth.up, truth.ground_m, on) if part == "body" else None
     turn = None
     if turning:
         turns = torch.linspace(0, 0.3, 6, dtype=torch.float64)[:, None] * torch.tensor([0.2, 1.0, 0.1])
