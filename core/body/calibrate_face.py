@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..detection.crops import Square, apply
 from ..detection.face import FaceSettings, trace_mesh
-from ..detection.face_network import FACE_INPUT_PX
+from ..detection.face_network import FACE_INPUT_PX, LIPS
 from ..detection.vocabulary import POINT_SETS
 from .calibrate_pose import meet_rays
 from .calibrate_stage import (
@@ -28,6 +28,11 @@ from .calibrate_stage import (
 from .mannequin import material_of_faces
 from .model import BodyModel, PointSet
 from .skeleton import JOINT_INDEX, NUM_JOINTS
+
+# Points of the lips between their corners: rows of outer, inner, and two lines between, each below, then above.
+_ROWS = np.array(LIPS).reshape(4, 20)
+LIP_CORNERS = (*_ROWS[:, 0].tolist(), *_ROWS[:, 10].tolist())
+LOWER_LIP, UPPER_LIP = tuple(_ROWS[:, 1:10].ravel().tolist()), tuple(_ROWS[:, 11:].ravel().tolist())
 
 
 def see_heads(
@@ -122,8 +127,7 @@ def calibrate_face(model: BodyModel, sights: list[Sight], settings: CalibrationS
     for i in range(count):
         seen = weights[:, i] > 0
         targets[i] = _geometric_median(stack[seen, i], weights[seen, i]) if seen.any() else 0.0
-    skin = _outer_triangles(model)
-    vertex_ids, barycentric = nearest_on_surface(model.v_template, model.faces[skin], targets)
+    vertex_ids, barycentric = _on_the_face(model, targets)
     empty = np.zeros((count, 3, model.num_betas), np.float32)
     points = PointSet(
         POINT_SETS["face468"], np.full(count, -1, np.int32), np.zeros((count, 3), np.float32), empty, vertex_ids,
@@ -134,6 +138,25 @@ def calibrate_face(model: BodyModel, sights: list[Sight], settings: CalibrationS
     points = replace(points, sigma_m=sigma, usable=points.usable & (sigma <= settings.most_face_sigma_m))
     points, mm, px = _outline(model, points, sights, mm, px, settings)
     return points, agreement("face468", points, mm, px)
+
+
+def _on_the_face(model: BodyModel, targets: Float) -> tuple[NDArray[np.int32], Float]:
+    """The nearest place on skin or lips to each target (468, 3); the lips' points on their own lip.
+
+    In a closed mouth, where most of them are seen, the lips touch. `jawOpen` tells them apart: what it lowers more than
+    the corners of the mouth belongs to the lower lip.
+    """
+    faces = model.faces[_outer_triangles(model)]
+    vertex_ids, barycentric = nearest_on_surface(model.v_template, faces, targets)
+    if "jawOpen" not in model.expression_names:
+        return vertex_ids, barycentric
+    drop = -model.exprdirs[:, 1, model.expression_names.index("jawOpen")]
+    corners = list(LIP_CORNERS)
+    middle = float((barycentric[corners] * drop[vertex_ids[corners]]).sum(axis=1).mean())
+    for lip, own in ((LOWER_LIP, drop[faces] > middle), (UPPER_LIP, drop[faces] < middle)):
+        at = list(lip)
+        vertex_ids[at], barycentric[at] = nearest_on_surface(model.v_template, faces[own.all(axis=1)], targets[at])
+    return vertex_ids, barycentric
 
 
 def _outline(

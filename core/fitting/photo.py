@@ -33,7 +33,7 @@ from .problem import CameraGuess, RotationPrior, StageProblem
 from .regressed import Regressed
 from .settings import INF, FitSettings, Stage
 from .solver import Solution, SolverSettings, Stop, solve
-from .start import has_hints, place, relaxed_pose, start_from_hints, start_orientations
+from .start import hands_start, has_hints, place, relaxed_pose, start_from_hints, start_orientations
 from .state import BodyState
 from .straight import straight_share, straighten_hints, straighten_prediction
 from .uncertainty import joint_uncertainty
@@ -271,19 +271,19 @@ class Fitter:
         With what the regressor says in the energy all starts, the truth too, were seen to end in the same fit.
         """
         points = observation.points.get("pose33")
+        hands = {
+            side: observation.points[f"{side}_hand"]
+            for side in ("left", "right")
+            if self._knows_hand(observation, f"{side}_hand")
+        }
         if "pose33" in self.body.points and has_hints(points):
             assert points is not None
-            hands = {
-                side: observation.points[f"{side}_hand"]
-                for side in ("left", "right")
-                if self._knows_hand(observation, f"{side}_hand")
-            }
             rotmats = self._tensor(start_from_hints(self.body, points, hands))
         else:
             orientations = self._tensor(start_orientations(_lean(observation), self.settings))
             rotmats = exp_so3(self._tensor(relaxed_pose())).repeat(len(orientations), 1, 1, 1)
             rotmats[:, 0] = orientations
-            rotmats[:, LEFT_HAND.start : RIGHT_HAND.stop] = exp_so3(self._tensor(self.body.hands_mean).reshape(-1, 3))
+            rotmats[:, LEFT_HAND.start : RIGHT_HAND.stop] = self._tensor(hands_start(self.body, hands))
         if prediction is not None:
             predicted = prediction.rotmats.clone()
             predicted[:, LEFT_HAND.start : RIGHT_HAND.stop] = rotmats[:1, LEFT_HAND.start : RIGHT_HAND.stop]

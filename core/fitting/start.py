@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from ..body.model import BodyModel
-from ..body.skeleton import JOINT_INDEX, LEFT_HAND, NUM_JOINTS, PARENTS, RIGHT_HAND
+from ..body.skeleton import FINGERS, JOINT_INDEX, LEFT_HAND, NUM_JOINTS, PARENTS, RIGHT_HAND
 from ..detection.observation import Points
 from ..detection.vocabulary import HAND21, POSE33
 from ..rotation import exp_so3, log_so3, rotation_between
 from .settings import FitSettings
 
-HAND_FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 MIN_BEND = math.sin(math.radians(15))  # a straighter elbow or knee does not tell where its hinge points
 MAX_WRIST_TURN = math.radians(120)  # more is a wrong hand point, not a wrist
 SPINE_SHARE = ("spine1", "spine2", "spine3")
@@ -77,7 +76,7 @@ def start_from_hints(body: BodyModel, points: Points, hands: dict[str, Points] |
         _limb(globals_, seen, joints, side, ("shoulder", "elbow", "wrist"), chest, arm)
         _limb(globals_, seen, joints, side, ("hip", "knee", "ankle"), globals_["pelvis"], leg)
         hand = (hands or {}).get(side)
-        if hand is None or not _hand(globals_, body, hand, side):
+        if hand is None or not _palm(globals_, body, hand, side):
             _wrist(globals_, seen, side)
         shin = globals_[f"{side}_knee"]
         foot_rest = at_rest(f"{side}_foot_index") - at_rest(f"{side}_heel")
@@ -92,11 +91,17 @@ def start_from_hints(body: BodyModel, points: Points, hands: dict[str, Points] |
         globals_["neck"] = chest @ exp_so3(0.5 * turn)
         globals_["head"] = head
     local = _locals(globals_)
-    mean = exp_so3(torch.as_tensor(body.hands_mean, dtype=torch.float64).reshape(2, 15, 3))
-    for which, (side, part) in enumerate((("left", LEFT_HAND), ("right", RIGHT_HAND))):
-        if f"{side}_index1" not in globals_:
-            local[part] = mean[which]
+    local[LEFT_HAND.start : RIGHT_HAND.stop] = hands_start(body, hands or {})
     return local[None]
+
+
+def hands_start(body: BodyModel, hands: dict[str, Points]) -> Tensor:
+    """Local rotations (30, 3, 3), float64, of both hands' fingers: as seen, or relaxed. `hands` as above."""
+    local = exp_so3(torch.as_tensor(body.hands_mean, dtype=torch.float64).reshape(2, 15, 3))
+    for which, side in enumerate(("left", "right")):
+        if side in hands:
+            local[which] = fingers_from_hints(body, hands[side], side)
+    return local.reshape(-1, 3, 3)
 
 
 def start_orientations(observed_up: float, settings: FitSettings) -> Tensor:
@@ -171,27 +176,48 @@ def _wrist(globals_: dict[str, Tensor], seen: dict[str, tuple[Tensor, Tensor, fl
     _turn_wrist(globals_, hand, wrist[1] - seen[f"{side}_elbow"][1], side)
 
 
-def _hand(globals_: dict[str, Tensor], body: BodyModel, points: Points, side: str) -> bool:
-    """Palm and fingers from a hand's own metric points; False where its palm can't be that arm's."""
-    world = torch.as_tensor(np.asarray(points.world_m), dtype=torch.float64)
-    rest = torch.as_tensor(body.virtual_points(body.points[f"{side}_hand"]).template, dtype=torch.float64)
+def _palm(globals_: dict[str, Tensor], body: BodyModel, points: Points, side: str) -> bool:
+    """The wrist from a hand's own metric points; False where its palm can't be that arm's."""
+    palm, along = _palm_of(body, points, side)
+    return _turn_wrist(globals_, palm, along, side)
+
+
+def _palm_of(body: BodyModel, points: Points, side: str) -> tuple[Tensor, Tensor]:
+    """The palm's rotation (3, 3) from rest, and where it points at rest (3,)."""
     place = {name: i for i, name in enumerate(HAND21)}
     palms = []
+    world, rest = _hand_places(body, points, side)
     for where in (world, rest):
         across = where[place["index1"]] - where[place["pinky1"]]
         ahead = 0.5 * (where[place["index1"]] + where[place["pinky1"]]) - where[place["wrist"]]
         palms.append(_frame(ahead, across))
-    palm = palms[0] @ palms[1].T
-    if not _turn_wrist(globals_, palm, rest[place["middle1"]] - rest[place["wrist"]], side):
-        return False
-    above = palm.expand(len(HAND_FINGERS), 3, 3)
+    return palms[0] @ palms[1].T, rest[place["middle1"]] - rest[place["wrist"]]
+
+
+def _hand_places(body: BodyModel, points: Points, side: str) -> tuple[Tensor, Tensor]:
+    """A hand's metric points (21, 3), and where they are on the body at rest."""
+    world = torch.as_tensor(np.asarray(points.world_m), dtype=torch.float64)
+    return world, torch.as_tensor(body.virtual_points(body.points[f"{side}_hand"]).template, dtype=torch.float64)
+
+
+def fingers_from_hints(body: BodyModel, points: Points, side: str) -> Tensor:
+    """Local rotations (15, 3, 3), float64, of fingers whose bones point where a hand's metric points say.
+
+    They hang on the hand alone, so they hold whatever the arm does: from straight fingers a fit does not find back to
+    a fist.
+    """
+    world, rest = _hand_places(body, points, side)
+    place = {name: i for i, name in enumerate(HAND21)}
+    above = _palm_of(body, points, side)[0].expand(len(FINGERS), 3, 3)
+    local = torch.empty(len(FINGERS), 3, 3, 3, dtype=torch.float64)
     for k in (1, 2, 3):
-        near = [place[f"{finger}{k}"] for finger in HAND_FINGERS]
-        far = [place[f"{finger}{k + 1}"] for finger in HAND_FINGERS]
+        near = [place[f"{finger}{k}"] for finger in FINGERS]
+        far = [place[f"{finger}{k + 1}"] for finger in FINGERS]
         bone_rest = (rest[far] - rest[near])[..., None]
-        above = rotation_between((above @ bone_rest)[..., 0], world[far] - world[near]) @ above
-        globals_.update({f"{side}_{finger}{k}": above[i] for i, finger in enumerate(HAND_FINGERS)})
-    return True
+        turned = rotation_between((above @ bone_rest)[..., 0], world[far] - world[near]) @ above
+        local[:, k - 1] = above.transpose(-1, -2) @ turned
+        above = turned
+    return local.reshape(-1, 3, 3)
 
 
 def _turn_wrist(globals_: dict[str, Tensor], hand: Tensor, along: Tensor, side: str) -> bool:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pantomime.core.body.calibrate import FACE68_IN_MESH, derived, training_poses
-from pantomime.core.body.calibrate_face import calibrate_face, nearest_on_surface
+from pantomime.core.body.calibrate_face import LIP_CORNERS, LOWER_LIP, UPPER_LIP, calibrate_face, nearest_on_surface
 from pantomime.core.body.calibrate_pose import attachment, calibrate_hands, calibrate_pose, hand_attachment
 from pantomime.core.body.calibrate_stage import CalibrationSettings, Sight, Stage, residuals, turn
 from pantomime.core.body.load import load_body
@@ -202,6 +202,16 @@ def test_the_bodys_own_points_are_calibrated_and_all_sets_are_there() -> None:
     assert np.median(points["face468"].sigma_m) < 0.003
     assert points["pose33"].usable.all() and points["pose33"].sigma_m.max() < 0.04
     assert points["left_hand"].usable.mean() > 0.9
+
+
+def test_an_open_mouth_takes_the_points_of_the_lower_lip_along() -> None:
+    model = load_body()
+    mesh = model.points["face468"]
+    drop = -model.exprdirs[:, 1, model.expression_names.index("jawOpen")]
+    own = (mesh.barycentric * drop[mesh.vertex_ids]).sum(axis=1)
+    for upper, lower in ((13, 14), (82, 87), (312, 317), (81, 178), (311, 402), (80, 88), (310, 318)):
+        assert own[lower] > own[upper] + 0.01
+    assert own[list(LOWER_LIP)].min() > own[list(LIP_CORNERS)].mean() > own[list(UPPER_LIP)].max()
 
 
 def test_the_68_points_are_where_their_names_say() -> None:
