@@ -37,7 +37,7 @@ from .start import hands_start, has_hints, place, relaxed_pose, start_from_hints
 from .state import BodyState
 from .straight import straight_share, straighten_hints, straighten_prediction
 from .uncertainty import joint_uncertainty
-from .unseen import hang
+from .unseen import hang, hidden_forearms, without_wrists
 
 MIN_POINTS = 4
 
@@ -121,6 +121,8 @@ class Fitter:
         observation, mixed_up = put_right(observation)
         straight = straight_share(observation, self.settings.straight)
         observation = straighten_hints(observation, straight, self.settings.straight)
+        forearms = hidden_forearms(observation, self.settings.hang)
+        observation = without_wrists(observation, forearms)
         evidence = gather(self.body, observation, self.settings, self.reader)
         if len(evidence.image_px) < MIN_POINTS:
             raise FitError(
@@ -133,7 +135,7 @@ class Fitter:
         if prediction is not None:
             prediction = straighten_prediction(prediction, straight, self.settings.straight)
             unseen = (evidence.joint_trust < self.settings.hang.below).astype(np.float32)
-            prediction = hang(prediction, unseen, self.settings.hang)
+            prediction = hang(prediction, unseen, self.settings.hang, forearms)
             regressed = Regressed(prediction, self.body, self.skeleton, self.settings)
         stages = self.settings.stages
         height = self._known_height(height_m)

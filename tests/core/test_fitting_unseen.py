@@ -10,14 +10,15 @@ import torch
 
 from pantomime.core.body.load import load_body
 from pantomime.core.body.skeleton import JOINT_INDEX, NUM_JOINTS
-from pantomime.core.detection.observation import Points
+from pantomime.core.detection.observation import Observation, Points
 from pantomime.core.detection.vocabulary import POSE33
 from pantomime.core.fitting.photo import Fitter
-from pantomime.core.fitting.unseen import HangSettings, hang
+from pantomime.core.fitting.unseen import HangSettings, hang, hidden_forearms, without_wrists
 from pantomime.core.priors.regressor import DIRECTIONS, NUM_BETAS, NUM_BODY, Prediction
 
 from .test_fitting_straight import standing
 
+BELOW = ("hip", "knee", "ankle", "heel", "foot_index", "wrist", "pinky", "index", "thumb")
 DOWN = np.array([0.0, 1.0, 0.0])
 
 
@@ -75,4 +76,32 @@ def test_legs_below_a_portrait_stand() -> None:
         assert np.degrees(np.arccos(leg @ DOWN)) < 8
 
 
-BELOW = ("hip", "knee", "ankle", "heel", "foot_index", "wrist", "pinky", "index", "thumb")
+def guessed_hand(mask: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None = None) -> Observation:
+    """Somebody standing whose left wrist is guessed before the elbow."""
+    whole = standing(0, 0)
+    points = whole.points["pose33"]
+    pixels, confidence = points.image_px.copy(), points.confidence.copy()
+    wrist, elbow = POSE33.index("left_wrist"), POSE33.index("left_elbow")
+    pixels[wrist] = pixels[elbow] + np.array([5.0, -10.0], np.float32)
+    confidence[wrist] = 0.35
+    box = None if mask is None else np.array([0.0, 0.0, *whole.image_size], np.float32)
+    seen = Points(pixels, confidence, points.world_m)
+    return replace(whole, points={"pose33": seen}, mask=mask, mask_box_px=box)
+
+
+def test_a_hidden_hand_hangs_where_the_mask_allows() -> None:
+    settings = HangSettings()
+    assert hidden_forearms(standing(0, 0), settings) == {}
+    assert hidden_forearms(guessed_hand(), settings) == {"left": 0.0}
+    everywhere = np.full((100, 80), 255, np.uint8)
+    assert hidden_forearms(guessed_hand(everywhere), settings) == {"left": 0.0}
+    elbow = guessed_hand().points["pose33"].image_px[POSE33.index("left_elbow")]
+    inward = everywhere.copy()
+    inward[int(elbow[1] / 10) + 4 :, int(elbow[0] / 10) - 3 :] = 0  # something stands before the hanging forearm
+    assert hidden_forearms(guessed_hand(inward), settings)["left"] > 0
+    assert hidden_forearms(guessed_hand(np.zeros_like(everywhere)), settings) == {}
+
+
+def test_a_guessed_wrist_says_nothing() -> None:
+    left = without_wrists(guessed_hand(), {"left": 0.0}).points["pose33"].confidence
+    assert left[POSE33.index("left_wrist")] == 0 and left[POSE33.index("right_wrist")] == 1
