@@ -114,7 +114,8 @@ class Corrector:
         return starts.select(torch.tensor([0])), starts
 
     def _unknowns(self, capture: Capture, correction: Correction, only: frozenset[int] | None = None) -> Unknowns:
-        """The body always, or `only` some joints of it; a hand or the expression where one of its points is pinned."""
+        """The body always, or `only` some joints of it; a hand or the expression where one of its points is pinned, or
+        where a refit sees it."""
         joints = set(range(22))
         sets = {name for name, _ in correction.points}
         seen = set(capture.points) if correction.refit else set()
@@ -122,7 +123,7 @@ class Corrector:
             fingers = range(part.start, part.stop)
             if f"{side}_hand" in sets | seen or any(JOINT_INDEX[name] in fingers for name in correction.joints):
                 joints.update(fingers)
-        face = expressive(self.points, correction, self.settings)
+        face = expressive(self.points, capture, correction, self.settings)
         # Where expressions open the mouth the jaw's bone has nothing to do.
         if (face and not self.body.bounded_expression) or "jaw" in correction.joints:
             joints.add(JAW)

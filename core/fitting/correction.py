@@ -63,6 +63,7 @@ class CorrectSettings:
     still_m: float = 0.0005
     still_expression: float = 0.004
     refit_sigma: float = 0.02  # σ of seen points in a refit, as a share
+    refit_face_sigma: float = 0.04  # the same of a face, whose points are many and go wrong together
     refit_loosen: float = 4.0  # times the σ of stay
     refit_prior: float = 0.6
 

@@ -23,6 +23,7 @@ MAX_FACE_POINTS = 100
 FACE_REACH = 0.25  # of the face's size: points nearer to a pin go with it
 # A detector's confidence, from not seen to seen well.
 UNSEEN, SEEN = 0.2, 0.65
+SEEN_ENOUGH = 0.5  # a face is refitted where that share of its points is at least so sure
 # What goes along when the end of a limb is pinned: it would hold the hand or foot back where it was.
 _ALONG = {
     "hand": ("pinky", "index", "thumb"),
@@ -59,7 +60,8 @@ def hold_points(
             index = index[np.linspace(0, len(index) - 1, min(len(index), MAX_FACE_POINTS)).round().astype(int)]
         size = float(max(np.ptp(target[index], axis=0).max(), 4.0))
         if correction.refit and name in capture.points:
-            target, share = np.asarray(capture.points[name][0, :, :2], np.float64), settings.refit_sigma
+            target = np.asarray(capture.points[name][0, :, :2], np.float64)
+            share = settings.refit_face_sigma if name in FACE_SETS else settings.refit_sigma
             strength = np.where(np.isfinite(target).all(-1), trust, 0.0)
             target = np.nan_to_num(target)
         else:
@@ -92,10 +94,20 @@ def rigid(points: VirtualPoints, settings: CorrectSettings) -> NDArray[np.bool_]
     return still
 
 
-def expressive(points: Callable[[str], VirtualPoints], correction: Correction, settings: CorrectSettings) -> bool:
-    """Whether a point is pinned that an expression moves."""
+def expressive(
+    points: Callable[[str], VirtualPoints], capture: Capture, correction: Correction, settings: CorrectSettings
+) -> bool:
+    """Whether a point is pinned that an expression moves, or a refit can see the face."""
+    if faces_seen(capture, correction):
+        return True
     pinned = [(name, index) for name, index in correction.points if name in FACE_SETS]
     return any(not rigid(points(name), settings)[index] for name, index in pinned)
+
+
+def faces_seen(capture: Capture, correction: Correction) -> list[str]:
+    """The point sets of a face that a refit draws it to."""
+    names = sorted(FACE_SETS & set(capture.points)) if correction.refit else []
+    return [name for name in names if (_trust(capture, name) > SEEN_ENOUGH).mean() > SEEN_ENOUGH]
 
 
 def _sets(
@@ -105,14 +117,15 @@ def _sets(
     correction: Correction,
     settings: CorrectSettings,
 ) -> list[str]:
-    """The body always; a hand where a point of it is pinned, or where a refit can see it; the face for expressions."""
+    """The body always; a hand where a point of it is pinned, or where a refit can see it; the face likewise."""
     names = [body_set(body, capture)]
     pinned = {name for name, _ in correction.points}
     for name in HAND_SETS:
         if name in body.points and (name in pinned or (correction.refit and name in capture.points)):
             names.append(name)
-    if expressive(points, correction, settings):
-        names += sorted(FACE_SETS & pinned)
+    if expressive(points, capture, correction, settings):
+        seen = [name for name in faces_seen(capture, correction) if name in body.points]
+        names += sorted(FACE_SETS & (pinned | set(seen)))
     return names
 
 

@@ -306,6 +306,38 @@ def test_a_refit_goes_to_what_was_seen_and_keeps_the_pins(
     assert np.linalg.norm(there[elbow] - truth[elbow]) < 12
 
 
+def test_a_refit_brings_the_expression_back_that_was_seen(
+    standing: Capture, body: BodyModel, corrector: Corrector
+) -> None:
+    names = list(body.expression_names)
+    truth = replace(standing, transl=np.array([[0.0, 0.5, 1.2]], np.float32), expression=standing.expression.copy())
+    for name, value in (("jawOpen", 0.7), ("mouthSmileLeft", 0.6), ("mouthSmileRight", 0.6)):
+        truth.expression[0, names.index(name)] = value
+    points = {}
+    for name in ("pose33", "face468"):
+        pixels = shown(truth, body, name)
+        points[name] = np.concatenate([pixels, np.full((len(pixels), 1), 0.9)], 1)[None].astype(np.float32)
+    wrong = replace(truth, expression=standing.expression, points=points)
+    corrected = corrector.correct(wrong, Correction(refit=True))
+    usable = np.flatnonzero(body.points["face468"].usable)
+
+    def off(capture: Capture) -> float:
+        distance = np.linalg.norm(shown(capture, body, "face468") - points["face468"][0, :, :2], axis=1)
+        return float(distance[usable].mean())
+
+    assert off(corrected) < 0.3 * off(wrong)
+    found = dict(zip(names, corrected.expression[0].tolist(), strict=True))
+    assert found["jawOpen"] > 0.5 and min(found["mouthSmileLeft"], found["mouthSmileRight"]) > 0.2
+    assert corrected.expression.min() >= 0.0 and corrected.expression.max() <= 1.0
+    # A face that was not seen, or is locked, stays as it is.
+    unseen = points["face468"] * (1.0, 1.0, 0.1)
+    for capture, correction in (
+        (replace(wrong, points={**points, "face468": unseen.astype(np.float32)}), Correction(refit=True)),
+        (wrong, Correction(refit=True, locked=frozenset({"jaw"}))),
+    ):
+        np.testing.assert_array_equal(corrector.correct(capture, correction).expression, wrong.expression)
+
+
 @pytest.mark.parametrize(
     ("correction", "sentence"),
     [
