@@ -11,6 +11,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProp
 from . import bodies, certainty
 from .avatars import PROPERTY, mesh_of, selected_rig, why_not_face, why_not_pose, why_not_shape
 from .face import EXPRESSIONS
+from .notify import failed
 from .settings import solver_settings
 
 # Sliders for raw components; a licensed file has up to 300, of which nobody tells the later ones apart.
@@ -238,15 +239,13 @@ class PANTOMIME_OT_set_pose(_PoseOperator, bpy.types.Operator):
         if self.kind == "CAPTURED":
             kept = rig[PROPERTY].get(CAPTURED)
             if kept is None:
-                self.report({"ERROR"}, f"{rig.name} does not know its captured pose. Make the avatar anew.")
-                return {"CANCELLED"}
+                return failed(self, f"{rig.name} does not know its captured pose. Make the avatar anew.")
             posing.recall(rig, kept)
         elif self.kind == "HANDS":
             try:
                 posing.relax_hands(rig, shaping.body_of(rig, solver_settings(context).body))
             except AvatarError as error:
-                self.report({"ERROR"}, str(error))
-                return {"CANCELLED"}
+                return failed(self, str(error))
         else:
             {"REST": posing.rest_pose, "T": posing.t_pose, "A": posing.a_pose}[self.kind](rig)
             skin = _visible_mesh(context, rig)
@@ -333,8 +332,7 @@ class PANTOMIME_OT_reset_shape(bpy.types.Operator):
         except AvatarError as error:
             why = str(error)
         if why:
-            self.report({"ERROR"}, why)
-            return {"CANCELLED"}
+            return failed(self, why)
         return {"FINISHED"}
 
 

@@ -11,6 +11,7 @@ from bpy.props import BoolProperty, CollectionProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
 from .jobs import Job, JobError, Steps
+from .notify import failed, report
 from .session import SESSION
 from .settings import solver_settings
 
@@ -124,8 +125,7 @@ class CaptureImport(ImportHelper):
         paths, body = chosen_files(self), self.body or solver_settings(context).body  # type: ignore[arg-type]
         scene_name, motion = self.scene_name or context.scene.name, self.motion()
         if not paths:
-            self.report({"ERROR"}, "There is no capture named. Choose a capture file.")  # type: ignore[attr-defined]
-            return {"CANCELLED"}
+            return failed(self, "There is no capture named. Choose a capture file.")
         if self.by_hand:
             step = self.bl_label  # type: ignore[attr-defined]
 
@@ -141,7 +141,6 @@ class CaptureImport(ImportHelper):
         try:
             made = finish(avatars(paths, body, scene_name, motion))
         except JobError as error:
-            self.report({"ERROR"}, str(error))  # type: ignore[attr-defined]
-            return {"CANCELLED"}
-        _tell(made, lambda text: self.report({"WARNING"}, text))  # type: ignore[attr-defined]
+            return failed(self, str(error))
+        _tell(made, lambda text: report(self, "WARNING", text))  # type: ignore[attr-defined]
         return {"FINISHED"}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import bpy
 
 from .jobs import Job, JobError
+from .notify import failed
 from .session import SESSION
 from .settings import SolverSettings, solver_settings
 
@@ -157,13 +158,11 @@ class PANTOMIME_OT_check_solver(bpy.types.Operator):
             SESSION.submit(check_job(settings, context.scene.name))
         except JobError as error:
             SOLVER.running, SOLVER.error = False, str(error)
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return failed(self, str(error))
         if bpy.app.background:
             SESSION.wait()
             if SOLVER.error:
-                self.report({"ERROR"}, SOLVER.error)
-                return {"CANCELLED"}
+                return failed(self, SOLVER.error)
         return {"FINISHED"}
 
 
@@ -234,8 +233,7 @@ class PANTOMIME_OT_clear_cache(bpy.types.Operator):
             try:
                 shutil.rmtree(folder)
             except OSError as error:
-                self.report({"ERROR"}, f"{folder} can't be removed: {error.strerror or error}. Remove it by hand.")
-                return {"CANCELLED"}
+                return failed(self, f"{folder} can't be removed: {error.strerror or error}. Remove it by hand.")
         return {"FINISHED"}
 
 

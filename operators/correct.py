@@ -7,6 +7,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, Po
 
 from .correcting import LIVE, NEAR_M, redraw
 from .jobs import JobError
+from .notify import failed, report
 from .points import (
     avatar_of,
     avatar_of_pin,
@@ -66,8 +67,7 @@ class _OnAvatar:
         try:
             LIVE.ask(context, avatar_of(context), **how)  # type: ignore[arg-type]
         except JobError as error:
-            self.report({"ERROR"}, str(error))  # type: ignore[attr-defined]
-            return {"CANCELLED"}
+            return failed(self, str(error))
         return wait(self)  # type: ignore[arg-type]
 
 
@@ -102,8 +102,7 @@ class PANTOMIME_OT_correct(_OnAvatar, bpy.types.Operator):
                 LIVE.ask(context, avatar_of(context), pinned=False)
             except JobError as error:
                 settings.on = False
-                self.report({"ERROR"}, str(error))
-                return {"CANCELLED"}
+                return failed(self, str(error))
         redraw()
         return {"FINISHED"}
 
@@ -128,8 +127,7 @@ class PANTOMIME_OT_drag_point(_OnAvatar, bpy.types.Operator):
             LIVE.release(context)
         except JobError as error:
             LIVE.cancel(context)
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return failed(self, str(error))
         return wait(self)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -141,8 +139,7 @@ class PANTOMIME_OT_drag_point(_OnAvatar, bpy.types.Operator):
         try:
             LIVE.begin(context, avatar_of(context), handle.point, handle.place)
         except JobError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return failed(self, str(error))
         context.window_manager.modal_handler_add(self)
         context.area.header_text_set(
             f"{_capital(handle.name)}. Shift: slowly. Esc or right button: back to where it was"
@@ -163,7 +160,7 @@ class PANTOMIME_OT_drag_point(_OnAvatar, bpy.types.Operator):
                 return self._end(context, {"CANCELLED"})
         except JobError as error:
             LIVE.cancel(context)
-            self.report({"ERROR"}, str(error))
+            report(self, "ERROR", str(error))
             return self._end(context, {"CANCELLED"})
         return {"RUNNING_MODAL"}
 
@@ -229,7 +226,7 @@ class PANTOMIME_OT_unpin_point(_OnAvatar, bpy.types.Operator):
 
         rig = avatar_of(context)
         if not pins.unpin_point(rig, context.scene.frame_current, (self.set_name, self.index)):
-            self.report({"WARNING"}, "This point is not pinned")
+            report(self, "WARNING", "This point is not pinned")
             return {"CANCELLED"}
         redraw()
         return {"FINISHED"}
@@ -287,7 +284,7 @@ class PANTOMIME_OT_remove_pins(_OnAvatar, bpy.types.Operator):
 
 
 class PANTOMIME_OT_refit(_OnAvatar, bpy.types.Operator):
-    """Fit the pose again to all points of the photo. Pins are kept, and so are shape, camera and locked bones"""
+    """Fit pose and face again to all points of the photo. Pins are kept, and so are shape, camera and locked bones"""
 
     bl_idname = "pantomime.refit"
     bl_label = "Refit"

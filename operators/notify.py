@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Protocol
+import re
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 import bpy
 
 # Where a popup breaks its lines, in characters.
 POPUP_WIDTH = 70
+_templates: list[tuple[re.Pattern[str], str]] = []
 
 
 class Shown(Protocol):
@@ -45,11 +48,50 @@ def popup(title: str, text: str) -> None:
         return
 
     def draw(menu: bpy.types.Menu, _context: bpy.types.Context) -> None:
-        for line in wrapped(text, POPUP_WIDTH):
+        for line in wrapped(translated(text), POPUP_WIDTH):
             menu.layout.label(text=line, translate=False)
 
     with window_override():
         bpy.context.window_manager.popup_menu(draw, title=bpy.app.translations.pgettext_iface(title), icon="ERROR")
+
+
+def lookup(text: str) -> str:
+    """What Blender's translations have for a text of a report."""
+    translations = bpy.app.translations
+    found: str = getattr(translations, "pgettext_rpt", translations.pgettext_iface)(text)
+    return found
+
+
+def translated(text: str) -> str:
+    """A sentence in the interface's language: as it is known there, or with its names and numbers as `{}`."""
+    found = lookup(text)
+    if found != text:
+        return found
+    for pattern, template in _templates:
+        filled = pattern.fullmatch(text)
+        other = lookup(template) if filled is not None else template
+        if filled is not None and other != template:
+            return other.format(*filled.groups())
+    return text
+
+
+def know_templates(texts: Iterable[str]) -> None:
+    """Texts with `{}` that have translations."""
+    _templates.clear()
+    # The longest first: “There is no photo {}.” is not to take what belongs to a longer one.
+    for text in sorted((text for text in texts if "{}" in text), key=len, reverse=True):
+        _templates.append((re.compile("(.+?)".join(map(re.escape, text.split("{}"))), re.DOTALL), text))
+
+
+def report(operator: Any, kind: str, text: str) -> None:
+    """An operator's message, in the interface's language. `kind`: INFO, WARNING, ERROR."""
+    operator.report({kind}, translated(text))
+
+
+def failed(operator: Any, text: str) -> set[str]:
+    """What an operator returns that can't: the reason is told."""
+    report(operator, "ERROR", text)
+    return {"CANCELLED"}
 
 
 def sentence(report: str) -> str:

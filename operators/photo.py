@@ -15,6 +15,7 @@ from .avatars import camera_of, rig_of
 from .building import CaptureImport, chosen_files, result_steps
 from .capture_settings import PhotoSettings, photo_settings
 from .jobs import Job, Steps, job_folder
+from .notify import failed, report
 from .session import SESSION, submit
 from .settings import SolverSettings, log_path, solver_settings
 from .warming import warm_soon
@@ -89,12 +90,10 @@ class PANTOMIME_OT_photo_to_avatar(bpy.types.Operator, ImportHelper):
     def execute(self, context: bpy.types.Context) -> set[str]:
         photos = chosen_files(self)
         if not photos:
-            self.report({"ERROR"}, "There is no photo named. Choose a picture file.")
-            return {"CANCELLED"}
+            return failed(self, "There is no photo named. Choose a picture file.")
         missing = [photo for photo in photos if not os.path.isfile(photo)]
         if missing:
-            self.report({"ERROR"}, f"There is no photo {missing[0]}. Choose a picture file.")
-            return {"CANCELLED"}
+            return failed(self, f"There is no photo {missing[0]}. Choose a picture file.")
         solver, settings = solver_settings(context), photo_settings(context.scene)
         if self.focal_mm:
             settings = replace(settings, focal_mm=self.focal_mm)
@@ -162,7 +161,7 @@ class PANTOMIME_OT_open_log(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         bpy.ops.wm.path_open(filepath=log_path())
-        self.report({"INFO"}, log_path())
+        report(self, "INFO", log_path())
         return {"FINISHED"}
 
 

@@ -6,6 +6,7 @@ import bpy
 from bpy.props import CollectionProperty, IntProperty, PointerProperty, StringProperty
 
 from .correct import avatar_of
+from .notify import failed, report
 from .use import refuse, waiting
 
 
@@ -81,12 +82,11 @@ class PANTOMIME_OT_retarget(bpy.types.Operator):
                     avatar_of(context), settings.target, mapping, context.scene, switches, manager.progress_update
                 )
         except RetargetError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return failed(self, str(error))
         finally:
             manager.progress_end()
         frames = f"{done.frames} frames" if done.frames > 1 else "one pose"
-        self.report({"INFO"}, f"{settings.target.name} follows with {done.mapped} bones, {frames}")
+        report(self, "INFO", f"{settings.target.name} follows with {done.mapped} bones, {frames}")
         return {"FINISHED"}
 
 

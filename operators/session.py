@@ -20,6 +20,7 @@ import bpy
 
 from . import notify
 from .jobs import Job, JobError, Notice, Status, Steps
+from .notify import failed, report
 from .settings import SolverSettings, log_path
 
 # The worker's client and messages are imported where they are used: enabling the extension is to cost little.
@@ -437,8 +438,7 @@ def submit(operator: bpy.types.Operator, *jobs: Job) -> set[str]:
         for job in jobs:
             SESSION.submit(job)
     except JobError as error:
-        operator.report({"ERROR"}, str(error))
-        return {"CANCELLED"}
+        return failed(operator, str(error))
     return wait(operator)
 
 
@@ -449,7 +449,7 @@ def wait(operator: bpy.types.Operator) -> set[str]:
     SESSION.wait()
     for notice in SESSION.notices:
         if notice.kind in ("warning", "error"):
-            operator.report({notice.kind.upper()}, notice.text)
+            report(operator, notice.kind.upper(), notice.text)
     return {"CANCELLED" if any(notice.kind == "error" for notice in SESSION.notices) else "FINISHED"}
 
 

@@ -10,6 +10,7 @@ from bpy.props import StringProperty
 
 from .correct import avatar_of
 from .jobs import Job, JobError, job_folder
+from .notify import failed
 from .photo import camera_of
 from .session import SESSION, submit
 from .settings import solver_settings
@@ -49,11 +50,9 @@ class PANTOMIME_OT_photo_texture(bpy.types.Operator):
         try:
             view = projection_of(rig, camera_of(rig), context.scene)
         except AvatarError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return failed(self, str(error))
         if not os.path.isfile(view.photo):
-            self.report({"ERROR"}, f"There is no photo {view.photo or 'known'}. Put it back where it was.")
-            return {"CANCELLED"}
+            return failed(self, f"There is no photo {view.photo or 'known'}. Put it back where it was.")
         settings = solver_settings(context)
         folder = job_folder()
         vertices = os.path.join(folder, "vertices.npy")
@@ -104,8 +103,7 @@ class PANTOMIME_OT_show_texture(bpy.types.Operator):
                 raise AvatarError(f"There is no avatar {self.avatar}. Select one and make the texture again.")
             apply_texture(rig, self.filepath)
         except AvatarError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return failed(self, str(error))
         return {"FINISHED"}
 
 

@@ -11,6 +11,7 @@ from bpy.props import BoolProperty, EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
 from .correct import avatar_of
+from .notify import failed, report, translated
 
 FORMATS = (
     ("FBX", "FBX", "For Unreal, Unity, Maya and most others"),
@@ -134,10 +135,8 @@ class PANTOMIME_OT_export(bpy.types.Operator, ExportHelper):
             with waiting(context):
                 notes = export_avatar(avatar_of(context), bpy.path.abspath(self.filepath), settings, context.scene)
         except ExportError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        left_out = f". {'. '.join(notes.left_out)}" if notes.left_out else ""
-        self.report({"INFO"}, f"Wrote {notes.path.name}{left_out}")
+            return failed(self, str(error))
+        report(self, "INFO", ". ".join([translated(f"Wrote {notes.path.name}"), *notes.left_out]))
         return {"FINISHED"}
 
 
@@ -171,17 +170,16 @@ class PANTOMIME_OT_make_asset(bpy.types.Operator):
             with waiting(context):
                 action = make_asset(avatar_of(context), self.asset_name, self.whole_motion, context.scene)
         except AvatarError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return failed(self, str(error))
         try:
             catalog = write_catalog(bpy.data.filepath)
         except OSError as error:
-            self.report({"WARNING"}, f"The asset's catalog can't be written beside the file: {error.strerror or error}")
+            report(self, "WARNING", f"The asset's catalog can't be written beside the file: {error.strerror or error}")
             return {"FINISHED"}
         if catalog is None:
-            self.report({"INFO"}, f"Made the asset {action.name}. Save the file to see it in the asset browser")
+            report(self, "INFO", f"Made the asset {action.name}. Save the file to see it in the asset browser")
         else:
-            self.report({"INFO"}, f"Made the asset {action.name}")
+            report(self, "INFO", f"Made the asset {action.name}")
         return {"FINISHED"}
 
 
@@ -206,7 +204,7 @@ class PANTOMIME_OT_add_controls(bpy.types.Operator):
 
         rig = avatar_of(context)
         if controls.has_controls(rig):
-            self.report({"WARNING"}, "This avatar has its controls already")
+            report(self, "WARNING", "This avatar has its controls already")
             return {"CANCELLED"}
         controls.add_controls(rig, context.scene)
         return {"FINISHED"}

@@ -22,6 +22,7 @@ from . import bodies
 from .building import CaptureImport, result_steps
 from .capture_settings import photo_settings
 from .jobs import Job, JobError, Steps
+from .notify import failed
 from .session import submit
 from .settings import ROOT_PACKAGE, SolverSettings, solver_settings
 from .warming import warm_soon
@@ -222,11 +223,9 @@ class PANTOMIME_OT_video_to_animation(bpy.types.Operator, ImportHelper):
         values = scene.pantomime_video
         clip, rate = _clip_path(self.filepath, values.movie_clip if self.use_movie_clip else None)
         if not clip or not os.path.exists(clip):
-            self.report({"ERROR"}, f"There is no video {clip or 'named'}. Choose a video file.")
-            return {"CANCELLED"}
+            return failed(self, f"There is no video {clip or 'named'}. Choose a video file.")
         if values.use_range and values.end < values.start:
-            self.report({"ERROR"}, "The range of frames is empty. Give a last frame after the first one.")
-            return {"CANCELLED"}
+            return failed(self, "The range of frames is empty. Give a last frame after the first one.")
         known = photo_settings(scene)
         solver = solver_settings(context)
         if known.free_body:

@@ -7,6 +7,7 @@ import os
 import bpy
 
 from ..operators.jobs import Notice
+from ..operators.notify import translated
 from ..operators.photo import PANTOMIME_OT_cancel, PANTOMIME_OT_open_log, PANTOMIME_OT_photo_to_avatar
 from ..operators.session import SESSION
 from ..operators.settings import solver_settings
@@ -60,7 +61,7 @@ def _draw_progress(layout: bpy.types.UILayout) -> None:
 
 
 def _draw_notice(layout: bpy.types.UILayout, context: bpy.types.Context, notice: Notice) -> None:
-    text = bpy.app.translations.pgettext_iface(notice.text)
+    text = translated(notice.text)
     # Errors of one photo of several would otherwise not say of which.
     if notice.kind == "error" and notice.label and os.path.basename(notice.label) not in text:
         text = f"{notice.label}: {text}"

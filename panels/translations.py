@@ -7,6 +7,8 @@ from pathlib import Path
 
 import bpy
 
+from ..operators import notify
+
 FOLDER = Path(__file__).parent / "data"
 # Blender's names of a language, which changed with time.
 LOCALES = {"de": ("de_DE", "de")}
@@ -24,12 +26,17 @@ def texts(language: str) -> dict[str, str]:
 def register() -> None:
     """Tell Blender of the languages."""
     known = {}
+    templates: set[str] = set()
     for language, locales in LOCALES.items():
-        entries = {(context, text): other for text, other in texts(language).items() for context in CONTEXTS}
+        own = texts(language)
+        entries = {(context, text): other for text, other in own.items() for context in CONTEXTS}
         known.update(dict.fromkeys(locales, entries))
+        templates.update(own)
     bpy.app.translations.register(__package__, known)
+    notify.know_templates(templates)
 
 
 def unregister() -> None:
     """Take them back."""
     bpy.app.translations.unregister(__package__)
+    notify.know_templates(())

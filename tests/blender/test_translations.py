@@ -14,7 +14,7 @@ import pytest
 import pantomime
 from pantomime import operators, panels
 from pantomime.core.body.load import load_body
-from pantomime.operators import certainty, face
+from pantomime.operators import certainty, face, notify
 from pantomime.panels import avatar, translations
 
 pytestmark = pytest.mark.usefixtures("extension")
@@ -136,6 +136,59 @@ def all_texts() -> dict[str, str]:
         *keys,
     )
     return {text: where for where, text in found if speaks(text)}
+
+
+# Modules whose errors and warnings people meet in the interface: relative to the root.
+SPOKEN = (
+    "operators/*.py", "scene/avatar.py", "scene/assets.py", "scene/controls.py", "scene/current.py", "scene/export.py",
+    "scene/handles.py", "scene/retarget.py", "scene/shaping.py", "scene/texture.py",
+)  # fmt: skip
+SPEAKS = ("report", "failed", "say", "translated", "JobError", "AvatarError", "ExportError", "RetargetError", "append")
+
+
+def sentences() -> Iterator[tuple[str, str]]:
+    """What operators report: (where, text), with `{}` for what is filled in."""
+    for pattern in SPOKEN:
+        for path in sorted(ROOT.glob(pattern)):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                name = getattr(getattr(node, "func", None), "attr", getattr(getattr(node, "func", None), "id", ""))
+                for argument in getattr(node, "args", ()) if isinstance(node, ast.Call) and name in SPEAKS else ():
+                    text = _template(argument)
+                    # Words with a capital and an end; lists and names of things are no sentences.
+                    if " " in text.strip() and (name != "append" or text.endswith(".")):
+                        yield f"{path.name}:{node.lineno}", text  # type: ignore[attr-defined]
+
+
+def _template(node: ast.expr) -> str:
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else ""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+    return ""
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_report_of_an_operator_lacks_its_translation(language: str) -> None:
+    found = {text: where for where, text in sentences()}
+    assert len(found) > 40 and "There is no photo {}. Choose a picture file." in found
+    missing = {text: where for text, where in found.items() if text not in translations.texts(language)}
+    assert not missing, f"add these to panels/data/{language}.json: {missing}"
+
+
+def test_a_sentence_with_names_in_it_is_translated(monkeypatch: pytest.MonkeyPatch) -> None:
+    german = translations.texts("de")
+    monkeypatch.setattr(notify, "lookup", lambda text: german.get(text, text))
+    assert notify.translated("There is no photo /a b/c.jpg. Choose a picture file.") == (
+        "Es gibt kein Foto /a b/c.jpg. Wählen Sie eine Bilddatei."
+    )
+    assert (
+        notify.translated("Only 2 of 3 people were found in x.png") == "Nur 2 von 3 Personen wurden gefunden in x.png"
+    )
+    assert notify.translated("Made the asset Ann. Save the file to see it in the asset browser").startswith(
+        "Asset Ann "
+    )
+    assert notify.translated("A sentence that nobody knows.") == "A sentence that nobody knows."
+    assert notify.translated(notify.own_error("KeyError: 'a'")).startswith("Pantomime hat selbst")
 
 
 def test_the_walk_finds_texts_of_every_kind() -> None:
