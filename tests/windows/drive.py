@@ -37,24 +37,13 @@ def xdotool(*arguments: object) -> None:
     subprocess.run(["xdotool", *map(str, arguments)], check=True)
 
 
-def drag(path: list[list[float]], pause: float, picture: Path | None) -> dict[str, object]:
-    """Press at the first place, go along the path as a hand does, take a picture on the way, let go.
-
-    Says when each move was made, in seconds of `time.time`.
-    """
-    xdotool("mousemove", *map(round, path[0]))
-    time.sleep(0.8)
-    xdotool("mousedown", 1)
-    time.sleep(0.2)
+def go(path: list[list[float]], pause: float) -> dict[str, object]:
+    """Go along a path as a hand does. Says when each move was made, in seconds of `time.time`."""
     moved = []
-    for place in path[1:]:
+    for place in path:
         moved.append(time.time())
         xdotool("mousemove", *map(round, place))
         time.sleep(pause)
-    if picture is not None:
-        time.sleep(0.6)
-        take(picture)
-    xdotool("mouseup", 1)
     return {"moved": moved}
 
 
@@ -67,10 +56,10 @@ def do(request: dict[str, Any], out: Path) -> dict[str, object]:
     what = request["do"]
     if what == "shot":
         take(out / f"{request['name']}.png")
-    elif what == "drag":
-        return drag(request["path"], request["pause"], out / f"{request['name']}.png" if request["name"] else None)
-    elif what == "move":
-        xdotool("mousemove", *map(round, request["at"]))
+    elif what == "go":
+        return go(request["path"], request["pause"])
+    elif what in ("mousedown", "mouseup", "click"):
+        xdotool(what, 1)
     elif what == "key":
         xdotool("key", request["key"])
     elif what == "wheel":
@@ -78,8 +67,6 @@ def do(request: dict[str, Any], out: Path) -> dict[str, object]:
         for _ in range(abs(request["turns"])):
             xdotool("click", 5 if request["turns"] > 0 else 4)
             time.sleep(0.03)
-    elif what == "click":
-        xdotool("click", request["button"])
     return {}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 from meter import METER
-from window import NAME, OUT, TASK, Asked, Steps, check, part, preferences_of, region, shot, view, window
+from window import NAME, OUT, TASK, Steps, check, move, part, preferences_of, region, shot, view, window
 
 
 def install() -> Steps:
@@ -13,12 +13,14 @@ def install() -> Steps:
     yield 1.0
     check("the zip is installed and enabled", NAME in bpy.context.preferences.addons)
     METER.watch(NAME)
+    # Without a graphics card, smooth lines cost most of the time, and would be all that is measured.
+    bpy.context.preferences.system.viewport_aa = "OFF"
     if TASK["python"]:
         preferences_of().python = TASK["python"]
     preferences_of().log_folder = str(OUT)
     if TASK["open_panels"]:
         open_panels()
-    yield Asked("move", at=[500, 400])
+    yield move([500, 400])
     view().spaces.active.show_region_ui = True
     yield 0.5
     try:

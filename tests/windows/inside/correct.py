@@ -14,9 +14,11 @@ from window import (
     Asked,
     Steps,
     check,
+    click,
     here,
     idle,
     look_through,
+    move,
     on_screen,
     part,
     region,
@@ -72,11 +74,39 @@ def turns(rig: bpy.types.Object) -> np.ndarray:
     return np.array([tuple(bone.rotation_quaternion) for bone in rig.pose.bones])
 
 
-def approach(at: list[float]) -> Steps:
-    """Let the pointer come from beside: Blender highlights what it moves over, and slowly where software draws."""
+def take(this: Any) -> Steps:
+    """Put the pointer on a point and press. It comes from beside: Blender highlights what a pointer moves over."""
+    handles, live = part("panels.handles"), part("operators.correcting").LIVE
+    at, under = on_screen(*this.at), {}
+    plain = handles.draw_points
+
+    def draw_points(context: bpy.types.Context, hovered: Any) -> None:
+        under["point"] = hovered
+        plain(context, hovered)
+
+    handles.draw_points = draw_points
     for near in (30.0, 4.0, 0.0):
-        yield Asked("move", at=[at[0] + near, at[1] + near])
-        yield 0.6
+        yield move([at[0] + near, at[1] + near])
+        yield 0.4
+    yield soon(lambda: under.get("point") == this.point)
+    handles.draw_points = plain
+    yield Asked("mousedown")
+    yield soon(lambda: live.drag is not None)
+    check(f"the mouse takes {this.name}", live.drag is not None and live.drag.point == this.point)
+
+
+def let_go() -> Steps:
+    """Let go, and wait until the last answer is there."""
+    yield Asked("mouseup")
+    yield soon(lambda: part("operators.correcting").LIVE.drag is None)
+    yield idle
+    yield 0.5
+
+
+def soon(holds: Any, limit_s: float = 15.0) -> Any:
+    """Something to wait for, but not for ever."""
+    until = time.perf_counter() + limit_s
+    return lambda: holds() or time.perf_counter() > until
 
 
 class Journal:
@@ -86,7 +116,7 @@ class Journal:
 
     def __init__(self) -> None:
         self.entries: list[tuple[str, float]] = []
-        correcting, operators = part("operators.correcting"), part("operators.correct")
+        correcting = part("operators.correcting")
         self._spies = [
             (correcting.Corrections, "move", "event", ""),
             (correcting.Corrections, "ask", "", "asked"),
@@ -95,7 +125,6 @@ class Journal:
         self._plain = [(owner, name, getattr(owner, name)) for owner, name, _, _ in self._spies]
         for owner, name, before, after in self._spies:
             setattr(owner, name, self._told(getattr(owner, name), before, after))
-        del operators
 
     def _told(self, function: Any, before: str, after: str) -> Any:
         def telling(*arguments: Any, **more: Any) -> Any:
@@ -112,41 +141,41 @@ class Journal:
         for owner, name, function in self._plain:
             setattr(owner, name, function)
 
-    def ways(self, moved: list[float]) -> list[list[float]]:
-        """Of each move of the mouse: when it was, and when its event, request, answer, new pose and picture were."""
+    def way(self, moved: float) -> list[float]:
+        """Of a move of the mouse: when it was, and when its event, request, answer, pose and picture were, so far."""
         shift = time.time() - time.perf_counter()
-        entries = sorted([*self.entries, *(("drawn", ended + shift) for _, ended in METER.draws)], key=lambda e: e[1])
-        found = []
-        for index, moment in enumerate(moved):
-            until = moved[index + 1] if index + 1 < len(moved) else math.inf
-            way = [moment]
-            for kind in self.KINDS:
-                at = next((t for what, t in entries if what == kind and way[-1] <= t < until), None)
-                if at is None:
-                    break
-                way.append(at)
-            if len(way) == len(self.KINDS) + 1:
-                found.append(way)
-        return found
+        drawn = (("drawn", ended + shift) for _, ended in METER.draws[-50:])
+        entries = sorted([*self.entries, *drawn], key=lambda entry: entry[1])
+        way = [moved]
+        for kind in self.KINDS:
+            at = next((t for what, t in entries if what == kind and way[-1] <= t), None)
+            if at is None:
+                break
+            way.append(at)
+        return way
 
 
 def drag_slowly() -> Steps:
     """One move of the mouse at a time, each waited for: the round trip and its parts."""
     elbow = named("elbow")
     start = on_screen(*elbow.at)
-    yield from approach(start)
-    journal = Journal()
-    path = [[start[0] + 6 * k, start[1] - 5 * k] for k in range(9)]
+    yield from take(elbow)
+    journal, found = Journal(), []
     began = time.perf_counter()
-    drag = Asked("drag", path=path, pause=1.2, name="09-dragging")
-    yield drag
-    yield idle
-    yield 1.0
+    for k in range(1, 10):
+        asked = move([start[0] + 6 * k, start[1] - 5 * k])
+        yield asked
+        moved = asked.answer["moved"][0]
+        yield soon(lambda moved=moved: len(journal.way(moved)) == len(Journal.KINDS) + 1)
+        found.append(journal.way(moved))
+        yield 0.3
+    yield from shot("09-dragging")
+    yield from let_go()
     journal.end()
-    # The first moves wake what was never used, and tell a drag from a click.
-    ways = np.array(journal.ways(drag.answer["moved"][1:]))
+    # The first move tells a drag from a click.
+    ways = np.array([way for way in found[1:] if len(way) == len(Journal.KINDS) + 1])
     if len(ways) < 3:
-        check("moves are answered", False, f"{len(ways)} of {len(path) - 1}")
+        check("moves are answered", False, [len(way) for way in found])
     else:
         parts = np.diff(ways, axis=1)
         names = ("mouse to event", "event to request", "request to answer", "answer to pose", "pose to picture")
@@ -188,12 +217,10 @@ def drag_swiftly() -> Steps:
         this = named(words)
         points.append(this)
         start = on_screen(*this.at)
-        yield from approach(start)
+        yield from take(this)
         began = time.perf_counter()
-        path = [[start[0] + step[0] * k, start[1] + step[1] * k] for k in range(13)]
-        yield Asked("drag", path=path, pause=0.05, name="")
-        yield idle
-        yield 1.0
+        yield Asked("go", path=[[start[0] + step[0] * k, start[1] + step[1] * k] for k in range(1, 13)], pause=0.05)
+        yield from let_go()
         say("time", f"{words}: {sum(b > began for b, _ in METER.draws)} pictures; " + METER.since(began)[0].words())
         met(this.point)
         poses.append(turns(rig))
@@ -231,17 +258,17 @@ def pin_in_space() -> Steps:
         bpy.context.view_layer.objects.active = empty
         bpy.ops.ed.undo_push(message="Select the pin")
     name, place = empty.name, empty.matrix_world.translation.copy()
-    yield Asked("move", at=[500, 500])
+    yield move([500, 500])
     yield 0.5
     began = time.perf_counter()
     yield Asked("key", key="g")
     yield 0.5
     for k in range(1, 9):
-        yield Asked("move", at=[500 - 6 * k, 500 - 4 * k])
+        yield move([500 - 6 * k, 500 - 4 * k])
         yield 0.05
     yield 1.0
     yield from shot("11-pin-in-space")
-    yield Asked("click", button=1)
+    yield from click()
     yield 1.5
     yield idle
     yield 0.5
@@ -275,10 +302,9 @@ def lock() -> Steps:
     names = [bone.name for bone in rigs()[0].pose.bones]
     this = named("left elbow")
     start = on_screen(*this.at)
-    yield from approach(start)
-    yield Asked("drag", path=[[start[0] + 4 * k, start[1]] for k in range(6)], pause=0.2, name="12-locked")
-    yield idle
-    yield 1.0
+    yield from take(this)
+    yield Asked("go", path=[[start[0] + 4 * k, start[1]] for k in range(1, 6)], pause=0.2)
+    yield from let_go()
     after = turns(rigs()[0])
     arm = [names.index(f"left_{bone}") for bone in ("collar", "shoulder", "elbow", "wrist")]
     moved = float(np.abs(after - before).max())

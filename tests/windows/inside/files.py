@@ -6,7 +6,7 @@ from pathlib import Path
 
 import bpy
 import correct
-from window import OUT, Steps, activate, check, here, idle, look_through, rigs, session, shot
+from window import OUT, Asked, Steps, activate, check, here, idle, look_through, rigs, session, shot
 
 
 def untouched() -> Steps:
@@ -43,10 +43,9 @@ def correct_again() -> Steps:
     yield lambda: bool(correct.spots())
     wrist = correct.named("wrist")
     start = correct.on_screen(*wrist.at)
-    yield from correct.approach(start)
-    yield correct.Asked("drag", path=[[start[0] - 3 * k, start[1] - 3 * k] for k in range(6)], pause=0.1, name="")
-    yield idle
-    yield 1.0
+    yield from correct.take(wrist)
+    yield Asked("go", path=[[start[0] - 3 * k, start[1] - 3 * k] for k in range(1, 6)], pause=0.1)
+    yield from correct.let_go()
     correct.met(wrist.point)
     path = OUT / "corrected.blend"
     with here():

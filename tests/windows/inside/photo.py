@@ -8,7 +8,7 @@ import time
 
 import bpy
 from meter import METER
-from window import OUT, TASK, Asked, Steps, check, drop, here, idle, rigs, say, session, shot, view, window
+from window import OUT, TASK, Asked, Steps, check, drop, here, idle, move, rigs, say, session, shot, view, window
 
 
 def nobody() -> Steps:
@@ -18,7 +18,7 @@ def nobody() -> Steps:
     image.filepath_raw, image.file_format = str(path), "PNG"
     image.save()
     bpy.data.images.remove(image)
-    yield Asked("move", at=[500, 400])
+    yield move([500, 400])
     with here():
         bpy.ops.pantomime.photo_to_avatar("EXEC_DEFAULT", filepath=str(path))
     yield idle
@@ -61,6 +61,7 @@ def one(how: str, picture: str = "") -> Steps:
     yield ended
     took_s = time.perf_counter() - began
     drawn = len(METER.draws)
+    view().tag_redraw()
     yield lambda: len(METER.draws) > drawn
     shown_s = METER.draws[-1][1] - began
     say("time", f"photo to avatar, {how}: {took_s:.2f} s, drawn {shown_s:.2f} s")
@@ -111,7 +112,7 @@ def queue() -> Steps:
 def kill() -> Steps:
     """A solver that is killed is reported; the next photo gets a new one, without a word."""
     count = len(rigs())
-    yield Asked("move", at=[500, 400])
+    yield move([500, 400])
     os.kill(session().worker_pid, signal.SIGSTOP)
     drop(TASK["photo"])
     yield 0.3

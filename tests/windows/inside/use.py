@@ -8,7 +8,6 @@ import bpy
 from window import (
     OUT,
     TASK,
-    Asked,
     Steps,
     activate,
     check,
@@ -16,6 +15,7 @@ from window import (
     here,
     idle,
     look_through,
+    move,
     rigs,
     say,
     session,
@@ -49,7 +49,7 @@ def sliders() -> Steps:
     yield wheel(60)
     yield from shot("20-sidebar-end")
     yield wheel(-90)
-    yield Asked("move", at=[300, 600])  # away from what would show its tooltip
+    yield move([300, 600])  # away from what would show its tooltip
     with here():
         values = rigs()[0].pantomime_avatar
         bpy.ops.pantomime.reset_shape("EXEC_DEFAULT", True, to="CAPTURED")

@@ -48,11 +48,25 @@ class Asked:
 
 
 def shot(name: str) -> Steps:
-    """A picture of the screen, after it was drawn."""
+    """A picture of the screen, after it was drawn, and with smooth lines, which take software long to draw."""
+    system = bpy.context.preferences.system
+    system.viewport_aa = "8"
     for area in window().screen.areas:
         area.tag_redraw()
-    yield 1.0
+    yield 1.5
     yield Asked("shot", name=name)
+    system.viewport_aa = "OFF"
+
+
+def click() -> Steps:
+    yield Asked("mousedown")
+    yield 0.2
+    yield Asked("mouseup")
+
+
+def move(at: list[float]) -> Asked:
+    """Put the pointer at a place of the screen."""
+    return Asked("go", path=[at], pause=0.0)
 
 
 def window() -> bpy.types.Window:
