@@ -30,8 +30,12 @@ if TYPE_CHECKING:
 
 TICK_S = 0.1
 URGENT_TICK_S = 0.01
-# How long a job's own steps may keep Blender from its window at a time.
+# How long a job's own steps may compute before Blender gets back to its window. Where drawing that takes longer than
+# SLOW_S, as in software, slices are longer: drawing after each of many would be most of what is done.
 SLICE_S = 0.04
+LONG_SLICE_S, SLOW_S = 0.09, 0.06
+# By the clock: on a machine with much else to do.
+LONGEST_SLICE_S = 0.25
 # What the user does with the mouse held down; an avatar that comes in between would end up in that undo step.
 BUSY_OPERATORS = (
     "TRANSFORM_OT_",
@@ -61,6 +65,7 @@ class Session:
         self._held: Message | None = None  # the running job's last event, until the user's hand is free
         self._acted: Result | Checkpoint | None = None  # the event that the running job's steps are for
         self._steps: Steps | None = None  # None beside an event: they are to begin
+        self._left = 0.0  # when a slice of them ended
 
     # ------------------------------------------------------------------------------------------------------ state
 
@@ -171,7 +176,7 @@ class Session:
         if self._client is not None:
             self._events.extend(self._client.poll())
         if self._acted is not None:
-            self._step(time.monotonic() + SLICE_S)
+            self._step(LONG_SLICE_S if time.monotonic() - self._left > SLOW_S else SLICE_S)
         while self._events and self._acted is None and self._held is None:
             event = self._events.popleft()
             request = self._job.request if self._job is not None else None
@@ -311,15 +316,28 @@ class Session:
     def _act(self, event: Result | Checkpoint) -> None:
         """Begin what the running job does about an event: all of it, or the first of its steps."""
         self._acted = event
-        self._step(time.monotonic() + SLICE_S)
+        self._step(SLICE_S)
 
-    def _step(self, until: float) -> None:
-        """Go on with the running job's steps until a time, or to their end."""
+    def _step(self, slice_s: float) -> None:
+        """Go on with the running job's steps for so long, or to their end."""
+        began, began_computing = time.monotonic(), time.thread_time()
+        try:
+            self._steps_until(
+                lambda: (
+                    time.thread_time() - began_computing >= slice_s
+                    or time.monotonic() - began >= max(slice_s, min(LONGEST_SLICE_S, 4 * slice_s))
+                ),
+                slice_s == float("inf"),
+            )
+        finally:
+            self._left = time.monotonic()
+
+    def _steps_until(self, over: Callable[[], bool], to_end: bool) -> None:
         from ..core.messages import Result
 
         job, event = self._job, self._acted
         assert job is not None and event is not None
-        if job.waits_for_hand and until != float("inf") and hand_is_busy():
+        if job.waits_for_hand and not to_end and hand_is_busy():
             return
         done: Any = None
         try:
@@ -330,9 +348,7 @@ class Session:
                 ended, done = self._call(job, lambda: _next(self._steps))
                 if ended:
                     self._steps = None
-                elif done or time.monotonic() >= until:
-                    if until == float("inf"):
-                        continue
+                elif (done or over()) and not to_end:
                     return
         except _Reported as error:
             self._drop_steps()
