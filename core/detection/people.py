@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .candidates import LIMBS, Candidate, box_of, choose, distance, distinct_people, from_crop, inside, pixels_per_metre
 from .crops import Square, cut, fit_within
+from .prominence import by_prominence
 
 Array = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -58,7 +59,9 @@ class _Search:
 def find_people(
     rgb: Image, network: Network, settings: PeopleSettings, most: int, head_scale: HeadScale = lambda person: None
 ) -> list[Candidate]:
-    """The people in a picture, largest first, at most `most`. `network` detects people in a picture or crop.
+    """The people in a picture, at most `most`, whom it is of first: large, whole, sharp, in its middle.
+
+    `network` detects people in a picture or crop.
 
     `head_scale`: pixels a metre at a person's head, from the face, where one is seen; it tells apart detections that
     squeeze a body whose lower half is outside of the picture into what is inside.
@@ -83,7 +86,7 @@ def find_people(
         if believable(best, size) >= 2.0 * settings.least_visibility:
             people = [_doubted(best, 0.5)]
     people.sort(key=lambda item: -area(box_of(item, size)))
-    return people[:most]
+    return by_prominence(people, rgb)[:most]
 
 
 def believable(person: Candidate, size: tuple[int, int]) -> float:
