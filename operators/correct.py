@@ -50,6 +50,11 @@ class PANTOMIME_PG_correct(bpy.types.PropertyGroup):
     face: BoolProperty(
         name="Face", description="Show points of the face", update=_redraw, translation_context="Pantomime"
     )
+    reach_s: FloatProperty(
+        name="Reach",
+        description="In a motion: how long before and after this frame a correction pulls along, less and less",
+        default=0.5, min=0.0, soft_max=2.0, unit="TIME_ABSOLUTE",
+    )  # fmt: skip
 
 
 class _OnAvatar:

@@ -276,6 +276,7 @@ class Corrections:
     def _apply(self, job: Job, result: Result) -> Steps:
         """Put an answer on the bones, and let IK controls lead again after the last one."""
         from ..core.capture import Capture, CaptureError
+        from ..scene import pins
         from ..scene.avatar import AvatarError
         from ..scene.current import apply_pose
 
@@ -297,7 +298,10 @@ class Corrections:
                 touched |= set(facts["moved"])
                 moving = rig.animation_data is not None and rig.animation_data.action is not None
                 key_frame = ask.frame if ask.key and moving else None
-                apply_pose(rig, self.body_of(rig, bpy.context), corrected, eye, touched, key_frame)
+                seconds = bpy.context.window_manager.pantomime_correct.reach_s
+                most = seconds * scene.render.fps / scene.render.fps_base
+                reach = pins.free_reach(rig, ask.frame, most)
+                apply_pose(rig, self.body_of(rig, bpy.context), corrected, eye, touched, key_frame, reach)
             except (CaptureError, AvatarError) as error:
                 raise JobError(str(error)) from error
         if self.drag is None and (ask.label or not hand_is_busy()):

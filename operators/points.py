@@ -130,6 +130,12 @@ def selected_bones(context: bpy.types.Context) -> list[str]:
     return [b.name for b in context.selected_pose_bones or () if b.id_data == rig and b.name in JOINT_NAMES]
 
 
+def moves(context: bpy.types.Context) -> bool:
+    """Whether the active avatar has a motion of its own, whose frames are corrected one by one."""
+    data = avatar_of(context).animation_data
+    return data is not None and data.action is not None
+
+
 def pin_counts(context: bpy.types.Context) -> tuple[int, int]:
     """How many points and how many bones are pinned."""
     from ..scene import pins

@@ -13,7 +13,7 @@ from ..operators.correct import (
     PANTOMIME_OT_refit,
     PANTOMIME_OT_remove_pins,
 )
-from ..operators.points import in_view, locked_limbs, pin_counts, refusal, selected_bones, settings_of
+from ..operators.points import in_view, locked_limbs, moves, pin_counts, refusal, selected_bones, settings_of
 from .sidebar import Tab, paragraph
 
 
@@ -43,6 +43,8 @@ class PANTOMIME_PT_correct(Tab, bpy.types.Panel):
             row = layout.row(align=True)
             row.prop(settings, "hands", toggle=True)
             row.prop(settings, "face", toggle=True)
+        if moves(context):
+            layout.prop(settings, "reach_s")
         column = layout.column(align=True)
         points, bones = pin_counts(context)
         if points or bones:

@@ -77,6 +77,14 @@ def quaternions_from_matrices(matrices: NDArray[np.floating]) -> Floats:
     return np.where(largest[..., :1] < 0.0, -largest, largest)
 
 
+def quaternion_product(first: Floats, second: Floats) -> Floats:
+    """Hamilton's product of quaternions (…, 4), order w, x, y, z: the turn `second`, then `first` (outer axes)."""
+    w, v = first[..., :1], first[..., 1:]
+    other, u = second[..., :1], second[..., 1:]
+    scalar = w * other - (v * u).sum(-1, keepdims=True)
+    return np.concatenate([scalar, w * u + other * v + np.cross(v, u)], axis=-1)
+
+
 def continuous(quaternions: Floats) -> Floats:
     """The same rotations (T, …, 4) with signs such that neighbours in time are near: curves without jumps."""
     dots = np.einsum("t...a,t...a->t...", quaternions[1:], quaternions[:-1])

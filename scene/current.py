@@ -18,7 +18,7 @@ from ..core.body.model import BodyModel
 from ..core.body.skeleton import JOINT_NAMES, NUM_JOINTS
 from ..core.capture import Capture
 from . import armature as armatures
-from . import axes, camera, controls, pose, rest, seen, shapekeys
+from . import axes, camera, carry, controls, pose, rest, seen, shapekeys
 from .avatar import PROPERTY, AvatarError, find_mesh
 from .rest import Floats
 
@@ -153,11 +153,12 @@ def apply_pose(
     eye: bpy.types.Object,
     bones: Collection[str],
     key_frame: int | None = None,
+    reach: tuple[float, float] = (0.0, 0.0),
 ) -> None:
     """Put the first frame of a capture on the bones named, the expression on the shape keys. Raises AvatarError.
 
     Where the body stands is the pelvis bone's location, which is always written. `key_frame`: also key what changed
-    there, for an avatar with an action.
+    there, for an avatar with an action. `reach`: so many frames before and after it are pulled along, less and less.
     """
     view = view_of(rig, eye)
     heads, frames = armatures.bone_frames(rig)
@@ -180,28 +181,43 @@ def apply_pose(
     pose.set_pose(rig, posed, changed)
     keys = _set_expression(rig, body, before.expression, expression)
     if key_frame is not None:
-        _key(rig, changed, keys, key_frame)
+        _key(rig, changed, keys, key_frame, reach)
 
 
-def _set_expression(rig: bpy.types.Object, body: BodyModel, before: Floats, after: Floats) -> list[bpy.types.ShapeKey]:
-    """Set the keys that changed, and return them."""
+def _set_expression(
+    rig: bpy.types.Object, body: BodyModel, before: Floats, after: Floats
+) -> dict[bpy.types.ShapeKey, float]:
+    """Set the keys that changed, and return them with their values before."""
     skin = find_mesh(rig)
     names = shapekeys.expression_key_names(body)
     changed = [names[k] for k in np.flatnonzero(np.abs(after - before) > 1e-5)]
     if skin is None or not changed:
-        return []
+        return {}
     shapekeys.set_values(skin.data, changed, np.array([after[names.index(name)] for name in changed]))
-    return [skin.data.shape_keys.key_blocks[name] for name in changed]
+    blocks = skin.data.shape_keys.key_blocks
+    return {blocks[name]: float(before[names.index(name)]) for name in changed}
 
 
-def _key(rig: bpy.types.Object, bones: Collection[str], keys: list[bpy.types.ShapeKey], frame: int) -> None:
+def _key(
+    rig: bpy.types.Object,
+    bones: Collection[str],
+    keys: dict[bpy.types.ShapeKey, float],
+    frame: int,
+    reach: tuple[float, float],
+) -> None:
+    """Keys for bones and shape keys as they are now; the motion around them is pulled along."""
     for name in bones:
         bone = rig.pose.bones[name]
         path = {"QUATERNION": "rotation_quaternion", "AXIS_ANGLE": "rotation_axis_angle"}.get(
             bone.rotation_mode, "rotation_euler"
         )
-        bone.keyframe_insert(path, frame=frame, group=name)
-        if bone.parent is None:
-            bone.keyframe_insert("location", frame=frame, group=name)
-    for key in keys:
-        key.keyframe_insert("value", frame=frame)
+        paths = [path, "location"] if bone.parent is None else [path]
+        for channel in paths:
+            if channel == "rotation_axis_angle":
+                bone.keyframe_insert(channel, frame=frame, group=name)
+                continue
+            now = np.array(getattr(bone, channel), np.float64)
+            carry.carry(rig, bone.path_from_id(channel), name, now, now, frame, *reach)
+    for key, before in keys.items():
+        was, now = np.array([before]), np.array([key.value], np.float64)
+        carry.carry(key.id_data, key.path_from_id("value"), "", was, now, frame, *reach)

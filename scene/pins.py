@@ -48,6 +48,14 @@ def pinned_points(rig: bpy.types.Object, frame: int) -> dict[PointKey, Place]:
     return {_parse(key): (float(x), float(y)) for key, (x, y) in stored.items()}
 
 
+def free_reach(rig: bpy.types.Object, frame: int, most: float) -> tuple[float, float]:
+    """How many frames before and after one a correction may pull along: `most`, but not frames that are pinned."""
+    frames = [int(key) for key in _read(rig)["points"] if key != STILL and int(key) != frame]
+    before = min([most, *(float(frame - other) for other in frames if other < frame)])
+    after = min([most, *(float(other - frame) for other in frames if other > frame)])
+    return before, after
+
+
 def pin_point(rig: bpy.types.Object, frame: int, point: PointKey, place: Place) -> None:
     """Pin a point, or move its pin."""
     data = _read(rig)

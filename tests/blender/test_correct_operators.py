@@ -294,6 +294,47 @@ def test_an_avatar_with_an_action_is_keyed_at_the_frame(
     assert pins.pinned_points(rig, scene.frame_current) == {} and pins.pinned_points(rig, there)
 
 
+@pytest.mark.usefixtures("empty_file")
+def test_a_correction_pulls_the_frames_around_along_and_leaves_the_rest(
+    free_body: BodyModel, random_capture: MakeCapture, cache: handles.PointCache
+) -> None:
+    times = np.arange(0, 4, 0.25).astype(np.float32)
+    capture = random_capture(free_body, 11, 0.3, frames=16, frame_times_s=times)
+    rig = build_avatar(capture, free_body, AvatarSettings(background=False)).armature
+    bpy.context.view_layer.objects.active = rig
+    scene = bpy.context.scene
+    first, rate = scene.frame_start, scene.render.fps / scene.render.fps_base
+    frames = list(range(first, first + round(3.75 * rate) + 1))
+
+    def arms() -> np.ndarray:
+        found = []
+        for frame in frames:
+            scene.frame_set(frame)
+            found.append([rig.pose.bones[name].rotation_quaternion.copy() for name in ("left_shoulder", "left_elbow")])
+        return np.array(found)
+
+    def turned(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.degrees(2 * np.arccos(np.clip(np.abs((a * b).sum(-1)), 0, 1))).max(-1)
+
+    before = arms()
+    at, other = round(1.5 * rate), round(1.75 * rate)
+    targets = {}
+    for row, move in ((at, (20.0, -20.0)), (other, (-10.0, 10.0))):
+        scene.frame_set(frames[row])
+        targets[row] = shown(rig, cache)["pose33", WRIST] + move
+        drag(WRIST, targets[row])
+        if row == at:
+            change = turned(before, arms())
+            near = change[at - round(0.4 * rate) : at + round(0.4 * rate)]
+            assert change[at] > 1.0 and (np.diff(change[at : at + round(0.5 * rate)]) < 0.2).all() and near.min() > 0.01
+            far = np.abs(np.arange(len(frames)) - at) > 0.5 * rate
+            assert change[far].max() < 0.1
+    # The second correction, a moment later, leaves what was pinned before it.
+    for row, target in targets.items():
+        scene.frame_set(frames[row])
+        np.testing.assert_allclose(shown(rig, cache)["pose33", WRIST], target, atol=0.5)
+
+
 def test_pins_go_on_after_saving_and_opening(rig: bpy.types.Object, cache: handles.PointCache, tmp_path: Path) -> None:
     name = rig.name
     target = shown(rig, cache)["pose33", WRIST] + (15.0, -15.0)
