@@ -11,7 +11,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProp
 from . import bodies, certainty
 from .avatars import PROPERTY, mesh_of, selected_rig, why_not_face, why_not_pose, why_not_shape
 from .face import EXPRESSIONS
-from .notify import failed
+from .notify import failed, refuse
 from .settings import solver_settings
 
 # Sliders for raw components; a licensed file has up to 300, of which nobody tells the later ones apart.
@@ -180,12 +180,6 @@ class PANTOMIME_PG_avatar(bpy.types.PropertyGroup):
     )
 
 
-def _refuse(operator: type[bpy.types.Operator], why: str) -> bool:
-    if why:
-        operator.poll_message_set(why)
-    return not why
-
-
 def _rig(context: bpy.types.Context) -> Any:
     """The avatar of an operator whose `poll` found one."""
     return selected_rig(context)
@@ -210,7 +204,7 @@ class _PoseOperator:
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return _refuse(cls, why_not_pose(selected_rig(context)))  # type: ignore[arg-type]
+        return refuse(cls, why_not_pose(selected_rig(context)))
 
 
 class PANTOMIME_OT_set_pose(_PoseOperator, bpy.types.Operator):
@@ -284,7 +278,7 @@ class PANTOMIME_OT_snap_to_floor(_PoseOperator, bpy.types.Operator):
         why = why_not_pose(rig)
         if not why and (rig is None or _visible_mesh(context, rig) is None):
             why = "The avatar's body is hidden. Show it first"
-        return _refuse(cls, why)
+        return refuse(cls, why)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..scene import posing
@@ -315,7 +309,7 @@ class PANTOMIME_OT_reset_shape(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return _refuse(cls, why_not_shape(selected_rig(context)))
+        return refuse(cls, why_not_shape(selected_rig(context)))
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..scene import shaping
@@ -361,7 +355,7 @@ class PANTOMIME_OT_set_expression(bpy.types.Operator):
         why = why_not_face(rig)
         if not why and rig is not None and not has_named_face(rig):
             why = "A licensed body's components have no names that expressions could be made of"
-        return _refuse(cls, why)
+        return refuse(cls, why)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         rig = _rig(context)

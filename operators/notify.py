@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Protocol
 
 import bpy
@@ -64,6 +65,11 @@ def lookup(text: str) -> str:
 
 def translated(text: str) -> str:
     """A sentence in the interface's language: as it is known there, or with its names and numbers as `{}`."""
+    return _translated(text, bpy.app.translations.locale)
+
+
+@lru_cache(maxsize=256)
+def _translated(text: str, _locale: str) -> str:
     found = lookup(text)
     if found != text:
         return found
@@ -78,9 +84,17 @@ def translated(text: str) -> str:
 def know_templates(texts: Iterable[str]) -> None:
     """Texts with `{}` that have translations."""
     _templates.clear()
+    _translated.cache_clear()
     # The longest first: “There is no photo {}.” is not to take what belongs to a longer one.
     for text in sorted((text for text in texts if "{}" in text), key=len, reverse=True):
         _templates.append((re.compile("(.+?)".join(map(re.escape, text.split("{}"))), re.DOTALL), text))
+
+
+def refuse(operator: Any, why: str) -> bool:
+    """For `poll`: say why not; "" for that it can."""
+    if why:
+        operator.poll_message_set(lookup(why))
+    return not why
 
 
 def report(operator: Any, kind: str, text: str) -> None:

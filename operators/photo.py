@@ -15,7 +15,7 @@ from .avatars import camera_of, rig_of
 from .building import CaptureImport, chosen_files, result_steps
 from .capture_settings import PhotoSettings, photo_settings
 from .jobs import Job, Steps, job_folder
-from .notify import failed, report
+from .notify import failed, refuse, report
 from .session import SESSION, submit
 from .settings import SolverSettings, log_path, solver_settings
 from .warming import warm_soon
@@ -104,7 +104,19 @@ class PANTOMIME_OT_photo_to_avatar(bpy.types.Operator, ImportHelper):
         return submit(self, *(photo_job(photo, context.scene.name, solver, settings) for photo in photos))
 
 
-class PANTOMIME_FH_photo(bpy.types.FileHandler):
+class Dropped:
+    """File handlers of the 3D view and the outliner."""
+
+    early = True  # whether the solver is started while the file still hangs over the window
+
+    @classmethod
+    def poll_drop(cls, context: bpy.types.Context) -> bool:
+        if cls.early:
+            warm_soon(0.0)
+        return context.area is not None and context.area.type in ("VIEW_3D", "OUTLINER")
+
+
+class PANTOMIME_FH_photo(Dropped, bpy.types.FileHandler):
     """Photos dropped into the 3D view or the outliner."""
 
     bl_idname = "PANTOMIME_FH_photo"
@@ -112,24 +124,15 @@ class PANTOMIME_FH_photo(bpy.types.FileHandler):
     bl_import_operator = "pantomime.photo_to_avatar"
     bl_file_extensions = ";".join(PHOTO_EXTENSIONS)
 
-    @classmethod
-    def poll_drop(cls, context: bpy.types.Context) -> bool:
-        # Asked while the file still hangs over the window.
-        warm_soon(0.0)
-        return context.area is not None and context.area.type in ("VIEW_3D", "OUTLINER")
 
-
-class PANTOMIME_FH_capture(bpy.types.FileHandler):
+class PANTOMIME_FH_capture(Dropped, bpy.types.FileHandler):
     """Captures dropped into the 3D view or the outliner."""
 
     bl_idname = "PANTOMIME_FH_capture"
     bl_label = "Capture as avatar"
     bl_import_operator = "pantomime.import_capture"
     bl_file_extensions = ".npz"
-
-    @classmethod
-    def poll_drop(cls, context: bpy.types.Context) -> bool:
-        return context.area is not None and context.area.type in ("VIEW_3D", "OUTLINER")
+    early = False
 
 
 class PANTOMIME_OT_cancel(bpy.types.Operator):
@@ -157,7 +160,7 @@ class PANTOMIME_OT_open_log(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return os.path.isfile(log_path()) or _refuse(cls, "There is no log yet")
+        return os.path.isfile(log_path()) or refuse(cls, "There is no log yet")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         bpy.ops.wm.path_open(filepath=log_path())
@@ -184,8 +187,8 @@ class PANTOMIME_OT_look_through_camera(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         rig = rig_of(context.object)
         if rig is None:
-            return _refuse(cls, "Select an avatar")
-        return camera_of(rig) is not None or _refuse(cls, "The avatar's camera is gone")
+            return refuse(cls, "Select an avatar")
+        return camera_of(rig) is not None or refuse(cls, "The avatar's camera is gone")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         context.scene.camera = camera_of(rig_of(context.object))
@@ -193,11 +196,6 @@ class PANTOMIME_OT_look_through_camera(bpy.types.Operator):
         if area is not None:
             area.spaces.active.region_3d.view_perspective = "CAMERA"
         return {"FINISHED"}
-
-
-def _refuse(operator: type[bpy.types.Operator], why: str) -> bool:
-    operator.poll_message_set(why)
-    return False
 
 
 CLASSES = (

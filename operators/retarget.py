@@ -6,8 +6,8 @@ import bpy
 from bpy.props import CollectionProperty, IntProperty, PointerProperty, StringProperty
 
 from .correct import avatar_of
-from .notify import failed, report
-from .use import refuse, waiting
+from .notify import failed, refuse, report
+from .use import waiting
 
 
 def _is_target(_settings: bpy.types.PropertyGroup, obj: bpy.types.Object) -> bool:

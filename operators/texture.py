@@ -10,11 +10,11 @@ from bpy.props import StringProperty
 
 from .correct import avatar_of
 from .jobs import Job, JobError, job_folder
-from .notify import failed
+from .notify import failed, refuse
 from .photo import camera_of
 from .session import SESSION, submit
 from .settings import solver_settings
-from .use import may_change, refuse
+from .use import may_change
 
 if TYPE_CHECKING:
     from ..core.messages import Result

@@ -11,7 +11,7 @@ from bpy.props import BoolProperty, EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
 from .correct import avatar_of
-from .notify import failed, report, translated
+from .notify import failed, refuse, report, translated
 
 FORMATS = (
     ("FBX", "FBX", "For Unreal, Unity, Maya and most others"),
@@ -20,12 +20,6 @@ FORMATS = (
     ("BVH", "BVH", "Bones and motion alone"),
 )
 SUFFIXES = {"FBX": ".fbx", "GLTF": ".glb", "USD": ".usdc", "BVH": ".bvh"}
-
-
-def refuse(operator: type[bpy.types.Operator], why: str) -> bool:
-    """For `poll`: say why not."""
-    operator.poll_message_set(why)
-    return False
 
 
 def may_change(operator: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
@@ -211,9 +205,10 @@ class PANTOMIME_OT_add_controls(bpy.types.Operator):
 
 
 class _ControlsOperator:
-    """For avatars that have controls."""
+    """For avatars that have controls: calls the function `action` of `scene.controls`."""
 
     bl_options = {"REGISTER", "UNDO"}
+    action = ""
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -221,18 +216,19 @@ class _ControlsOperator:
             return False
         return has_controls(avatar_of(context)) or refuse(cls, "Add IK controls first")
 
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..scene import controls
+
+        getattr(controls, self.action)(avatar_of(context), context.scene)
+        return {"FINISHED"}
+
 
 class PANTOMIME_OT_remove_controls(_ControlsOperator, bpy.types.Operator):
     """Remove the IK controls. The bones keep the pose that they are in"""
 
     bl_idname = "pantomime.remove_controls"
     bl_label = "Remove IK Controls"
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..scene import controls
-
-        controls.remove_controls(avatar_of(context), context.scene)
-        return {"FINISHED"}
+    action = "remove_controls"
 
 
 class PANTOMIME_OT_snap_controls(_ControlsOperator, bpy.types.Operator):
@@ -240,12 +236,7 @@ class PANTOMIME_OT_snap_controls(_ControlsOperator, bpy.types.Operator):
 
     bl_idname = "pantomime.snap_controls"
     bl_label = "Snap Handles to Bones"
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..scene import controls
-
-        controls.snap_to_pose(avatar_of(context), context.scene)
-        return {"FINISHED"}
+    action = "snap_to_pose"
 
 
 class PANTOMIME_OT_snap_bones(_ControlsOperator, bpy.types.Operator):
@@ -253,12 +244,7 @@ class PANTOMIME_OT_snap_bones(_ControlsOperator, bpy.types.Operator):
 
     bl_idname = "pantomime.snap_bones"
     bl_label = "Snap Bones to Handles"
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..scene import controls
-
-        controls.snap_to_controls(avatar_of(context), context.scene)
-        return {"FINISHED"}
+    action = "snap_to_controls"
 
 
 # As scene.controls has them: a panel may not wait for that module, which needs numpy.

@@ -23,6 +23,7 @@ from .building import CaptureImport, result_steps
 from .capture_settings import photo_settings
 from .jobs import Job, JobError, Steps
 from .notify import failed
+from .photo import Dropped
 from .session import submit
 from .settings import ROOT_PACKAGE, SolverSettings, solver_settings
 from .warming import warm_soon
@@ -32,30 +33,12 @@ if TYPE_CHECKING:
     from ..scene.clip_preview import ClipPreview
 
 VIDEO_EXTENSIONS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".mts", ".ogv")
-# How a clip is keyed: properties of the scene's settings and of the import operator alike.
-MOTION = ("timing", "reduce", "tolerance_deg", "tolerance_mm", "contact_markers", "push_down", "set_rate")
 VIDEO_FILTER = ";".join(f"*{extension}" for extension in VIDEO_EXTENSIONS)
 
 
-class PANTOMIME_PG_video(bpy.types.PropertyGroup):
-    """How a clip is captured and keyed; kept with the scene."""
+class Keying:
+    """How a clip is keyed: properties of the scene's settings and of the import operator alike."""
 
-    movie_clip: PointerProperty(
-        type=bpy.types.MovieClip, name="Clip", description="A movie clip or image sequence that is in this file"
-    )
-    use_range: BoolProperty(name="Part of the clip", description="Capture only some of its frames")
-    start: IntProperty(name="First frame", description="Of the clip, counted from 1", default=1, min=1)
-    end: IntProperty(name="Last frame", description="Of the clip, counted from 1", default=250, min=1)
-    step: IntProperty(
-        name="Frame step",
-        description="2 leaves out every second frame, and so on: faster, and less exact",
-        default=1,
-        min=1,
-        soft_max=10,
-    )
-    moving_camera: BoolProperty(
-        name="The camera turns", description="Take the camera's rotation from the background of the clip"
-    )
     timing: EnumProperty(
         name="Keys",
         description="Where keys are set. The motion lasts as long as in the clip either way",
@@ -79,6 +62,30 @@ class PANTOMIME_PG_video(bpy.types.PropertyGroup):
     )
     set_rate: BoolProperty(
         name="Scene as the clip", description="Give the scene the clip's frame rate, and its range of frames"
+    )
+
+
+MOTION = tuple(Keying.__annotations__)
+
+
+class PANTOMIME_PG_video(Keying, bpy.types.PropertyGroup):
+    """How a clip is captured and keyed; kept with the scene."""
+
+    movie_clip: PointerProperty(
+        type=bpy.types.MovieClip, name="Clip", description="A movie clip or image sequence that is in this file"
+    )
+    use_range: BoolProperty(name="Part of the clip", description="Capture only some of its frames")
+    start: IntProperty(name="First frame", description="Of the clip, counted from 1", default=1, min=1)
+    end: IntProperty(name="Last frame", description="Of the clip, counted from 1", default=250, min=1)
+    step: IntProperty(
+        name="Frame step",
+        description="2 leaves out every second frame, and so on: faster, and less exact",
+        default=1,
+        min=1,
+        soft_max=10,
+    )
+    moving_camera: BoolProperty(
+        name="The camera turns", description="Take the camera's rotation from the background of the clip"
     )
     preview: BoolProperty(
         name="Show while solving",
@@ -256,43 +263,24 @@ def _clip_path(filepath: str, movie_clip: bpy.types.MovieClip | None) -> tuple[s
     return path, None
 
 
-class PANTOMIME_OT_import_motion(CaptureImport, bpy.types.Operator):
+class PANTOMIME_OT_import_motion(CaptureImport, Keying, bpy.types.Operator):
     """Make animated avatars from the captures of a video"""
 
     bl_idname = "pantomime.import_motion"
     bl_label = "Import Motion"
     bl_options = {"REGISTER", "UNDO"}
 
-    timing: EnumProperty(
-        name="Keys",
-        items=(
-            ("WHOLE", "Scene's frames", "At every whole frame of the scene"),
-            ("CLIP", "Clip's frames", "At the clip's own times, which may lie between the scene's frames"),
-        ),
-    )
-    reduce: BoolProperty(name="Fewer keys")
-    tolerance_deg: FloatProperty(name="Degrees", default=0.5, min=0.01, soft_max=5.0)
-    tolerance_mm: FloatProperty(name="Millimetres", default=1.0, min=0.01, soft_max=20.0)
-    contact_markers: BoolProperty(name="Foot markers")
-    push_down: BoolProperty(name="As NLA strip")
-    set_rate: BoolProperty(name="Scene as the clip")
-
     def motion(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in MOTION}
 
 
-class PANTOMIME_FH_video(bpy.types.FileHandler):
+class PANTOMIME_FH_video(Dropped, bpy.types.FileHandler):
     """Videos dropped into the 3D view or the outliner."""
 
     bl_idname = "PANTOMIME_FH_video"
     bl_label = "Video as animation"
     bl_import_operator = "pantomime.video_to_animation"
     bl_file_extensions = ";".join(VIDEO_EXTENSIONS)
-
-    @classmethod
-    def poll_drop(cls, context: bpy.types.Context) -> bool:
-        warm_soon(0.0)
-        return context.area is not None and context.area.type in ("VIEW_3D", "OUTLINER")
 
 
 def register() -> None:

@@ -15,7 +15,8 @@ from ..body.bench_labels import LabelError, load_label
 from ..body.load import load_body
 from ..body.model import BodyModel
 from ..detection.observation import Observation
-from ..media.photo import MediaError, read_photo
+from ..media.files import MediaError
+from ..media.photo import read_photo
 from ..priors.errors import PriorError
 from ..priors.learned import load_learned_prior
 from ..priors.pose import load_gaussian_prior

@@ -11,19 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .exif import read_exif
+from .files import MediaError, check_file, check_size, too_large
 from .frame import Frame
 
-MAX_PIXELS = 100_000_000
-LEAST_PX = 32
 UPRIGHT_PX = 2048  # longer side of an upright copy: a viewport's background needs no more
 # Named, so that no decoder runs that starts other programs (EPS) or reads other files.
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "TGA", "JPEG2000", "AVIF", "ICO")
 _NEUTRAL = (128, 128, 128)
 _TRY = "Choose a JPEG, PNG, WebP or TIFF."
-
-
-class MediaError(Exception):
-    """A file that can't be used as a photo; the message says why and what to do next."""
 
 
 def read_photo(path: str | os.PathLike[str]) -> Frame:
@@ -32,18 +27,18 @@ def read_photo(path: str | os.PathLike[str]) -> Frame:
     Raises MediaError for a missing, unreadable, empty, damaged, foreign, too small or too large file.
     """
     name = os.fspath(path)
-    _check_file(Path(name))
+    check_file(Path(name), "photo")
     try:
         with warnings.catch_warnings():
             # Pillow warns from 89 megapixels on; the limit here is checked before decoding.
             warnings.simplefilter("ignore")
             Image.init()
             with Image.open(name, formats=[kind for kind in _FORMATS if kind in Image.OPEN]) as image:
-                _check_size(name, image.size)
+                check_size(name, image.size, "picture")
                 orientation, focal_px = read_exif(image)
                 rgb = _to_rgb(image)
     except Image.DecompressionBombError as error:
-        raise MediaError(_too_large(name)) from error
+        raise MediaError(too_large(name)) from error
     except UnidentifiedImageError as error:
         raise MediaError(f"{name} {_foreign(Path(name))}") from error
     except MemoryError as error:
@@ -63,35 +58,6 @@ def save_upright(frame: Frame, path: str | os.PathLike[str]) -> None:
         raise MediaError(
             f"Can't write {os.fspath(path)}: {error.strerror or error}. Free some space or choose another folder."
         ) from error
-
-
-def _check_file(path: Path) -> None:
-    try:
-        if path.is_dir():
-            raise MediaError(f"{path} is a folder. Name a photo in it.")
-        if not path.exists():
-            raise MediaError(f"There is no file {path}. Check the name.")
-        if not path.is_file():
-            raise MediaError(f"{path} is not an ordinary file. Name a photo.")
-        if path.stat().st_size == 0:
-            raise MediaError(f"{path} is empty. Copy it again from where it came from.")
-        with path.open("rb"):
-            pass
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise MediaError(f"Can't read {path}: {reason}. Check its name and permissions.") from error
-
-
-def _check_size(name: str, size: tuple[int, int]) -> None:
-    width, height = size
-    if width * height > MAX_PIXELS:
-        raise MediaError(_too_large(name, f" ({width} × {height})"))
-    if min(size) < LEAST_PX:
-        raise MediaError(f"{name} is only {width} × {height} pixels. Choose a picture that shows a person.")
-
-
-def _too_large(name: str, size: str = "") -> str:
-    return f"{name} is larger{size} than {MAX_PIXELS // 1_000_000} megapixels. Reduce it and try again."
 
 
 def _foreign(path: Path) -> str:

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from .files import MediaError, check_file, check_size
 from .frame import Frame
-from .photo import LEAST_PX, MAX_PIXELS, MediaError, read_photo
+from .photo import read_photo
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".tga", ".jp2"}
 DEFAULT_RATE = 30.0  # of pictures in a folder, which know none
@@ -93,7 +94,7 @@ class Clip:
     # --- video files ----------------------------------------------------------------------------------------
 
     def _open_file(self) -> ClipInfo:
-        _check_file(self.path)
+        check_file(self.path, "video")
         if _is_picture(self.path):
             raise MediaError(f"{self.source} is a picture, not a video. Use it as a photo.")
         cv2 = _opencv()
@@ -108,7 +109,7 @@ class Clip:
             turned = int(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360
         finally:
             capture.release()
-        _check_size(self.source, (width, height))
+        check_size(self.source, (width, height), "clip")
         # Streams without an index say nonsense.
         known = int(count) if np.isfinite(count) and 0 < count < 1e9 else 0
         if not (np.isfinite(rate) and 0.01 < rate < 10_000):
@@ -220,29 +221,6 @@ def _to_rgb(cv2: Any, frame: Any) -> Any:
     if frame.ndim == 2:
         return cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB)
     return cv2.cvtColor(frame, cv2.COLOR_BGRA2RGB if frame.shape[2] == 4 else cv2.COLOR_BGR2RGB)
-
-
-def _check_file(path: Path) -> None:
-    try:
-        if not path.exists():
-            raise MediaError(f"There is no file {path}. Check the name.")
-        if not path.is_file():
-            raise MediaError(f"{path} is not an ordinary file. Name a video.")
-        if path.stat().st_size == 0:
-            raise MediaError(f"{path} is empty. {_AGAIN}")
-        with path.open("rb"):
-            pass
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise MediaError(f"Can't read {path}: {reason}. Check its name and permissions.") from error
-
-
-def _check_size(name: str, size: tuple[int, int]) -> None:
-    width, height = size
-    if width * height > MAX_PIXELS:
-        raise MediaError(f"{name} is larger ({width} × {height}) than {MAX_PIXELS // 1_000_000} megapixels. Reduce it.")
-    if min(size) < LEAST_PX:
-        raise MediaError(f"{name} is only {width} × {height} pixels. Choose a clip that shows a person.")
 
 
 def _is_picture(path: Path) -> bool:

@@ -175,9 +175,19 @@ def test_no_report_of_an_operator_lacks_its_translation(language: str) -> None:
     assert not missing, f"add these to panels/data/{language}.json: {missing}"
 
 
-def test_a_sentence_with_names_in_it_is_translated(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def in_german(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Reports are German, whatever languages this Blender has."""
     german = translations.texts("de")
-    monkeypatch.setattr(notify, "lookup", lambda text: german.get(text, text))
+    with monkeypatch.context() as patch:
+        patch.setattr(notify, "lookup", lambda text: german.get(text, text))
+        notify.know_templates(german)
+        yield
+    notify.know_templates(german)
+
+
+@pytest.mark.usefixtures("in_german")
+def test_a_sentence_with_names_in_it_is_translated() -> None:
     assert notify.translated("There is no photo /a b/c.jpg. Choose a picture file.") == (
         "Es gibt kein Foto /a b/c.jpg. Wählen Sie eine Bilddatei."
     )

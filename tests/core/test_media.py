@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pantomime.core.media.photo import LEAST_PX, MediaError, read_photo
+from pantomime.core.media.files import LEAST_PX, MediaError
+from pantomime.core.media.photo import read_photo
 
 CORNERS = (
     (200, 30, 30),
