@@ -12,6 +12,7 @@ import bpy
 
 # Where a popup breaks its lines, in characters.
 POPUP_WIDTH = 70
+_drawn: tuple[object, ...] = ()
 _templates: list[tuple[re.Pattern[str], str]] = []
 
 
@@ -20,17 +21,28 @@ class Shown(Protocol):
 
     running: bool
     urgent: bool
+    label: str
     text: str
     fraction: float
+    warnings: list[str]
+
+    @property
+    def left_s(self) -> float | None: ...
 
 
 def show(status: Shown) -> None:
     """Status bar and sidebar, in all windows. Of an urgent job nothing is shown, and it is polled often."""
+    global _drawn
     if status.running and status.urgent:
         return
     text = None
     if status.running:
         text = f"Pantomime: {bpy.app.translations.pgettext_iface(status.text)} ({status.fraction:.0%})"
+    # Drawing the sidebar many times a second, for nothing new, would take longer than what it tells of.
+    now = (text, status.left_s and round(status.left_s), status.label, len(status.warnings))
+    if text is not None and now == _drawn:
+        return
+    _drawn = now
     for window in bpy.context.window_manager.windows:
         # Blender writes the text through the context's window, and a timer has none.
         with bpy.context.temp_override(window=window):

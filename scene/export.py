@@ -97,6 +97,9 @@ def _need_addon(kind: str) -> None:
         raise ExportError(
             f"Blender's add-on for {kind} is switched off. Switch it on in Edit ▸ Preferences ▸ Add-ons, then export."
         )
+    # Some of those who build Blender leave it out, such as Debian.
+    if kind == "USD" and not bpy.app.build_options.usd:
+        raise ExportError("This Blender was built without USD. Choose another format, or get Blender from blender.org.")
 
 
 def _write(copy: Copy, target: Path, settings: ExportSettings) -> None:

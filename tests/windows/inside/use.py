@@ -96,7 +96,10 @@ def export() -> Steps:
             try:
                 bpy.ops.pantomime.export("EXEC_DEFAULT", filepath=str(path), format=format_)
             except RuntimeError as error:
-                say("WRONG", f"{format_}: {error}")
+                known = format_ == "USD" and not bpy.app.build_options.usd
+                say("skipped" if known else "WRONG", f"{format_}: {error}")
+                if known:
+                    continue
         size = path.stat().st_size if path.exists() else 0
         check(f"{format_} is written", size > least, f"{size / 1e6:.1f} MB, {time.perf_counter() - began:.1f} s")
         yield 0.2
@@ -126,7 +129,7 @@ def retarget() -> Steps:
     """The avatar's pose on Rigify's human."""
     import addon_utils
 
-    if addon_utils.enable("rigify") is None:
+    if addon_utils.enable("rigify", default_set=True) is None:
         say("skipped", "this Blender has no Rigify")
         return
     with here():

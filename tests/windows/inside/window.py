@@ -135,7 +135,9 @@ def drop(path: str, handler_name: str = "PANTOMIME_FH_photo") -> None:
         check("the view takes dropped files", handler.poll_drop(bpy.context))
         folder, name = os.path.split(path)
         operator = getattr(bpy.ops.pantomime, handler.bl_import_operator.partition(".")[2])
-        operator("INVOKE_DEFAULT", filepath=path, directory=folder + os.sep, files=[{"name": name}])
+        dropped = {"filepath": path, "directory": folder + os.sep, "files": [{"name": name}]}
+        has = operator.get_rna_type().properties.keys()
+        operator("INVOKE_DEFAULT", **{key: value for key, value in dropped.items() if key in has})
 
 
 def look_through(rig: bpy.types.Object) -> None:
