@@ -78,6 +78,9 @@ def _tell(made: Sequence[Avatar], say: Callable[[str], None]) -> None:
 def _select(obj: bpy.types.Object) -> None:
     """As importers do: what came in is what is selected."""
     layer = bpy.context.view_layer
+    # What is posed or edited stays so.
+    if bpy.context.mode != "OBJECT":
+        return
     # Asking this also makes the view layer take in what is new.
     if not obj.visible_get(view_layer=layer):
         return

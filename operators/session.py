@@ -306,9 +306,9 @@ class Session:
         self._held = None
         if not isinstance(event, Result):
             self._end(event)
-        elif job.waits_for_hand and hand_is_busy():
+        elif job.waits_for_hand and waits_for():
             self._held = event
-            self.status.text = "Waiting until you let go"
+            self.status.text = waits_for()
         else:
             self.status.text = "Building the avatar"
             self._act(event)
@@ -337,7 +337,7 @@ class Session:
 
         job, event = self._job, self._acted
         assert job is not None and event is not None
-        if job.waits_for_hand and not to_end and hand_is_busy():
+        if job.waits_for_hand and not to_end and waits_for():
             return
         done: Any = None
         try:
@@ -493,6 +493,16 @@ def _tick() -> float | None:
     if not busy:
         return None
     return URGENT_TICK_S if SESSION.status.urgent or SESSION.building else TICK_S
+
+
+def waits_for() -> str:
+    """Why the user's file is not to be changed now; "" where it may be."""
+    if hand_is_busy():
+        return "Waiting until you let go"
+    # The undo steps of other modes hold the object that is edited, and no new ones.
+    with notify.window_override():
+        mode = "OBJECT" if bpy.app.background else bpy.context.mode
+    return "" if mode in ("OBJECT", "POSE") else "Waiting until you are back in object mode"
 
 
 def hand_is_busy() -> bool:

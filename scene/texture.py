@@ -49,7 +49,7 @@ def projection_of(rig: bpy.types.Object, camera: bpy.types.Object, scene: bpy.ty
     side = width if lens.sensor_fit == "HORIZONTAL" else height
     sensor = lens.sensor_width if lens.sensor_fit == "HORIZONTAL" else lens.sensor_height
     return Projection(
-        photo=bpy.path.abspath(str(identity["source"])),
+        photo=_photo(str(identity["source"]), camera),
         vertices_camera=points.astype(np.float32),
         # The camera's own lens, as it may have been set by hand: the inverse of `camera.match_lens`.
         focal_px=lens.lens * side / sensor,
@@ -58,6 +58,16 @@ def projection_of(rig: bpy.types.Object, camera: bpy.types.Object, scene: bpy.ty
         body_id=str(identity["body_id"]),
         gender=str(identity["gender"]),
     )
+
+
+def _photo(source: str, camera: bpy.types.Object) -> str:
+    """The photo where it was, else where the camera's background finds it, which may have moved with the file."""
+    known = bpy.path.abspath(source)
+    if Path(known).is_file():
+        return known
+    images = (background.image for background in camera.data.background_images if background.image is not None)
+    moved = [bpy.path.abspath(image.filepath) for image in images if image.filepath and image.packed_file is None]
+    return next((path for path in moved if Path(path).is_file()), known)
 
 
 def apply_texture(rig: bpy.types.Object, path: str | Path) -> bpy.types.Image:

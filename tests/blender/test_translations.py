@@ -34,7 +34,7 @@ PLACES = {
     "say": 1,
 }
 # Functions that return a text to be shown.
-SPEAKING = ("why_not", "refusal", "_counted", "state")
+SPEAKING = ("why_not", "refusal", "_counted", "state", "waits_for")
 
 
 def registered() -> Iterator[tuple[str, str]]:
