@@ -34,6 +34,7 @@ class Skeleton:
     ancestors: Tensor  # (55, 55) 1 where column is row's ancestor or itself
     levels: tuple[Tensor, ...]
     parents: Tensor  # (55,) the root's is 0 here
+    face_moves_joints: bool  # whether expressions move rest joints
 
     @classmethod
     def of(cls, body: BodyModel, dtype: torch.dtype, device: torch.device | str) -> Skeleton:
@@ -51,7 +52,15 @@ class Skeleton:
             ancestors[joint, joint] = 1
         levels = tuple(torch.tensor(level, device=device) for level in joint_levels())
         return cls(
-            tensor(body.J_template), dirs, offset_dirs, body.num_betas, body.num_expressions, ancestors, levels, parents
+            tensor(body.J_template),
+            dirs,
+            offset_dirs,
+            body.num_betas,
+            body.num_expressions,
+            ancestors,
+            levels,
+            parents,
+            bool((body.J_exprdirs != 0).any()),
         )
 
 
@@ -157,13 +166,15 @@ class PointTable:
         columns = list(range(unknowns.num_betas))
         columns += [skeleton.num_betas + i for i in range(unknowns.num_expressions)]
         n = chain.joints.shape[0]
+        blend = (self.weights @ chain.globals.reshape(n, NUM_JOINTS, 9)).reshape(n, -1, 3, 3)
+        if not (unknowns.num_betas or skeleton.face_moves_joints):
+            return blend @ self.dirs[..., columns]
         offset_dirs = skeleton.offset_dirs[..., columns]
         size = len(columns)
         moved = chain.globals[:, skeleton.parents] @ offset_dirs
         moved[:, 0] = offset_dirs[0]
         joints = (skeleton.ancestors @ moved.reshape(n, NUM_JOINTS, -1)).reshape(n, NUM_JOINTS, 3, size)
         fixed = joints - chain.globals @ skeleton.dirs[..., columns]
-        blend = (self.weights @ chain.globals.reshape(n, NUM_JOINTS, 9)).reshape(n, -1, 3, 3)
         fixed_part = (self.weights @ fixed.reshape(n, NUM_JOINTS, -1)).reshape(n, -1, 3, size)
         return blend @ self.dirs[..., columns] + fixed_part
 

@@ -89,12 +89,10 @@ class ClipFitter:
         problem = self.parts.problem("body", seen, shape, image_size, s.robust_width, regressed, probes)
         smoothness = self.parts.smoothness("body", seen, standing, turn)
         smoothness = replace(smoothness, pins=self.parts.pins(pins or []))
-        if standing is None:
-            # Frames that were fitted alone jitter beyond what any robust kernel would take for motion.
-            first = SolverSettings(max_steps=s.smooth_steps, tolerance=1e-2)
-            start = solve_window(problem, replace(smoothness, robust_width=INF), start, held, first, is_cancelled).state
-        last = SolverSettings(max_steps=s.window_steps if standing is None else s.contact_steps, tolerance=s.tolerance)
-        return solve_window(problem, smoothness, start, held, last, is_cancelled, covariance=standing is not None)
+        rough = standing is None
+        solver = SolverSettings(max_steps=s.rough_steps if rough else s.contact_steps, tolerance=s.tolerance)
+        plain = s.plain_steps if rough else 0
+        return solve_window(problem, smoothness, start, held, solver, is_cancelled, not rough, plain)
 
     @torch.inference_mode()
     def detail_window(

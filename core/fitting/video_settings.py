@@ -37,7 +37,7 @@ class VideoSettings:
     """How to fit a clip. σ of accelerations are per frame, so that the cut-off frequency does not hang on the rate."""
 
     # Windows: what is kept of one, and how far it looks beyond that. Both in seconds, but at least so many frames.
-    keep_s: float = 2.0
+    keep_s: float = 4.0
     ahead_s: float = 0.6
     least_keep: int = 24
     least_ahead: int = 12
@@ -53,10 +53,10 @@ class VideoSettings:
     robust_width: float = 3.0  # of image points
     # Solver.
     anchor_s: float = 0.1  # apart: frames that are fitted alone, for the others to start between
-    start_steps: int = 6  # each frame alone, wide
+    start_steps: int = 5  # each frame alone, wide
     frame_steps: int = 4  # each frame alone
-    smooth_steps: int = 5  # a window, plainly smooth
-    window_steps: int = 5  # a window, smooth but for outliers
+    plain_steps: int = 2  # of `rough_steps`: a window plainly smooth, before what breaks the smoothness is let do so
+    rough_steps: int = 5  # a window without contacts
     contact_steps: int = 5
     detail_steps: int = 4  # fingers and face of a window
     tolerance: float = 2e-3

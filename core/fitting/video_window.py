@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from .banded import Bands, Factor, factorise
+from .settings import INF
 from .solver import SolverSettings, Stop
 from .state import BodyState
 from .video_problem import FramesProblem
@@ -33,14 +34,18 @@ def solve_window(
     settings: SolverSettings,
     is_cancelled: Callable[[], bool] | None = None,
     covariance: bool = False,
+    plain_steps: int = 0,
 ) -> WindowSolution:
     """Minimise the sum of all frames' terms and what ties them.
 
     held: how many of the first frames stay as they are, the last ones of the window before. The normal equations are
-    solved in float64 whatever the state is in: stiff contacts beside soft evidence are too much for float32.
+    solved in float64 where feet stand: stiff contacts beside soft evidence are too much for float32.
+    plain_steps: so many steps take no motion for an outlier of smoothness. Frames that were fitted alone jitter beyond
+    what any robust kernel would take for motion.
     """
     state = start
-    now = _linearise(problem, smoothness, state)
+    plain = replace(smoothness, robust_width=INF)
+    now = _linearise(problem, plain if plain_steps else smoothness, state)
     damping = settings.first_damping
     stop, steps = Stop.MAX_STEPS, 0
     while steps < settings.max_steps:
@@ -52,13 +57,13 @@ def solve_window(
         better = False
         if step is not None:
             trial = problem.move(state, step)
-            there = _linearise(problem, smoothness, trial)
+            there = _linearise(problem, plain if steps < plain_steps else smoothness, trial)
             fall = (now.cost - there.cost) / max(now.cost, 1e-12)
             better = there.cost < now.cost
         if better:
             state, now = trial, there
             damping = max(damping * 0.2, 1e-7)
-            if fall < settings.tolerance:
+            if fall < settings.tolerance and steps > plain_steps:
                 stop = Stop.CONVERGED
                 break
         else:
@@ -77,8 +82,8 @@ def solve_window(
 class _Equations:
     cost: float
     frame_cost: Tensor
-    bands: Bands  # float64
-    gradient: Tensor  # (T, n) float64
+    bands: Bands
+    gradient: Tensor  # (T, n)
 
 
 def _known_first(blocks: Tensor, held: int) -> Tensor:
@@ -94,8 +99,10 @@ def _linearise(problem: FramesProblem, smoothness: Smoothness, state: BodyState)
     if smoothness.pins is not None:
         tied = tied + smoothness.pins.add(probe, state.log_focal, problem.principal, bands.main, gradient)
     total = float(own.cost.double().sum() + tied.double())
-    exact = Bands(bands.main.double(), bands.next.double(), bands.after.double())
-    return _Equations(total if total == total else float("inf"), own.cost, exact, gradient.double())
+    if smoothness.contact is not None or smoothness.pins is not None:
+        bands = Bands(bands.main.double(), bands.next.double(), bands.after.double())
+        gradient = gradient.double()
+    return _Equations(total if total == total else float("inf"), own.cost, bands, gradient)
 
 
 def _factor(now: _Equations, held: int, bounds: Tensor | None, damping: float) -> Factor | None:
