@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 TICK_S = 0.1
 URGENT_TICK_S = 0.01
-# How long a job's own steps may compute before Blender gets back to its window. Where drawing that takes longer than
-# SLOW_S, as in software, slices are longer: drawing after each of many would be most of what is done.
+# How long a job's own steps may compute before Blender gets back to its window. Where drawing that takes long, as in
+# software, slices are longer, by this share of it: drawing after each of many would be most of what is done.
 SLICE_S = 0.04
-LONG_SLICE_S, SLOW_S = 0.09, 0.06
-# By the clock: on a machine with much else to do.
-LONGEST_SLICE_S = 0.25
+SHARE, LONGEST_SLICE_S = 0.3, 0.25
+# How much longer than it computes a slice may be by the clock, on a machine with much else to do.
+MOST_WAITING = 4.0
 # What the user does with the mouse held down; an avatar that comes in between would end up in that undo step.
 BUSY_OPERATORS = (
     "TRANSFORM_OT_",
@@ -176,7 +176,8 @@ class Session:
         if self._client is not None:
             self._events.extend(self._client.poll())
         if self._acted is not None:
-            self._step(LONG_SLICE_S if time.monotonic() - self._left > SLOW_S else SLICE_S)
+            drawing_s = time.monotonic() - self._left
+            self._step(max(SLICE_S, min(LONGEST_SLICE_S, SHARE * drawing_s)))
         while self._events and self._acted is None and self._held is None:
             event = self._events.popleft()
             request = self._job.request if self._job is not None else None
@@ -325,7 +326,7 @@ class Session:
             self._steps_until(
                 lambda: (
                     time.thread_time() - began_computing >= slice_s
-                    or time.monotonic() - began >= max(slice_s, min(LONGEST_SLICE_S, 4 * slice_s))
+                    or time.monotonic() - began >= MOST_WAITING * slice_s
                 ),
                 slice_s == float("inf"),
             )

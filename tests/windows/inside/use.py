@@ -139,6 +139,8 @@ def retarget() -> Steps:
     activate(rigs()[0])
     settings = bpy.context.scene.pantomime_retarget
     settings.target = target
+    with here():
+        bpy.ops.ed.undo_push(message="Add a target")
     yield 0.5
     mapped = sum(bool(row.bone) for row in settings.rows)
     check("Rigify's bones are found", mapped >= 50, f"{settings.rig}, {mapped}")
