@@ -187,7 +187,7 @@ class PANTOMIME_OT_drag_point(_OnAvatar, bpy.types.Operator):
         self._place = (float(self._place[0] + step[0]), float(self._place[1] + step[1]))
         if self._moved:
             LIVE.move(context, self._place)
-            context.area.tag_redraw()
+            context.region.tag_redraw()  # the sidebar has nothing new meanwhile
 
     def _release(self, context: bpy.types.Context) -> set[str]:
         drag = LIVE.drag

@@ -120,7 +120,8 @@ class Journal:
         self._spies = [
             (correcting.Corrections, "move", "event", ""),
             (correcting.Corrections, "ask", "", "asked"),
-            (correcting.Corrections, "_apply", "answer", "applied"),
+            (correcting.Corrections, "_apply", "answer", ""),
+            (correcting, "redraw", "", "applied"),
         ]
         self._plain = [(owner, name, getattr(owner, name)) for owner, name, _, _ in self._spies]
         for owner, name, before, after in self._spies:

@@ -6,7 +6,13 @@ import time
 
 import bpy
 from meter import METER
-from window import TASK, Steps, check, drop, here, idle, look_through, rigs, say, session, shot
+from window import TASK, Steps, check, drop, here, idle, look_through, rigs, say, session, shot, window
+
+
+def previewed() -> bpy.types.Object | None:
+    """The avatar that follows while later frames are solved, when it is in the scene."""
+    shown = window().view_layer.objects
+    return next((rig for rig in rigs() if "(preview)" in rig.name and rig.name in shown), None)
 
 
 def clip() -> Steps:
@@ -18,13 +24,12 @@ def clip() -> Steps:
     before = len(rigs())
     began = time.perf_counter()
     drop(TASK["clip"], "PANTOMIME_FH_video")
-    yield lambda: idle() or len(rigs()) > before
+    yield lambda: idle() or previewed() is not None
+    check("the avatar follows meanwhile", not idle(), session().status.error)
     preview_s = time.perf_counter() - began
     if not idle():
-        name = rigs()[-1].name
-        check("the avatar follows meanwhile", "(preview)" in " ".join(rig.name for rig in rigs()), name)
         bpy.context.scene.frame_set(TASK["frames"] // 2)
-        look_through(next(rig for rig in rigs() if "(preview)" in rig.name))
+        look_through(previewed())
         yield from shot("30-video-preview")
     yield idle
     say("time", f"video, {TASK['frames']} frames: {time.perf_counter() - began:.1f} s, first seen {preview_s:.1f} s")
