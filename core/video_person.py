@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .body.skeleton import BODY, JAW, JOINT_NAMES, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RIGHT_HAND
+from .body.skeleton import BODY, JAW, JOINT_INDEX, JOINT_NAMES, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RIGHT_HAND
 from .capture import Capture
 from .detection.vocabulary import POINT_SETS
 from .fitting.contacts import find_contacts, find_ground, find_still, speeds
@@ -41,6 +41,7 @@ class Window:
     end: int
 
 
+TRUNK = [JOINT_INDEX[name] for name in ("pelvis", "spine3", "head")]
 UNKNOWN_M, UNKNOWN_RAD = 1.0, float(np.pi)  # σ where a gap is not followed through
 
 
@@ -239,7 +240,7 @@ class PersonFit:
         count = len(self.time_s)
         contacts = self.clip.settings.contacts
         belief, speed = np.zeros((count, 4), np.float32), np.full((count, 4), 1e3, np.float32)
-        soles = np.zeros((count, 4, 3), np.float32)
+        soles, trunk = np.zeros((count, 4, 3), np.float32), np.zeros((count, len(TRUNK), 3), np.float32)
         ups = []
         for window in windows:
             rows = slice(window.first, window.last)
@@ -249,9 +250,11 @@ class PersonFit:
             soles[rows] = self.clip.probe_positions(state)[:, -4:]
             belief[rows] = np.repeat(trust[:, [7, 8]], 2, axis=1)
             joints = pose_chain(self.fitter.skeleton, state).joints.float().cpu().numpy()
+            trunk[rows] = joints[:, TRUNK]
             turn = self._turned(window.first, window.last)
             if turn is not None:
                 soles[rows] = np.einsum("tij,tsj->tsi", turn, soles[rows])
+                trunk[rows] = np.einsum("tij,tsj->tsi", turn, trunk[rows])
             for row in range(0, len(joints), max(1, round(self.rate / 5))):
                 if seen.score[row] > 0:
                     up = balance(joints[row], trust[row])
@@ -263,7 +266,7 @@ class PersonFit:
         solved = np.zeros(count, bool)
         for window in windows:
             solved[window.first : window.last] = True
-        ground = find_ground(soles[solved], speed[solved], belief[solved], up, contacts)
+        ground = find_ground(soles[solved], speed[solved], belief[solved], up, contacts, trunk[solved])
         solid, still = np.zeros((count, 4), np.float32), np.zeros((count, 4), np.float32)
         for start, end in self._spans():
             span = slice(start, end)

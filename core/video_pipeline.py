@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from .media.turning import TurnFinder
     from .media.video import Clip
 
-# Changes whenever parts of an older version can't be gone on with; settings are in the keys anyway.
-PARTS_VERSION = 2
+# Change whenever parts of an older version can't be gone on with; settings are in the keys anyway.
+DETECTION_VERSION, FIT_VERSION = 1, 3
 DETECTION_PART = 64  # frames
 SHARE_DETECTION = 0.7  # of the whole time, for the progress
 
@@ -118,7 +118,7 @@ class _Job:
         clip = Clip(self.path, s.frame_rate)
         self.identity = clip.identity()
         detection_key = key_of(
-            version=PARTS_VERSION, clip=self.identity, start=s.start, end=s.end, step=s.step, rate=s.frame_rate,
+            version=DETECTION_VERSION, clip=self.identity, start=s.start, end=s.end, step=s.step, rate=s.frame_rate,
             models=base.models_dir, people=base.people, moving=s.moving_camera,
         )  # fmt: skip
         self._stage("load", "Loading the solver")
@@ -237,7 +237,7 @@ class _Job:
         captures = []
         for number, person in enumerate(wanted):
             fit_key = key_of(
-                number=number,
+                version=FIT_VERSION, number=number,
                 detection=detection_key, tracks=person.tracks, body=fitter.body.body_id, camera=asdict(camera),
                 moving=s.moving_camera, height=base.height_cm, settings=asdict(fitter.settings),
                 video=asdict(video), dtype=str(fitter.dtype),

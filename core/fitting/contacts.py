@@ -21,6 +21,7 @@ CAMERA_HEIGHT_M, CAMERA_HEIGHT_SIGMA_M, CAMERA_ROBUST = 1.5, 0.4, 5.0
 BODY_SIGMA_RAD = np.radians(6.0)
 POINT_SIGMA_M = 0.15  # of a standing sole from the ground: depth is uncertain, and the ground is seen at a low angle
 ROBUST_M = 0.08
+TRUNK_RADIUS_M = 0.09  # from joints of the trunk and the head to the skin
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,17 @@ def speeds(points: Array, time_s: NDArray[np.float64], depth_share: float = Cont
 
 
 def find_ground(
-    soles: Array, speed: Array, belief: Array, body_up: Array | None, settings: ContactSettings | None = None
+    soles: Array,
+    speed: Array,
+    belief: Array,
+    body_up: Array | None,
+    settings: ContactSettings | None = None,
+    trunk: Array | None = None,
 ) -> Ground:
     """The plane that slow soles rest on, by iteratively re-weighted least squares.
 
-    soles (T, 4, 3); speed (T, 4); belief (T, 4) 0…1; body_up (3,): what upright bodies say in the mean, if any were.
+    soles (T, 4, 3); speed (T, 4); belief (T, 4) 0…1; body_up (3,): what upright bodies say in the mean, if any were;
+    trunk (T, K, 3): joints of the trunk and the head, which are not in the ground either when somebody lies on it.
     """
     s = settings or ContactSettings()
     body = None if body_up is None else _unit(np.asarray(body_up, np.float64))
@@ -109,6 +116,9 @@ def find_ground(
         height += float(step[2])
         if float(np.abs(step).max()) < 1e-6:
             break
+    if trunk is not None:
+        lowest = float(np.percentile((trunk @ up).min(axis=1), 10)) - TRUNK_RADIUS_M
+        height = lowest if lowest < height - 0.03 else height
     return Ground(up.astype(np.float32), height, found)
 
 
@@ -127,12 +137,7 @@ def find_contacts(
     stands = np.zeros(speed.shape, bool)
     for point in range(speed.shape[1]):
         sure = low[:, point] & (speed[:, point] < s.speed)
-        maybe = low[:, point] & (speed[:, point] < s.leave_speed)
-        for order in (range(len(speed)), range(len(speed) - 1, -1, -1)):
-            on = False
-            for t in order:
-                on = bool(sure[t] or (on and maybe[t]))
-                stands[t, point] |= on
+        stands[:, point] = _spread(sure, low[:, point] & (speed[:, point] < s.leave_speed))
         _clean(stands[:, point], time_s, s.gap_s, s.least_s)
     return stands.astype(np.float32)
 
@@ -144,8 +149,20 @@ def find_still(
     s = settings or ContactSettings()
     rests = (speed < s.still_speed) & (belief > 0.3)
     for point in range(speed.shape[1]):
+        rests[:, point] = _spread(rests[:, point], (speed[:, point] < s.speed) & (belief[:, point] > 0.2))
         _clean(rests[:, point], time_s, s.gap_s, s.still_s)
     return rests.astype(np.float32)
+
+
+def _spread(sure: NDArray[np.bool_], maybe: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """What is sure, and what may be before and after it without a break."""
+    result = np.zeros_like(sure)
+    for order in (range(len(sure)), range(len(sure) - 1, -1, -1)):
+        on = False
+        for t in order:
+            on = bool(sure[t] or (on and maybe[t]))
+            result[t] |= on
+    return result
 
 
 def _clean(on: NDArray[np.bool_], time_s: NDArray[np.float64], gap_s: float, least_s: float) -> None:
