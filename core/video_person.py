@@ -9,19 +9,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .body.skeleton import BODY, JAW, JOINT_INDEX, JOINT_NAMES, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RIGHT_HAND
+from .body.skeleton import BODY, JAW, JOINT_NAMES, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RIGHT_HAND
 from .capture import Capture
 from .detection.vocabulary import POINT_SETS
-from .fitting.contacts import find_contacts, find_ground, find_still, speeds
-from .fitting.ground import balance
 from .fitting.kinematics import pose_chain
 from .fitting.photo import Fitter, PhotoCamera
 from .fitting.state import BodyState
-from .fitting.video_evidence import FIRST, SETS, Seen, joint_trusts
+from .fitting.video_evidence import FIRST, SETS, Seen
 from .fitting.video_fit import ClipFitter, Motion
+from .fitting.video_focal import clip_focal, search_rows
 from .fitting.video_parts import Standing
 from .fitting.video_settings import VideoSettings
 from .fitting.video_shape import ClipShape, fit_shape
+from .fitting.video_standing import Footing, standing_of
 from .fitting.video_start import fill_in, start_window
 from .fitting.video_swaps import exchange, find_swaps
 from .media.turning import turns_of
@@ -41,7 +41,6 @@ class Window:
     end: int
 
 
-TRUNK = [JOINT_INDEX[name] for name in ("pelvis", "spine3", "head")]
 UNKNOWN_M, UNKNOWN_RAD = 1.0, float(np.pi)  # σ where a gap is not followed through
 
 
@@ -119,6 +118,10 @@ class PersonFit:
         if kept is None:
             keys = Seen.join([self._seen(row, row + 1) for row in self._key_rows()])
             shape = fit_shape(self.fitter, keys, self.image_size, self.camera, self.height_m)
+            focal = self._focal(shape) if self.camera.focal_px is None else shape.focal_px
+            if abs(np.log(focal / shape.focal_px)) > 0.01:
+                known = PhotoCamera(focal, shape.focal_source, self.camera.principal_px)
+                shape = fit_shape(self.fitter, keys, self.image_size, known, self.height_m)
             kept = {
                 "betas": shape.betas,
                 "focal_px": np.float64(shape.focal_px).reshape(()),
@@ -128,6 +131,18 @@ class PersonFit:
             self.folder.save(name, self.key, kept)
         principal = float(kept["principal_px"][0]), float(kept["principal_px"][1])
         return ClipShape(kept["betas"], float(kept["focal_px"]), str(kept["source"]), principal)
+
+    def _focal(self, shape: ClipShape) -> float:
+        """The focal length that the longest stretch says, if it says more than its frames do."""
+        s = self.clip.settings
+        start, end = max(self._spans(), key=lambda span: self.time_s[span[1] - 1] - self.time_s[span[0]])
+        rows = search_rows(self.time_s, (start, end), s.focal_apart_s, s.focal_moments)
+        if len(rows) < 8:
+            return shape.focal_px
+        self._set_turn(shape)
+        turn = None if self.turn is None else self.turn[rows]
+        seen = self._seen(start, end).rows(rows - start)
+        return clip_focal(self.clip, seen, shape, self.image_size, turn, self.stop_if_cancelled)
 
     def _key_rows(self) -> list[int]:
         """Rows that show most of the person, spread over the clip."""
@@ -237,42 +252,13 @@ class PersonFit:
 
     def _standing(self, rough: Motion, windows: list[Window], shape: ClipShape) -> Standing:
         """Ground, gravity and contacts of the whole clip."""
-        count = len(self.time_s)
-        contacts = self.clip.settings.contacts
-        belief, speed = np.zeros((count, 4), np.float32), np.full((count, 4), 1e3, np.float32)
-        soles, trunk = np.zeros((count, 4, 3), np.float32), np.zeros((count, len(TRUNK), 3), np.float32)
-        ups = []
+        footings = []
         for window in windows:
             rows = slice(window.first, window.last)
             state = self._state(rough.rows(rows), shape)
-            seen = self._seen(window.first, window.last)
-            trust = joint_trusts(seen)
-            soles[rows] = self.clip.probe_positions(state)[:, -4:]
-            belief[rows] = np.repeat(trust[:, [7, 8]], 2, axis=1)
-            joints = pose_chain(self.fitter.skeleton, state).joints.float().cpu().numpy()
-            trunk[rows] = joints[:, TRUNK]
             turn = self._turned(window.first, window.last)
-            if turn is not None:
-                soles[rows] = np.einsum("tij,tsj->tsi", turn, soles[rows])
-                trunk[rows] = np.einsum("tij,tsj->tsi", turn, trunk[rows])
-            for row in range(0, len(joints), max(1, round(self.rate / 5))):
-                if seen.score[row] > 0:
-                    up = balance(joints[row], trust[row])
-                    if up is not None:
-                        ups.append(up if turn is None else turn[row] @ up)
-        for start, end in self._spans():
-            speed[start:end] = speeds(soles[start:end], self.time_s[start:end], contacts.depth_share)
-        up = np.mean(ups, axis=0) if ups else None
-        solved = np.zeros(count, bool)
-        for window in windows:
-            solved[window.first : window.last] = True
-        ground = find_ground(soles[solved], speed[solved], belief[solved], up, contacts, trunk[solved])
-        solid, still = np.zeros((count, 4), np.float32), np.zeros((count, 4), np.float32)
-        for start, end in self._spans():
-            span = slice(start, end)
-            still[span] = find_still(speed[span], belief[span], self.time_s[span], contacts)
-            solid[span] = find_contacts(soles[span], speed[span], belief[span], ground, self.time_s[span], contacts)
-        return Standing(solid, ground.up, ground.height_m, np.maximum(solid, still))
+            footings.append((rows, Footing.of(self.clip, self._seen(window.first, window.last), state, turn)))
+        return standing_of(footings, self.time_s, self._spans(), self.clip.settings.contacts)
 
     # --- arrays and states --------------------------------------------------------------------------------------
 

@@ -65,6 +65,12 @@ class VideoSettings:
     unseen_full_s: float = 1.0  # a limb unseen for so long is drawn to the relaxed pose as in a photo
     # Frames that a shape is taken from.
     key_frames: int = 16
+    # Focal length from travel in depth.
+    focal_travel: float = 1.2  # how many times farther away somebody must be at one time than at another
+    focal_step: float = 1.35  # factor between the focal lengths that are tried
+    focal_apart_s: float = 0.1  # between the moments that are looked at
+    focal_moments: int = 90  # at most
+    focal_believed: float = 0.05  # how much of what contacts say: frames are not independent
     # The user's pins: σ beside which all other evidence gives way.
     pin_px: float = 0.2
     pin_m: float = 0.001
