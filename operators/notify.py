@@ -13,7 +13,7 @@ import bpy
 # Where a popup breaks its lines, in characters.
 POPUP_WIDTH = 70
 _drawn: tuple[object, ...] = ()
-_templates: list[tuple[re.Pattern[str], str]] = []
+_templates: list[str] = []
 
 
 class Shown(Protocol):
@@ -85,7 +85,7 @@ def _translated(text: str, _locale: str) -> str:
     found = lookup(text)
     if found != text:
         return found
-    for pattern, template in _templates:
+    for pattern, template in _patterns():
         filled = pattern.fullmatch(text)
         other = lookup(template) if filled is not None else template
         if filled is not None and other != template:
@@ -95,11 +95,16 @@ def _translated(text: str, _locale: str) -> str:
 
 def know_templates(texts: Iterable[str]) -> None:
     """Texts with `{}` that have translations."""
-    _templates.clear()
-    _translated.cache_clear()
     # The longest first: “There is no photo {}.” is not to take what belongs to a longer one.
-    for text in sorted((text for text in texts if "{}" in text), key=len, reverse=True):
-        _templates.append((re.compile("(.+?)".join(map(re.escape, text.split("{}"))), re.DOTALL), text))
+    _templates[:] = sorted((text for text in texts if "{}" in text), key=len, reverse=True)
+    _patterns.cache_clear()
+    _translated.cache_clear()
+
+
+@lru_cache(maxsize=1)
+def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """The templates as patterns; compiled when the first one is needed, not when the extension is enabled."""
+    return tuple((re.compile("(.+?)".join(map(re.escape, text.split("{}"))), re.DOTALL), text) for text in _templates)
 
 
 def refuse(operator: Any, why: str) -> bool:
