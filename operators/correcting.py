@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import bpy
 
-from .jobs import Job, JobError, Steps
+from .jobs import Job, JobError
 from .session import SESSION, hand_is_busy
 from .settings import SolverSettings, solver_settings
 
@@ -41,7 +41,6 @@ class Ask:
     generation: int
     label: str  # of the undo step; "": none
     key: bool  # whether an avatar with an action gets keys
-    answered: bool = False
 
 
 @dataclass
@@ -171,7 +170,6 @@ class Corrections:
         from ..scene import pins
         from ..scene.avatar import camera_of
         from ..scene.current import apply_pose
-        from ..scene.steps import finish
 
         drag, self.drag = self.drag, None
         self._generation += 1
@@ -183,7 +181,7 @@ class Corrections:
         touched = self._touched.pop(rig.name, None)
         if eye is not None and touched:
             apply_pose(rig, self.body_of(rig, context), drag.reference, eye, touched)
-        finish(self._resume(rig, context.scene))
+        self._resume(rig, context.scene)
 
     def follow(self, context: bpy.types.Context, rig: bpy.types.Object, going_on: bool) -> None:
         """A bone's pin was moved in space. `going_on`: the same movement as at the last call. Raises JobError."""
@@ -273,7 +271,7 @@ class Corrections:
             )
         )
 
-    def _apply(self, job: Job, result: Result) -> Steps:
+    def _apply(self, job: Job, result: Result) -> str:
         """Put an answer on the bones, and let IK controls lead again after the last one."""
         from ..core.capture import Capture, CaptureError
         from ..scene import pins
@@ -284,10 +282,8 @@ class Corrections:
         ask = self._asks[job.request.job]
         rig, eye = bpy.data.objects.get(ask.rig), bpy.data.objects.get(ask.eye)
         scene = bpy.data.scenes.get(job.scene_name)
-        # Answered already: undo came in between, and what it brought back is to stay.
-        if rig is None or eye is None or scene is None or rig.mode == "EDIT" or ask.answered:
-            return
-        ask.answered = True
+        if rig is None or eye is None or scene is None or rig.mode == "EDIT":
+            return ""
         asked_last = ask.generation == self._generation and ask.frame == scene.frame_current
         facts: dict[str, Any] = {}
         if asked_last:
@@ -305,7 +301,7 @@ class Corrections:
             except (CaptureError, AvatarError) as error:
                 raise JobError(str(error)) from error
         if self.drag is None and (ask.label or not hand_is_busy()):
-            yield from self._resume(rig, scene)
+            self._resume(rig, scene)
         if asked_last and ask.label:
             self._owed = ""
             self._touched.pop(rig.name, None)
@@ -315,14 +311,15 @@ class Corrections:
                 how_far = f"{off_px:.0f} px" if off_px > NEAR_PX else f"{1000 * off_m:.0f} mm"
                 SESSION.say("warning", f"Not all pins can be met at once: one is off by {how_far}. Remove some.")
         redraw()
+        return ""
 
-    def _resume(self, rig: bpy.types.Object, scene: bpy.types.Scene) -> Steps:
+    def _resume(self, rig: bpy.types.Object, scene: bpy.types.Scene) -> None:
         """IK controls that were suspended lead again, in the pose that the bones have now."""
         from ..scene import controls
 
         values = self._led.pop(rig.name, None)
         if values:
-            yield from controls.resume(rig, scene, values)
+            controls.snap_to_pose(rig, scene, values)
 
     def _forget(self, job: Job) -> None:
         from ..core.messages import Correct
@@ -332,12 +329,10 @@ class Corrections:
         self._asks.pop(request.job, None)
         if self.drag is None and not self._asks and self._led:
             # The answer did not come: an error, a cancel.
-            from ..scene.steps import finish
-
             for name in list(self._led):
                 rig, scene = bpy.data.objects.get(name), bpy.data.scenes.get(job.scene_name)
                 if rig is not None and scene is not None:
-                    finish(self._resume(rig, scene))
+                    self._resume(rig, scene)
             self._led.clear()
         for path in (request.capture, request.out):
             if os.path.exists(path):

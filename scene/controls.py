@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import bpy
 import numpy as np
@@ -17,7 +18,6 @@ from mathutils import Matrix, Vector
 from . import armature as armatures
 from . import motion
 from .avatar import AvatarError
-from .steps import MORE, Steps
 
 COLLECTION = "IK controls"
 SWITCH = "ik"
@@ -64,17 +64,12 @@ def add_controls(rig: bpy.types.Object, scene: bpy.types.Scene | None = None) ->
             for bone in (handle, pole):
                 bone.use_deform = False
     _collect(rig)
-    animated = motion.frame_range(rig, None) is not None
     layer = motion.layer_with(scene, rig)
     layer.update()
     for limb in LIMBS:
         _constrain(rig, limb)
-        rig.pose.bones[limb.handle][SWITCH] = 0.0
-    layer.update()
-    snap_to_pose(rig, scene)
-    if not animated:
-        for limb in LIMBS:
-            _aim(rig, limb, layer)
+    animated = motion.frame_range(rig, None) is not None
+    snap_to_pose(rig, scene, {} if animated else {limb.handle: 1.0 for limb in LIMBS})
 
 
 def remove_controls(rig: bpy.types.Object, scene: bpy.types.Scene | None = None) -> None:
@@ -97,26 +92,30 @@ def remove_controls(rig: bpy.types.Object, scene: bpy.types.Scene | None = None)
         rig.data.collections.remove(group)
 
 
-def snap_to_pose(rig: bpy.types.Object, scene: bpy.types.Scene | None = None) -> None:
-    """Lay handles and poles on the pose that the bones have without them, wherever `ik` stands."""
-    layer = motion.layer_with(scene or bpy.context.scene, rig)
-    before = {limb: float(rig.pose.bones[limb.handle][SWITCH]) for limb in _present(rig)}
-    for limb in before:
-        rig.pose.bones[limb.handle][SWITCH] = 0.0
-    rig.update_tag()
-    layer.update()
+def snap_to_pose(
+    rig: bpy.types.Object, scene: bpy.types.Scene | None = None, values: Mapping[str, float] | None = None
+) -> None:
+    """Lay handles and poles on the pose that the bones have without them, wherever `ik` stands.
+
+    `values`: how far the handles lead from then on; None: as before.
+    """
+    scene = scene or bpy.context.scene
     bones = rig.pose.bones
-    for limb in before:
-        bones[limb.handle].matrix = bones[limb.end].matrix.copy()
-        bones[limb.pole].matrix = Matrix.Translation(_pole_place(rig, limb))
-    layer.update()
-    for limb, value in before.items():
-        bones[limb.handle][SWITCH] = value
-        if value > 0.0:
-            _aim(rig, limb, layer)
-            bones[limb.handle][SWITCH] = value
+    if values is None:
+        values = leading(rig)
+    with _Alone(rig, scene) as alone:
+        for limb in _present(rig):
+            bones[limb.handle][SWITCH] = 0.0
+        posed = alone.bones()
+        for limb in _present(rig):
+            bones[limb.handle].matrix = posed[limb.end].matrix.copy()
+            bones[limb.pole].matrix = Matrix.Translation(_pole_place(posed, limb))
+        for limb in _present(rig):
+            if values.get(limb.handle, 0.0) > 0.0:
+                _aim(rig, limb, alone)
+                bones[limb.handle][SWITCH] = values[limb.handle]
     rig.update_tag()
-    layer.update()
+    motion.layer_with(scene, rig).update()
 
 
 def leading(rig: bpy.types.Object) -> dict[str, float]:
@@ -126,7 +125,10 @@ def leading(rig: bpy.types.Object) -> dict[str, float]:
 
 
 def suspend(rig: bpy.types.Object, scene: bpy.types.Scene) -> dict[str, float]:
-    """Let the bones lead, in the pose that the handles led to; what `resume` needs. Raises AvatarError."""
+    """Let the bones lead, in the pose that the handles led to. Raises AvatarError.
+
+    Returns the `values` with which `snap_to_pose` lets them lead again.
+    """
     values = leading(rig)
     if values and motion.frame_range(rig, None) is not None:
         raise AvatarError(
@@ -136,21 +138,6 @@ def suspend(rig: bpy.types.Object, scene: bpy.types.Scene) -> dict[str, float]:
     if values:
         snap_to_controls(rig, scene)
     return values
-
-
-def resume(rig: bpy.types.Object, scene: bpy.types.Scene, values: Mapping[str, float]) -> Steps[None]:
-    """Lay the handles on the bones' pose and let them lead again as far as they did. In steps."""
-    snap_to_pose(rig, scene)
-    yield MORE
-    layer = motion.layer_with(scene, rig)
-    for limb in _present(rig):
-        value = values.get(limb.handle, 0.0)
-        if value > 0.0:
-            _aim(rig, limb, layer)
-            rig.pose.bones[limb.handle][SWITCH] = value
-            rig.update_tag()
-            yield MORE
-    layer.update()
 
 
 def snap_to_controls(rig: bpy.types.Object, scene: bpy.types.Scene | None = None) -> None:
@@ -216,9 +203,8 @@ def _constrain(rig: bpy.types.Object, limb: Limb) -> None:
         variable.targets[0].data_path = f'pose.bones["{limb.handle}"]["{SWITCH}"]'
 
 
-def _pole_place(rig: bpy.types.Object, limb: Limb) -> Vector:
+def _pole_place(bones: Any, limb: Limb) -> Vector:
     """In front of the joint that bends, where it points to; behind the hinge's axis for a straight limb."""
-    bones = rig.pose.bones
     start, joint, end = bones[limb.upper].head, bones[limb.lower].head, bones[limb.lower].tail
     along = (end - start).normalized()
     out = (joint - start) - along * (joint - start).dot(along)
@@ -227,22 +213,39 @@ def _pole_place(rig: bpy.types.Object, limb: Limb) -> Vector:
     return joint + out.normalized() * POLE_DISTANCE_M
 
 
-def _aim(rig: bpy.types.Object, limb: Limb, layer: bpy.types.ViewLayer) -> None:
+class _Alone:
+    """A scene of its own for an armature: evaluating it there costs little, as its mesh is not, and needs no layer of
+    the user's that shows it. It is gone afterwards."""
+
+    def __init__(self, rig: bpy.types.Object, scene: bpy.types.Scene) -> None:
+        self._rig, self._frame = rig, (scene.frame_current, scene.frame_subframe)
+
+    def __enter__(self) -> _Alone:
+        self._scene = bpy.data.scenes.new("Pantomime")
+        self._scene.collection.objects.link(self._rig)
+        self._scene.frame_set(self._frame[0], subframe=self._frame[1])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        bpy.data.scenes.remove(self._scene)
+
+    def bones(self) -> Any:
+        """The pose's bones as they are with the present channels and properties."""
+        self._rig.update_tag()
+        layer = self._scene.view_layers[0]
+        layer.update()
+        return self._rig.evaluated_get(layer.depsgraph).pose.bones
+
+
+def _aim(rig: bpy.types.Object, limb: Limb, alone: _Alone) -> None:
     """Set the pole's angle so that the limb keeps its turn: measured rather than computed from rolls."""
-    bones = rig.pose.bones
-    handle, ik = bones[limb.handle], bones[limb.lower].constraints[CONSTRAINT]
+    handle, ik = rig.pose.bones[limb.handle], rig.pose.bones[limb.lower].constraints[CONSTRAINT]
     handle[SWITCH] = 0.0
-    rig.update_tag()
-    layer.update()
-    wanted = bones[limb.upper].matrix.to_3x3()
+    wanted = alone.bones()[limb.upper].matrix.to_3x3()
     handle[SWITCH] = 1.0
     ik.pole_angle = 0.0
     for _ in range(2):
-        rig.update_tag()
-        layer.update()
-        now = bones[limb.upper].matrix.to_3x3()
+        now = alone.bones()[limb.upper].matrix.to_3x3()
         across, axis = now.col[0], now.col[1]
         angle = float(np.arctan2(across.cross(wanted.col[0]).dot(axis), across.dot(wanted.col[0])))
         ik.pole_angle = float((ik.pole_angle + angle + np.pi) % (2.0 * np.pi) - np.pi)
-    rig.update_tag()
-    layer.update()
