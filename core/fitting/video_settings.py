@@ -66,7 +66,7 @@ class VideoSettings:
     # Frames that a shape is taken from.
     key_frames: int = 16
     # Focal length from travel in depth.
-    focal_travel: float = 1.2  # how many times farther away somebody must be at one time than at another
+    focal_travel: float = 1.3  # how many times farther away somebody must be at one time than at another
     focal_step: float = 1.35  # factor between the focal lengths that are tried
     focal_apart_s: float = 0.1  # between the moments that are looked at
     focal_moments: int = 90  # at most
