@@ -98,7 +98,7 @@ class Clip:
         if _is_picture(self.path):
             raise MediaError(f"{self.source} is a picture, not a video. Use it as a photo.")
         cv2 = _opencv()
-        capture = cv2.VideoCapture(self.source, cv2.CAP_FFMPEG)
+        capture = _upright_capture(cv2, self.source)
         if not capture.isOpened():
             capture.release()
             raise MediaError(f"{self.source} {_what_is_wrong(self.path)}")
@@ -118,7 +118,7 @@ class Clip:
 
     def _read_file(self, which: FrameRange) -> Iterator[Frame]:
         cv2 = _opencv()
-        capture = cv2.VideoCapture(self.source, cv2.CAP_FFMPEG)
+        capture = _upright_capture(cv2, self.source)
         index, last_s, first_s, size = -1, -1.0, None, None
         try:
             while which.end is None or index + 1 < which.end:
@@ -206,6 +206,14 @@ def numbered_pictures(folder: Path) -> list[Path]:
         return [(0, int(part), "") if part.isdigit() else (1, 0, part.lower()) for part in parts]
 
     return sorted(found, key=key)
+
+
+def _upright_capture(cv2: Any, source: str) -> Any:
+    """A decoder that turns frames as the file's metadata says, and tells their size after that."""
+    capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG)
+    # Some of OpenCV's versions do so by default, others do not.
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+    return capture
 
 
 def _opencv() -> Any:

@@ -243,3 +243,69 @@ def test_a_cut_finder_goes_on_in_another() -> None:
     second = CutFinder()
     second.restore(first.state)
     assert found + [second.is_cut(frame) for frame in frames[3:]] == expected == [False] * 3 + [True, False]
+
+
+# --- what only phones write: mp4 files whose boxes are changed here ---------------------------------------------------
+
+
+def boxes(data: bytes, start: int, end: int) -> dict[bytes, tuple[int, int]]:
+    """Boxes between two places by kind: where each begins and ends (ISO 14496-12, 4.2)."""
+    found, at = {}, start
+    while at + 8 <= end:
+        size = int.from_bytes(data[at : at + 4], "big") or end - at
+        found.setdefault(data[at + 4 : at + 8], (at, at + size))
+        at += size
+    return found
+
+
+def way_to(data: bytes, *kinds: bytes) -> list[tuple[int, int]]:
+    """Nested boxes, the outermost first."""
+    way, start, end = [], 0, len(data)
+    for kind in kinds:
+        way.append(boxes(data, start, end)[kind])
+        start, end = way[-1][0] + 8, way[-1][1]
+    return way
+
+
+def test_a_recording_that_is_turned_by_its_metadata_is_put_upright(tmp_path: Path) -> None:
+    path = write(tmp_path / "phone.mp4", 6, codec="mp4v")
+    data = bytearray(path.read_bytes())
+    header = way_to(bytes(data), b"moov", b"trak", b"tkhd")[-1][0]
+    assert data[header + 8] == 0  # version 0: the matrix is at 48
+    # Shown turned by a quarter clockwise (8.3.2).
+    values = (0, 1 << 16, 0, -(1 << 16), 0, 0, SIZE[1] << 16, 0, 1 << 30)
+    data[header + 48 : header + 84] = b"".join(value.to_bytes(4, "big", signed=True) for value in values)
+    path.write_bytes(data)
+    clip = Clip(path)
+    frames = list(clip.frames())
+    assert clip.info.size == frames[0].size == (SIZE[1], SIZE[0])
+    # What was a bar from top to bottom lies, at the same distance from what was the left side: now the top.
+    bright = np.flatnonzero(frames[3].rgb[:, :, 2].astype(int).mean(1) > 125)
+    assert round((float(bright.mean()) - 4.5) / 3) == 3
+
+
+def test_frames_of_a_variable_rate_have_their_real_times(tmp_path: Path) -> None:
+    path = write(tmp_path / "phone.mp4", 12, codec="mp4v")
+    data = path.read_bytes()
+    way = way_to(data, b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stts")
+    start, end = way[-1]
+    step = int.from_bytes(data[end - 4 : end], "big")
+    assert int.from_bytes(data[start + 12 : start + 16], "big") == 1  # one rate for all
+    assert way[0][0] > boxes(data, 0, len(data))[b"mdat"][0]  # places of frames do not change
+    # The last six frames last three times as long (8.6.1.2).
+    table = b"".join(value.to_bytes(4, "big") for value in (2, 6, step, 6, 3 * step))
+    changed = bytearray(data[: start + 12] + table + data[end:])
+    for first, last in way:
+        changed[first : first + 4] = (last - first + 8).to_bytes(4, "big")
+    # An edit list would end the clip where it ended.
+    path.write_bytes(bytes(changed).replace(b"edts", b"free"))
+    times = np.array([frame.time_s for frame in Clip(path).frames()])
+    np.testing.assert_allclose(np.diff(times), np.array([1.0] * 6 + [3.0] * 5) / 30, atol=2e-3)
+
+
+@pytest.mark.parametrize("rate", [1.0, 120.0])
+def test_slow_and_fast_rates(tmp_path: Path, rate: float) -> None:
+    clip = Clip(write(tmp_path / "clip.mp4", 8, rate, codec="mp4v"))
+    times = [frame.time_s for frame in clip.frames()]
+    np.testing.assert_allclose(times, np.arange(8) / rate, atol=2e-3)
+    assert clip.info.frame_rate == pytest.approx(rate, rel=0.01)
