@@ -16,8 +16,8 @@ from . import (
     correct,
     photo,
     retarget,
-    session,
     texture,
+    ticking,
     use,
     video,
     warming,
@@ -25,7 +25,7 @@ from . import (
 
 # Those that others build on first.
 MODULES = (
-    session,
+    ticking,
     avatars,
     bodies,
     capture_settings,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
+from .busy import hand_is_busy
 from .correcting import LIVE, NEAR_M, redraw
 from .jobs import JobError
 from .notify import failed, report
@@ -20,7 +21,7 @@ from .points import (
     settings_of,
     spot_at,
 )
-from .session import SESSION, hand_is_busy, wait
+from .session import SESSION, wait
 
 CLICK_PX = 3.0  # a shorter way than this is a click
 SLOW = 0.2  # of the pointer's way while Shift is held

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import bpy
 
+from .busy import hand_is_busy
 from .jobs import Job, JobError
-from .session import SESSION, hand_is_busy
+from .session import SESSION
 from .settings import SolverSettings, solver_settings
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import bpy
 
 from . import notify
+from .busy import waits_for
 from .jobs import Job, JobError, Notice, Status, Steps
 from .notify import failed, report
 from .settings import SolverSettings, log_path
@@ -28,24 +29,12 @@ if TYPE_CHECKING:
     from ..core.client import Client
     from ..core.messages import Checkpoint, Message, Result
 
-TICK_S = 0.1
-URGENT_TICK_S = 0.01
 # How long a job's own steps may compute before Blender gets back to its window. Where drawing that takes long, as in
 # software, slices are longer, by this share of it: drawing after each of many would be most of what is done.
 SLICE_S = 0.04
 SHARE, LONGEST_SLICE_S = 0.3, 0.25
 # How much longer than it computes a slice may be by the clock, on a machine with much else to do.
 MOST_WAITING = 4.0
-# What the user does with the mouse held down; an avatar that comes in between would end up in that undo step.
-BUSY_OPERATORS = (
-    "TRANSFORM_OT_",
-    "SCULPT_OT_",
-    "PAINT_OT_",
-    "GPENCIL_OT_",
-    "GREASE_PENCIL_OT_",
-    "MESH_OT_",
-    "POSE_OT_",
-)
 
 
 class Session:
@@ -54,6 +43,7 @@ class Session:
     def __init__(self) -> None:
         self.status = Status()
         self.notices: list[Notice] = []  # of all jobs since the session was last idle
+        self.on_work: Callable[[], None] = lambda: None  # called when there is something to poll for
         self._client: Client | None = None
         self._command: list[str] = []
         self._job: Job | None = None
@@ -115,7 +105,7 @@ class Session:
             self._waiting.append(job)
         if self._job is None and self._held is None:
             self._begin_next(raise_errors=True)
-        watch()
+        self.on_work()
 
     def warm(self, settings: SolverSettings, gender: str = "neutral") -> None:
         """Start an idle worker and let it load what photos need; once for the same settings.
@@ -152,7 +142,7 @@ class Session:
             # The worker has done its part.
             self._drop_steps()
             self._end(Cancelled(""))
-            watch()
+            self.on_work()
         elif self._client is not None:
             self._drop_steps()
             self.status.cancelling = True
@@ -468,109 +458,3 @@ def wait(operator: bpy.types.Operator) -> set[str]:
         if notice.kind in ("warning", "error"):
             report(operator, notice.kind.upper(), notice.text)
     return {"CANCELLED" if any(notice.kind == "error" for notice in SESSION.notices) else "FINISHED"}
-
-
-def watch() -> None:
-    """Let a timer poll while there are jobs. Timers do not run in background mode: there, call `SESSION.wait`."""
-    if bpy.app.background:
-        return
-    interval = URGENT_TICK_S if SESSION.status.urgent else TICK_S
-    if not bpy.app.timers.is_registered(_tick):
-        bpy.app.timers.register(_tick, first_interval=interval, persistent=True)
-    notify.show(SESSION.status)
-
-
-def _tick() -> float | None:
-    """The timer: seconds until the next call, None for no further one."""
-    try:
-        busy = SESSION.poll()
-    except Exception:
-        # A timer that raises is dropped without a word, and its job would never end.
-        traceback.print_exc()
-        SESSION.stop_worker()
-        SESSION.say("error", notify.own_error(traceback.format_exc().strip().rpartition("\n")[2]))
-        busy = False
-    notify.show(SESSION.status)
-    if not busy:
-        return None
-    return URGENT_TICK_S if SESSION.status.urgent or SESSION.building else TICK_S
-
-
-def waits_for() -> str:
-    """Why the user's file is not to be changed now; "" where it may be."""
-    if hand_is_busy():
-        return "Waiting until you let go"
-    # The undo steps of other modes hold the object that is edited, and no new ones.
-    with notify.window_override():
-        mode = "OBJECT" if bpy.app.background else bpy.context.mode
-    return "" if mode in ("OBJECT", "POSE") else "Waiting until you are back in object mode"
-
-
-def hand_is_busy() -> bool:
-    """Whether the user drags something in a window."""
-    manager = bpy.context.window_manager
-    if bpy.app.background or manager is None:
-        return False
-    running = (operator.bl_idname for window in manager.windows for operator in getattr(window, "modal_operators", ()))
-    return any(name.startswith(BUSY_OPERATORS) for name in running)
-
-
-@bpy.app.handlers.persistent
-def _before_load(*_: object) -> None:
-    """What jobs make belongs to the file that they were asked for in."""
-    if SESSION.busy:
-        SESSION.stop_worker()
-        SESSION.status.done = "Cancelled, because another file was opened"
-        SESSION.say("warning", SESSION.status.done)
-
-
-@bpy.app.handlers.persistent
-def _before_undo(*_: object) -> None:
-    SESSION.begin_steps_anew()
-
-
-@bpy.app.handlers.persistent
-def _after_undo(*_: object) -> None:
-    """A step that was made while an avatar was being built holds a part of it."""
-    if any("pantomime_unfinished" in collection for collection in bpy.data.collections):
-        from ..scene.removal import remove_unfinished
-
-        remove_unfinished()
-
-
-@bpy.app.handlers.persistent
-def _before_save(*_: object) -> None:
-    SESSION.finish_steps()
-
-
-def _handlers() -> tuple[tuple[list[Callable[..., None]], Callable[..., None]], ...]:
-    lists = bpy.app.handlers
-    return (
-        (lists.load_pre, _before_load),
-        (lists.undo_pre, _before_undo),
-        (lists.redo_pre, _before_undo),
-        (lists.undo_post, _after_undo),
-        (lists.redo_post, _after_undo),
-        (lists.save_pre, _before_save),
-    )
-
-
-def register() -> None:
-    """Watch for what replaces or keeps all objects: another file, undo, saving."""
-    for handlers, function in _handlers():
-        handlers.append(function)
-
-
-def unregister() -> None:
-    """Leave nothing: no worker, no timer, no handler, no text."""
-    if bpy.app.timers.is_registered(_tick):
-        bpy.app.timers.unregister(_tick)
-    for handlers, function in _handlers():
-        if function in handlers:
-            handlers.remove(function)
-    SESSION.stop_worker()
-    SESSION.status = Status()
-    SESSION.notices = []
-    # A Blender that quits also unregisters, when its windows are half gone and must be left alone.
-    if bpy.context.window is not None:
-        notify.show(SESSION.status)

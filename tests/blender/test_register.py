@@ -51,7 +51,7 @@ def traces() -> dict[str, Any]:
 
 @pytest.mark.usefixtures("empty_file")
 def test_registering_and_unregistering_twice_leaves_nothing_behind() -> None:
-    from pantomime.operators import session
+    from pantomime.operators import ticking
 
     before = traces()
     for _ in range(2):
@@ -62,7 +62,7 @@ def test_registering_and_unregistering_twice_leaves_nothing_behind() -> None:
         assert "PANTOMIME_PT_capture" in dir(bpy.types)
         pantomime.unregister()
         assert traces() == before
-        assert not bpy.app.timers.is_registered(session._tick)
+        assert not bpy.app.timers.is_registered(ticking._tick)
 
 
 @pytest.mark.usefixtures("extension")

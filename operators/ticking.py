@@ -1,0 +1,103 @@
+"""What keeps the session going in a window: a timer that polls, and handlers for what replaces or keeps all objects."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+
+import bpy
+
+from . import notify
+from .jobs import Status
+from .session import SESSION
+
+TICK_S = 0.1
+URGENT_TICK_S = 0.01
+
+
+def watch() -> None:
+    """Let a timer poll while there are jobs. Timers do not run in background mode: there, call `SESSION.wait`."""
+    if bpy.app.background:
+        return
+    interval = URGENT_TICK_S if SESSION.status.urgent else TICK_S
+    if not bpy.app.timers.is_registered(_tick):
+        bpy.app.timers.register(_tick, first_interval=interval, persistent=True)
+    notify.show(SESSION.status)
+
+
+def _tick() -> float | None:
+    """The timer: seconds until the next call, None for no further one."""
+    try:
+        busy = SESSION.poll()
+    except Exception:
+        # A timer that raises is dropped without a word, and its job would never end.
+        traceback.print_exc()
+        SESSION.stop_worker()
+        SESSION.say("error", notify.own_error(traceback.format_exc().strip().rpartition("\n")[2]))
+        busy = False
+    notify.show(SESSION.status)
+    if not busy:
+        return None
+    return URGENT_TICK_S if SESSION.status.urgent or SESSION.building else TICK_S
+
+
+@bpy.app.handlers.persistent
+def _before_load(*_: object) -> None:
+    """What jobs make belongs to the file that they were asked for in."""
+    if SESSION.busy:
+        SESSION.stop_worker()
+        SESSION.status.done = "Cancelled, because another file was opened"
+        SESSION.say("warning", SESSION.status.done)
+
+
+@bpy.app.handlers.persistent
+def _before_undo(*_: object) -> None:
+    SESSION.begin_steps_anew()
+
+
+@bpy.app.handlers.persistent
+def _after_undo(*_: object) -> None:
+    """A step that was made while an avatar was being built holds a part of it."""
+    if any("pantomime_unfinished" in collection for collection in bpy.data.collections):
+        from ..scene.removal import remove_unfinished
+
+        remove_unfinished()
+
+
+@bpy.app.handlers.persistent
+def _before_save(*_: object) -> None:
+    SESSION.finish_steps()
+
+
+def _handlers() -> tuple[tuple[list[Callable[..., None]], Callable[..., None]], ...]:
+    lists = bpy.app.handlers
+    return (
+        (lists.load_pre, _before_load),
+        (lists.undo_pre, _before_undo),
+        (lists.redo_pre, _before_undo),
+        (lists.undo_post, _after_undo),
+        (lists.redo_post, _after_undo),
+        (lists.save_pre, _before_save),
+    )
+
+
+def register() -> None:
+    """Poll while there is work; watch for another file, undo, saving."""
+    SESSION.on_work = watch
+    for handlers, function in _handlers():
+        handlers.append(function)
+
+
+def unregister() -> None:
+    """Leave nothing: no worker, no timer, no handler, no text."""
+    if bpy.app.timers.is_registered(_tick):
+        bpy.app.timers.unregister(_tick)
+    for handlers, function in _handlers():
+        if function in handlers:
+            handlers.remove(function)
+    SESSION.stop_worker()
+    SESSION.status = Status()
+    SESSION.notices = []
+    # A Blender that quits also unregisters, when its windows are half gone and must be left alone.
+    if bpy.context.window is not None:
+        notify.show(SESSION.status)
