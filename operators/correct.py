@@ -24,6 +24,7 @@ from .points import (
 from .session import SESSION, wait
 
 CLICK_PX = 3.0  # a shorter way than this is a click
+SLOW_DRAWING_S = 0.06
 SLOW = 0.2  # of the pointer's way while Shift is held
 
 LIMB_ITEMS = (
@@ -188,7 +189,9 @@ class PANTOMIME_OT_drag_point(_OnAvatar, bpy.types.Operator):
         self._place = (float(self._place[0] + step[0]), float(self._place[1] + step[1]))
         if self._moved:
             LIVE.move(context, self._place)
-            context.region.tag_redraw()  # the sidebar has nothing new meanwhile
+            # Where drawing takes long, once a move is enough: with the answer, which is there sooner than a picture.
+            if SESSION.away_s < SLOW_DRAWING_S:
+                context.region.tag_redraw()
 
     def _release(self, context: bpy.types.Context) -> set[str]:
         drag = LIVE.drag

@@ -56,6 +56,7 @@ class Session:
         self._acted: Result | Checkpoint | None = None  # the event that the running job's steps are for
         self._steps: Steps | None = None  # None beside an event: they are to begin
         self._left = 0.0  # when a slice of them ended
+        self.away_s = 0.0  # how long Blender lately took between two ticks: what it needs to draw its window
 
     # ------------------------------------------------------------------------------------------------------ state
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable
 
@@ -25,8 +26,16 @@ def watch() -> None:
     notify.show(SESSION.status)
 
 
+_ticked: float | None = None  # when the timer was last left, if it is to come back at once
+
+
 def _tick() -> float | None:
     """The timer: seconds until the next call, None for no further one."""
+    global _ticked
+    now = time.monotonic()
+    # Not each tick comes after a drawing: the longest of the last ones tells.
+    SESSION.away_s = max(now - (_ticked or now), 0.9 * SESSION.away_s)
+    _ticked = None
     try:
         busy = SESSION.poll()
     except Exception:
@@ -38,7 +47,10 @@ def _tick() -> float | None:
     notify.show(SESSION.status)
     if not busy:
         return None
-    return URGENT_TICK_S if SESSION.status.urgent or SESSION.building else TICK_S
+    if not SESSION.status.urgent and not SESSION.building:
+        return TICK_S
+    _ticked = time.monotonic()
+    return URGENT_TICK_S
 
 
 @bpy.app.handlers.persistent
