@@ -37,7 +37,7 @@ from .start import hands_start, has_hints, place, relaxed_pose, start_from_hints
 from .state import BodyState
 from .straight import straight_share, straighten_hints, straighten_prediction
 from .uncertainty import joint_uncertainty
-from .unseen import hang, hidden_forearms, without_wrists
+from .unseen import hang, hidden_forearms, hidden_legs, without_guesses
 
 MIN_POINTS = 4
 
@@ -122,7 +122,7 @@ class Fitter:
         straight = straight_share(observation, self.settings.straight)
         observation = straighten_hints(observation, straight, self.settings.straight)
         forearms = hidden_forearms(observation, self.settings.hang)
-        observation = without_wrists(observation, forearms)
+        observation = without_guesses(observation, forearms, hidden_legs(observation, self.settings.hang))
         evidence = gather(self.body, observation, self.settings, self.reader)
         if len(evidence.image_px) < MIN_POINTS:
             raise FitError(

@@ -36,6 +36,8 @@ class HangSettings:
 
     hidden_wrist: float = 0.25  # trust in a wrist without a hand, below which it is a guess
     short_forearm: float = 0.5  # and its forearm over its upper arm in the picture, below which it is a poor one
+    hidden_leg: float = 0.3  # trust in knee and ankle, below which a leg is a guess
+    leg_down_deg: float = 20.0  # of thigh and shin in the picture: such a guess hangs
     inward_deg: tuple[float, ...] = (0.0, 25.0, 50.0, 75.0)  # from hanging: where a hidden forearm may be, best first
     below: float = 0.1  # trust in what a joint turns, below which it was not seen: beyond the picture, not only hidden
     thigh_deg: float = 7.0
@@ -76,10 +78,28 @@ def hidden_forearms(observation: Observation, settings: HangSettings) -> dict[st
     return found
 
 
-def without_wrists(observation: Observation, sides: Iterable[str]) -> Observation:
-    """The same observation without what `pose33` says of these sides' wrists and hands."""
+def hidden_legs(observation: Observation, settings: HangSettings) -> tuple[str, ...]:
+    """Both sides where both legs are hidden, as behind somebody, and guessed to hang, or none."""
     points = observation.points.get("pose33")
-    gone = [POSE33.index(f"{side}_{part}") for side in sides for part in ("wrist", "pinky", "index", "thumb")]
+    if points is None:
+        return ()
+    trust = trust_of("pose33", points.confidence)
+    for side in SIDES:
+        hip, knee, ankle = (POSE33.index(f"{side}_{part}") for part in ("hip", "knee", "ankle"))
+        if max(trust[knee], trust[ankle]) >= settings.hidden_leg or min(trust[knee], trust[ankle]) == 0:
+            return ()
+        bones = np.diff(points.image_px[[hip, knee, ankle]].astype(np.float64), axis=0)
+        down = bones[:, 1] / np.maximum(np.linalg.norm(bones, axis=1), 1e-6)
+        if down.min() <= np.cos(np.radians(settings.leg_down_deg)):
+            return ()
+    return SIDES
+
+
+def without_guesses(observation: Observation, forearms: Iterable[str], legs: Iterable[str]) -> Observation:
+    """The same observation without what `pose33` says of these sides' wrists and hands, and legs below the hips."""
+    points = observation.points.get("pose33")
+    gone = [POSE33.index(f"{side}_{part}") for side in forearms for part in ("wrist", "pinky", "index", "thumb")]
+    gone += [POSE33.index(f"{side}_{part}") for side in legs for part in ("knee", "ankle", "heel", "foot_index")]
     if points is None or not gone:
         return observation
     confidence = points.confidence.copy()

@@ -13,7 +13,7 @@ from pantomime.core.body.skeleton import JOINT_INDEX, NUM_JOINTS
 from pantomime.core.detection.observation import Observation, Points
 from pantomime.core.detection.vocabulary import POSE33
 from pantomime.core.fitting.photo import Fitter
-from pantomime.core.fitting.unseen import HangSettings, hang, hidden_forearms, without_wrists
+from pantomime.core.fitting.unseen import HangSettings, hang, hidden_forearms, hidden_legs, without_guesses
 from pantomime.core.priors.regressor import DIRECTIONS, NUM_BETAS, NUM_BODY, Prediction
 
 from .test_fitting_straight import standing
@@ -103,5 +103,20 @@ def test_a_hidden_hand_hangs_where_the_mask_allows() -> None:
 
 
 def test_a_guessed_wrist_says_nothing() -> None:
-    left = without_wrists(guessed_hand(), {"left": 0.0}).points["pose33"].confidence
+    left = without_guesses(guessed_hand(), ["left"], []).points["pose33"].confidence
     assert left[POSE33.index("left_wrist")] == 0 and left[POSE33.index("right_wrist")] == 1
+
+
+def test_legs_behind_somebody_hang_and_their_guessed_length_says_nothing() -> None:
+    whole = standing(0, 0)
+    points = whole.points["pose33"]
+    confidence, pixels = points.confidence.copy(), points.image_px.copy()
+    below = [i for i, name in enumerate(POSE33) if name.partition("_")[2] in ("knee", "ankle", "heel", "foot_index")]
+    confidence[below] = 0.3
+    hips = pixels[[POSE33.index("left_hip"), POSE33.index("right_hip")], 1].mean()
+    pixels[below, 1] = hips + 0.6 * (pixels[below, 1] - hips)  # guessed where the picture shows something else
+    guessed = replace(whole, points={"pose33": Points(pixels, confidence, points.world_m)})
+    assert hidden_legs(whole, HangSettings()) == ()
+    assert hidden_legs(guessed, HangSettings()) == ("left", "right")
+    left = without_guesses(guessed, [], ("right",)).points["pose33"].confidence
+    assert left[POSE33.index("right_ankle")] == 0 and left[POSE33.index("left_ankle")] > 0
