@@ -20,7 +20,7 @@ from ..priors.expressions import ExpressionReader
 from ..priors.hands import load_hand_prior
 from ..priors.limits import JointLimits
 from ..priors.pose import load_gaussian_prior
-from ..priors.regressor import Prediction, Regressor, load_regressor
+from ..priors.regressor import Prediction, Regressor, load_regressor, rest_directions
 from ..rotation import exp_so3, log_so3
 from .collision import Collision
 from .contour import Contour, contour_of
@@ -35,7 +35,7 @@ from .settings import INF, FitSettings, Stage
 from .solver import Solution, SolverSettings, Stop, solve
 from .start import hands_start, has_hints, place, relaxed_pose, start_from_hints, start_orientations
 from .state import BodyState
-from .straight import straight_share, straighten_hints, straighten_prediction
+from .straight import flatten_feet, straight_share, straighten_hints, straighten_prediction
 from .uncertainty import joint_uncertainty
 from .unseen import hang, hidden_forearms, hidden_legs, without_guesses
 
@@ -134,6 +134,8 @@ class Fitter:
             prediction = self.regressor.predict(observation, math.exp(guess.log_focal), guess.principal)
         if prediction is not None:
             prediction = straighten_prediction(prediction, straight, self.settings.straight)
+            rest = rest_directions(self.body.J_template)
+            prediction = flatten_feet(prediction, straight, rest, self.settings.straight)
             unseen = (evidence.joint_trust < self.settings.hang.below).astype(np.float32)
             prediction = hang(prediction, unseen, self.settings.hang, forearms)
             regressed = Regressed(prediction, self.body, self.skeleton, self.settings)

@@ -23,6 +23,7 @@ from ..priors.regressor import DIRECTIONS, Prediction
 Float = NDArray[np.float64]
 
 SIDES = ("left", "right")
+_LEG = (("hip", "knee"), ("knee", "ankle"))
 _SETS = ("pose33", "body25", "coco17")
 _THIGH_SHARE = 0.53  # of a change of the knee's angle, by which the thigh turns: the shin over the leg
 
@@ -33,6 +34,7 @@ class StraightSettings:
 
     bend_deg: float = 25.0  # of a knee that is straight, as what knows no better has it
     fade_deg: float = 14.0  # above which, less and less is taken from a knee's bend
+    sole_deg: float = 6.0  # σ of the soles of somebody who stands on two straight legs from level
     trust: tuple[float, float] = (0.15, 0.4)  # of the worst of hip, knee and ankle
     seen_bend_deg: tuple[float, float] = (22.0, 10.0)  # of the knee in the picture
     leg_over_trunk: tuple[float, float] = (1.1, 1.4)  # hip to ankle over shoulder to hip, in the picture
@@ -98,6 +100,47 @@ def straighten_prediction(prediction: Prediction, shares: dict[str, float], sett
             moved = np.stack([turn @ bone for turn, bone in zip(turns, bones, strict=True)])
             directions[at] = torch.as_tensor(moved).to(directions)
     return replace(prediction, rotmats=rotmats, directions=directions)
+
+
+def flatten_feet(
+    prediction: Prediction, shares: dict[str, float], rest: NDArray[np.float32], settings: StraightSettings
+) -> Prediction:
+    """The same prediction with the soles of somebody who stands on two straight legs flat, each with its own heading.
+
+    Flat: square to what is up, between the line of the legs and the camera's. rest: `rest_directions` of the body.
+    """
+    both = min(shares.values())
+    if both <= 0:
+        return prediction
+    rotmats, directions = prediction.rotmats.clone(), prediction.directions.clone()
+    rotation_sigma, direction_sigma = prediction.sigma_rad.clone(), prediction.direction_sigma_rad.clone()
+    legs = sum(directions[DIRECTIONS.index((f"{side}_{a}", f"{side}_{b}"))] for side in SIDES for a, b in _LEG)
+    legs = np.asarray(legs, np.float64)
+    up = np.array([0.0, -1.0, 0.0]) - legs / np.linalg.norm(legs)
+    up /= np.linalg.norm(up)
+    sigma = float(np.radians(settings.sole_deg)) / both
+    for side in SIDES:
+        hip, knee, ankle = (JOINT_INDEX[f"{side}_{part}"] for part in ("hip", "knee", "ankle"))
+        local = rotmats[0, [0, hip, knee, ankle]].double().cpu().numpy()
+        shin = local[0] @ local[1] @ local[2]
+        ahead = (shin @ local[3])[:, 2]
+        ahead = ahead - (ahead @ up) * up
+        if float(np.linalg.norm(ahead)) < 0.5:
+            continue
+        ahead /= np.linalg.norm(ahead)
+        flat = np.stack([np.cross(up, ahead), up, ahead], 1)
+        rotmats[0, ankle] = torch.as_tensor(shin.T @ flat).to(rotmats)
+        rotation_sigma[ankle] = rotation_sigma[ankle].clamp_max(sigma)
+        at = DIRECTIONS.index((f"{side}_ankle", f"{side}_foot"))
+        directions[at] = torch.as_tensor(flat @ rest[at]).to(directions)
+        direction_sigma[at] = direction_sigma[at].clamp_max(sigma)
+    return replace(
+        prediction,
+        rotmats=rotmats,
+        sigma_rad=rotation_sigma,
+        direction_sigma_rad=direction_sigma,
+        directions=directions,
+    )
 
 
 def straightening(thigh: Float, shin: Float, share: float, settings: StraightSettings) -> tuple[Float, Float] | None:

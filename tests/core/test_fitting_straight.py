@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from pantomime.core.body.load import load_body
-from pantomime.core.body.skeleton import JOINT_INDEX
+from pantomime.core.body.skeleton import JOINT_INDEX, PARENTS
+from pantomime.core.capture import Capture
 from pantomime.core.detection.observation import Observation, Points
 from pantomime.core.detection.vocabulary import POSE33
 from pantomime.core.fitting.kinematics import PointTable, Skeleton, pose_chain
@@ -62,6 +63,16 @@ def knee_bends(joints: NDArray[np.float64]) -> list[float]:
     return bends
 
 
+def sole_tilt(capture: Capture, side: str) -> float:
+    """Degrees between the sole's normal and the capture's up."""
+    turn = np.eye(3)
+    rotations = exp_so3(torch.as_tensor(capture.full_pose()[0].reshape(-1, 3)).double()).numpy()
+    joint = JOINT_INDEX[f"{side}_ankle"]
+    while joint >= 0:
+        turn, joint = rotations[joint] @ turn, PARENTS[joint]
+    return float(np.degrees(np.arccos(turn[:, 1] @ capture.up_camera)))
+
+
 def test_straightening_keeps_the_line_from_hip_to_ankle() -> None:
     bend = np.radians(20)
     thigh = 0.41 * np.array([0.0, np.cos(0.1), -np.sin(0.1)])
@@ -109,6 +120,8 @@ def test_who_stands_stands_straight_though_hints_bend_the_knees() -> None:
     torch.set_num_threads(1)
     capture = Fitter(load_body()).fit(standing(0, 0, 24))
     assert max(knee_bends(capture.joints[0].astype(np.float64))) < 10
+    for side in ("left", "right"):
+        assert sole_tilt(capture, side) < 5
     body = load_body()
     trunk = capture.joints[0, JOINT_INDEX["neck"]] - capture.joints[0, 0]
     true = (body.J_template[JOINT_INDEX["neck"]] - body.J_template[0]) * np.array([1.0, -1.0, -1.0])
