@@ -55,7 +55,8 @@ def straight_share(observation: Observation, settings: StraightSettings) -> dict
             at = [place[f"{side}_{part}"] for part in ("hip", "knee", "ankle")]
             if np.isfinite(image[at]).all():
                 seen = float(trust[at].min())
-                shares[side] = max(shares[side], _straight(*image[at], trunk, seen, settings))
+                hip, knee, ankle = image[at]
+                shares[side] = max(shares[side], _straight(hip, knee, ankle, trunk, seen, settings))
     return shares
 
 
@@ -95,7 +96,7 @@ def straighten_prediction(prediction: Prediction, shares: dict[str, float], sett
             rotmats[0, [hip, knee, ankle]] = torch.as_tensor(straight).to(rotmats)
         at = [DIRECTIONS.index((f"{side}_{a}", f"{side}_{b}")) for a, b in (("hip", "knee"), ("knee", "ankle"))]
         bones = directions[at].double().cpu().numpy()
-        turns = straightening(*bones, shares[side], settings)
+        turns = straightening(bones[0], bones[1], shares[side], settings)
         if turns is not None:
             moved = np.stack([turn @ bone for turn, bone in zip(turns, bones, strict=True)])
             directions[at] = torch.as_tensor(moved).to(directions)
@@ -114,8 +115,8 @@ def flatten_feet(
         return prediction
     rotmats, directions = prediction.rotmats.clone(), prediction.directions.clone()
     rotation_sigma, direction_sigma = prediction.sigma_rad.clone(), prediction.direction_sigma_rad.clone()
-    legs = sum(directions[DIRECTIONS.index((f"{side}_{a}", f"{side}_{b}"))] for side in SIDES for a, b in _LEG)
-    legs = np.asarray(legs, np.float64)
+    bones = [DIRECTIONS.index((f"{side}_{a}", f"{side}_{b}")) for side in SIDES for a, b in _LEG]
+    legs = directions[bones].double().cpu().numpy().sum(0)
     up = np.array([0.0, -1.0, 0.0]) - legs / np.linalg.norm(legs)
     up /= np.linalg.norm(up)
     sigma = float(np.radians(settings.sole_deg)) / both
@@ -194,4 +195,5 @@ def _turn(axis: Float, angle: float) -> Float:
     """Rotation by `angle` about a unit axis (Rodrigues)."""
     x, y, z = axis
     cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+    turn: Float = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+    return turn
