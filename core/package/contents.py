@@ -30,8 +30,8 @@ DEVELOPMENT = (
     "scene/render_people.py",
     "scene/people_look.py",
 )
-# Named like a tool, and imported by what runs.
-_RUNS = ("core/body/bake_poses.py",)
+# Named like a tool, and used by what runs: which parts of a licensed body meet is found in such poses.
+_RUNS = ("core/body/bake_poses.py", "core/body/data/bench_poses.npz")
 _JUNK = ("*/__pycache__/*", "*/.*", "*.part", "*~", "core/detection/bundled/*")
 
 # Packages whose names stand in `pyproject.toml`, and others in their place: no windows are opened, so Qt may stay out.

@@ -74,7 +74,20 @@ def test_a_zip_holds_what_runs_in_blender_and_no_tests_or_tools() -> None:
     assert {"__init__.py", "blender_manifest.toml", "LICENSE", "THIRD_PARTY.md", "core/launch.py"} <= files
     assert {"core/body/data/free_body.npz", "core/priors/data/regressor.safetensors", "core/jobs/photo.py"} <= files
     assert {name.split("/")[0] for name in files if "/" in name} == {"core", "operators", "panels", "scene"}
-    assert not [name for name in files if any(w in name for w in ("test", "bench", "train", "__pycache__", "package"))]
+    tools = [name for name in files if any(w in name for w in ("test", "bench", "train", "__pycache__", "package"))]
+    assert tools == ["core/body/data/bench_poses.npz"]  # whose poses tell which parts of a licensed body meet
+
+
+def test_a_zip_holds_the_data_that_its_modules_name() -> None:
+    files = set(extension_files())
+    data = [path for path in (ROOT / "core").rglob("data/*") if path.is_file()]
+    assert len(data) > 8
+    for name in files:
+        text = (ROOT / name).read_text("utf-8") if name.endswith(".py") else ""
+        lacks = [
+            path.name for path in data if f'"{path.name}"' in text and path.relative_to(ROOT).as_posix() not in files
+        ]
+        assert not lacks, f"{name} reads {lacks}: let them in"
 
 
 # ---------------------------------------------------------------------------------------------------------------- locks
