@@ -22,7 +22,16 @@ from ..body.skeleton import BODY_JOINTS, JOINT_INDEX, MIRROR, NUM_JOINTS, mirror
 from ..detection.observation import Observation
 from .errors import PriorError
 from .mask_statistics import LIMBS, SeenMask, mask_features, seen_mask
-from .regressor_input import NUM_FEATURES, POINTS, collect, collect_hints, features_of, frame, mirror_features
+from .regressor_input import (
+    NUM_FEATURES,
+    POINTS,
+    collect,
+    collect_hints,
+    features_of,
+    frame,
+    mirror_features,
+    told_ways,
+)
 from .weights import DAMAGED, read_tensors
 
 REGRESSOR_FILE = Path(__file__).parent / "data" / "regressor.safetensors"
@@ -154,32 +163,38 @@ def mirror_rotations(rotmats: Tensor) -> Tensor:
     return rotmats[:, list(BODY_MIRROR)] * (sign[:, None] * sign)
 
 
-def both_ways(network: nn.Module, features: Tensor) -> Outputs:
+def both_ways(network: nn.Module, features: Tensor, asked: int = 1) -> Outputs:
     """What the network says of people and of their mirror images, joined: right and left are treated alike.
 
-    Where the two disagree, σ grows by their distance.
+    features (asked · B, F): so many ways of telling of the same B people, all of the first before the second's; their
+    answers are joined too. Where answers disagree, σ grows by how far they are from their mean.
     """
-    count = len(features)
     out = read_outputs(network(torch.cat([features, mirror_features(features)])))
+    count = len(features)
     sign = out.directions.new_tensor(DIRECTION_SIGN)[:, None] * out.directions.new_tensor([-1.0, 1.0, 1.0])
-    directions = out.directions[count:, list(DIRECTION_MIRROR)] * sign
-    rotmats = mirror_rotations(out.rotmats[count:])
-    mean = 0.5 * (out.rotmats[:count] + rotmats)
+
+    def ways(values: Tensor, mirrored: Tensor) -> Tensor:
+        return torch.cat([values[:count], mirrored]).unflatten(0, (2 * asked, count // asked))
+
+    rotmats = ways(out.rotmats, mirror_rotations(out.rotmats[count:]))
+    directions = ways(out.directions, out.directions[count:, list(DIRECTION_MIRROR)] * sign)
+    mean, middle = rotmats.mean(0), directions.mean(0)
     six = mean[..., :2].transpose(-1, -2).flatten(-2) - mean.new_tensor([1.0, 0, 0, 0, 1, 0])
     # Half of the squared Frobenius distance is the squared angle between rotations, for small angles.
-    apart = ((out.rotmats[:count] - rotmats) ** 2).sum((-1, -2)) / (2 * 3 * 4)
-    directions_apart = ((out.directions[:count] - directions) ** 2).sum(-1) / (2 * 4)
+    apart = ((rotmats - mean) ** 2).sum((-1, -2)).mean(0) / (2 * 3)
+    directions_apart = ((directions - middle) ** 2).sum(-1).mean(0) / 2
 
-    def joined(sigma: Tensor, order: tuple[int, ...]) -> Tensor:
-        return 0.5 * (sigma[:count] ** 2 + sigma[count:, list(order)] ** 2)
+    def variance(sigma: Tensor, order: tuple[int, ...] | None = None) -> Tensor:
+        mirrored = sigma[count:] if order is None else sigma[count:, list(order)]
+        return (ways(sigma, mirrored) ** 2).mean(0)
 
     return Outputs(
         from_six(six),
-        (joined(out.rotation_sigma, BODY_MIRROR) + apart).sqrt(),
-        nn.functional.normalize(out.directions[:count] + directions, dim=-1, eps=1e-6),
-        (joined(out.direction_sigma, DIRECTION_MIRROR) + directions_apart).sqrt(),
-        0.5 * (out.betas[:count] + out.betas[count:]),
-        joined(out.betas_sigma, tuple(range(NUM_BETAS))).sqrt(),
+        (variance(out.rotation_sigma, BODY_MIRROR) + apart).sqrt(),
+        nn.functional.normalize(middle, dim=-1, eps=1e-6),
+        (variance(out.direction_sigma, DIRECTION_MIRROR) + directions_apart).sqrt(),
+        ways(out.betas, out.betas[count:]).mean(0),
+        variance(out.betas_sigma).sqrt(),
     )
 
 
@@ -262,8 +277,8 @@ class Regressor:
             limb_px = self._tensor(pixels[0, limbs])
             masked = mask_features(mask, framing, limb_px, believed[0, limbs], focal_px, principal_px)
         told = (self._tensor(plain), self._tensor(hints), self._tensor(hint_trust))
-        features = features_of(rays, believed, *told, framing, masked)
-        out = both_ways(self.network, torch.nan_to_num(features, posinf=0.0, neginf=0.0))
+        ways = told_ways(features_of(rays, believed, *told, framing, masked))
+        out = both_ways(self.network, torch.nan_to_num(torch.cat(ways), posinf=0.0, neginf=0.0), len(ways))
         back = turn.transpose(-1, -2)
         rotmats = torch.eye(3, dtype=self.dtype, device=self.device).repeat(len(trust), NUM_JOINTS, 1, 1)
         rotmats[:, :NUM_BODY] = out.rotmats

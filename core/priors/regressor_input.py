@@ -70,6 +70,8 @@ HINTS: tuple[tuple[str, str], ...] = (
     *((f"{s}_ear", "nose") for s in _SIDES),
 )
 HINT_ENDS: tuple[tuple[int, int], ...] = tuple((POINTS.index(a), POINTS.index(b)) for a, b in HINTS)
+_DOUBT = 0.5  # of a point's trust, in half of the ways that a person is told in
+_LEAST_TRUST = 0.125  # of a point that is read at all
 LEAST_HINT_TRUST = 0.08  # of a bone that the picture does not show: its detector's guess
 
 
@@ -130,6 +132,29 @@ def features_of(
         mask = rays.new_zeros(len(rays), MASK_FEATURES)
     size = framing.size.log()
     return torch.cat([points.flatten(1), trust, size[:, None], plain[:, None], hints.flatten(1), hint_trust, mask], 1)
+
+
+def told_ways(features: Tensor) -> list[Tensor]:
+    """Features (B, F) told in several ways: as they are and with points doubted more; each of these whole, and with
+    hints, mask or both kept back, as far as there are any.
+
+    Real detectors err in ways that training does not draw. Answers that lean less on any one kind of input keep the
+    others in check, and where they disagree there is doubt.
+    """
+    count = len(POINTS)
+    hinted = 3 * count + 2
+    masked = hinted + 4 * len(HINTS)
+    doubted = features.clone()
+    trust = features[:, 2 * count : 3 * count]
+    doubted[:, 2 * count : 3 * count] = torch.maximum(_DOUBT * trust, trust.clamp(max=_LEAST_TRUST))
+    ways = [features, doubted]
+    for part in (slice(hinted, masked), slice(masked, None)):
+        if bool((features[:, part] != 0).any()):
+            for way in list(ways):
+                less = way.clone()
+                less[:, part] = 0
+                ways.append(less)
+    return ways
 
 
 def mirror_features(features: Tensor) -> Tensor:
