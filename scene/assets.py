@@ -41,7 +41,7 @@ def make_asset(
     skin = find_mesh(rig)
     if PROPERTY not in rig or skin is None:
         raise AvatarError(f"{rig.name} is not an avatar. Select an avatar.")
-    found = motion.sample(rig, None, scene, animation=whole_motion)
+    found = motion.sample_pose(rig, scene, whole_motion)
     if whole_motion and len(found.poses) < 2:
         raise AvatarError(f"{rig.name} has no motion. Make a pose asset, or a video's avatar.")
     basis = motion.basis_of(rig, found.poses)

@@ -103,7 +103,7 @@ def snap_to_pose(
     bones = rig.pose.bones
     if values is None:
         values = leading(rig)
-    with _Alone(rig, scene) as alone:
+    with motion.Alone(rig, scene) as alone:
         for limb in _present(rig):
             bones[limb.handle][SWITCH] = 0.0
         posed = alone.bones()
@@ -213,31 +213,7 @@ def _pole_place(bones: Any, limb: Limb) -> Vector:
     return joint + out.normalized() * POLE_DISTANCE_M
 
 
-class _Alone:
-    """A scene of its own for an armature: evaluating it there costs little, as its mesh is not, and needs no layer of
-    the user's that shows it. It is gone afterwards."""
-
-    def __init__(self, rig: bpy.types.Object, scene: bpy.types.Scene) -> None:
-        self._rig, self._frame = rig, (scene.frame_current, scene.frame_subframe)
-
-    def __enter__(self) -> _Alone:
-        self._scene = bpy.data.scenes.new("Pantomime")
-        self._scene.collection.objects.link(self._rig)
-        self._scene.frame_set(self._frame[0], subframe=self._frame[1])
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        bpy.data.scenes.remove(self._scene)
-
-    def bones(self) -> Any:
-        """The pose's bones as they are with the present channels and properties."""
-        self._rig.update_tag()
-        layer = self._scene.view_layers[0]
-        layer.update()
-        return self._rig.evaluated_get(layer.depsgraph).pose.bones
-
-
-def _aim(rig: bpy.types.Object, limb: Limb, alone: _Alone) -> None:
+def _aim(rig: bpy.types.Object, limb: Limb, alone: motion.Alone) -> None:
     """Set the pole's angle so that the limb keeps its turn: measured rather than computed from rolls."""
     handle, ik = rig.pose.bones[limb.handle], rig.pose.bones[limb.lower].constraints[CONSTRAINT]
     handle[SWITCH] = 0.0

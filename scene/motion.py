@@ -23,11 +23,9 @@ class Motion:
     keys: dict[str, NDArray[np.float64]]  # shape key values (T,)
 
 
-def sample(
-    rig: bpy.types.Object, skin: bpy.types.Object | None, scene: bpy.types.Scene, animation: bool = True
-) -> Motion:
+def sample(rig: bpy.types.Object, skin: bpy.types.Object, scene: bpy.types.Scene, animation: bool = True) -> Motion:
     """Read the poses of all frames that are animated, or of this one. The scene's frame is put back."""
-    keys = skin.data.shape_keys if skin is not None else None
+    keys = skin.data.shape_keys
     frames = frame_range(rig, keys) if animation else None
     layer = layer_with(scene, rig)
     before = scene.frame_current, scene.frame_subframe
@@ -39,7 +37,7 @@ def sample(
         graph = layer.depsgraph
         bones = rig.evaluated_get(graph).pose.bones
         poses.append([np.array(bones[name].matrix) for name in JOINT_NAMES])
-        if keys is not None and skin is not None:
+        if keys is not None:
             blocks = (skin.evaluated_get(graph).data.shape_keys or keys).key_blocks
             values.append([blocks[name].value if not blocks[name].mute else 0.0 for name in names])
 
@@ -55,6 +53,48 @@ def sample(
     table = np.array(values, np.float64).reshape(len(poses), len(names))
     first = frames[0] if frames else 1
     return Motion(first, np.array(poses, np.float64), {name: table[:, k] for k, name in enumerate(names)})
+
+
+class Alone:
+    """A scene of its own for an armature: evaluating it there costs little, as its mesh is not, and needs no layer of
+    the user's that shows it. It is gone afterwards."""
+
+    def __init__(self, rig: bpy.types.Object, scene: bpy.types.Scene) -> None:
+        self._rig, self._frame = rig, (scene.frame_current, scene.frame_subframe)
+
+    def __enter__(self) -> Alone:
+        self._scene = bpy.data.scenes.new("Pantomime")
+        self._scene.collection.objects.link(self._rig)
+        self.go_to(*self._frame)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        bpy.data.scenes.remove(self._scene)
+
+    def go_to(self, frame: int, subframe: float = 0.0) -> None:
+        """Another frame, for this scene alone."""
+        self._scene.frame_set(frame, subframe=subframe)
+
+    def bones(self) -> Any:
+        """The pose's bones as they are with the present channels and properties."""
+        # Without the time, what is animated would fall back to the channels as they stand in the user's scene.
+        self._rig.update_tag(refresh={"OBJECT", "DATA", "TIME"})
+        layer = self._scene.view_layers[0]
+        layer.update()
+        return self._rig.evaluated_get(layer.depsgraph).pose.bones
+
+
+def sample_pose(rig: bpy.types.Object, scene: bpy.types.Scene, animation: bool = True) -> Motion:
+    """`sample` without shape keys. The scene is not touched, and its other objects cost nothing."""
+    frames = frame_range(rig, None) if animation else None
+    poses = []
+    with Alone(rig, scene) as alone:
+        for frame in range(frames[0], frames[1] + 1) if frames is not None else (None,):
+            if frame is not None:
+                alone.go_to(frame)
+            bones = alone.bones()
+            poses.append([np.array(bones[name].matrix) for name in JOINT_NAMES])
+    return Motion(frames[0] if frames else 1, np.array(poses, np.float64), {})
 
 
 def basis_of(rig: bpy.types.Object, poses: Floats) -> Floats:

@@ -68,7 +68,7 @@ def retarget(
     """
     scene = scene or bpy.context.scene
     bones = _checked(rig, target, mapping)
-    source = motion.sample(rig, None, scene)
+    source = motion.sample_pose(rig, scene)
     plan = _Plan(rig, target, bones)
     turns, places = plan.wanted(source.poses)
     name = f"{rig.name} on {target.name}"

@@ -13,7 +13,7 @@ from pantomime.core.body.skeleton import JOINT_NAMES
 from pantomime.core.capture import Capture
 from pantomime.scene import controls
 from pantomime.scene.avatar import build_avatar
-from pantomime.scene.motion import sample
+from pantomime.scene.motion import sample_pose
 
 bpy = pytest.importorskip("bpy")
 pytestmark = pytest.mark.usefixtures("empty_file")
@@ -23,7 +23,7 @@ Make = Callable[..., Capture]
 
 def poses(rig: object) -> NDArray[np.float64]:
     """Places and turns of the 55 bones as Blender shows them, armature space."""
-    return sample(rig, None, bpy.context.scene, animation=False).poses[0]
+    return sample_pose(rig, bpy.context.scene, animation=False).poses[0]
 
 
 @pytest.mark.parametrize("seed", [12, 13, 14])
@@ -76,9 +76,9 @@ def test_controls_leave_an_animation_alone_until_they_are_switched_on(
 ) -> None:
     capture = random_capture(free_body, 16, 0.5, frames=3, frame_times_s=np.arange(3, dtype=np.float32) / 24.0)
     rig = build_avatar(capture, free_body).armature
-    before = sample(rig, None, bpy.context.scene).poses
+    before = sample_pose(rig, bpy.context.scene).poses
     controls.add_controls(rig)
     assert all(rig.pose.bones[limb.handle]["ik"] == 0.0 for limb in controls.LIMBS)
-    assert np.abs(sample(rig, None, bpy.context.scene).poses - before).max() < 1e-4
+    assert np.abs(sample_pose(rig, bpy.context.scene).poses - before).max() < 1e-4
     controls.remove_controls(rig)
-    assert np.abs(sample(rig, None, bpy.context.scene).poses - before).max() < 1e-4
+    assert np.abs(sample_pose(rig, bpy.context.scene).poses - before).max() < 1e-4
