@@ -44,6 +44,9 @@ class Look:
     trousers: Float
     shoes: Float
     background: Float  # (2, 3) top and bottom
+    brows: Float | None = None  # colour (3,); None: the hair's
+    brow_raise_m: float = 0.0  # how much higher they grow than usual
+    brow_size: float = 1.0  # how thick they are, times the usual
 
 
 def random_look(rng: np.random.Generator) -> Look:
@@ -90,11 +93,11 @@ class Mannequin:
         amount: Float = np.clip(np.maximum(front, side) / 0.02, 0.0, 1.0).astype(np.float32)
         return amount
 
-    def brow_amount(self, places: Float) -> Float:
+    def brow_amount(self, places: Float, raise_m: float = 0.0, size: float = 1.0) -> Float:
         """0…1 for places (…, 3) on the template: the brows, some 20 mm above the middle of the eye."""
-        out, up = np.abs(places[..., 0]) - self.eye_x, places[..., 1] - self.eye_y
+        out, up = np.abs(places[..., 0]) - self.eye_x, places[..., 1] - self.eye_y - raise_m
         middle = np.interp(out, [-0.020, 0.010, 0.030], [0.0175, 0.0225, 0.0165])
-        half = np.interp(out, [-0.020, -0.012, 0.012, 0.030], [0.0025, 0.0042, 0.0034, 0.0006])
+        half = size * np.interp(out, [-0.020, -0.012, 0.012, 0.030], [0.0025, 0.0042, 0.0034, 0.0006])
         within = (out > -0.020) & (out < 0.030) & (places[..., 2] > self.eye_z - 0.04)
         amount = np.where(within, np.clip((half - np.abs(up - middle)) / 0.0012 + 0.5, 0.0, 1.0), 0.0)
         return np.asarray(amount, np.float32)
@@ -117,7 +120,8 @@ class Mannequin:
         paint(y < knee + 0.01, look.shoes)
         on_head = (y > self.joint["head"][1] - 0.12) & (x < 0.11)
         paint(np.where(on_head, self.hair_amount(places) > 0.25, False), look.hair)
-        paint(self.brow_amount(places) * 0.85, look.hair)
+        brows = self.brow_amount(places, look.brow_raise_m, look.brow_size)
+        paint(brows * 0.85, look.hair if look.brows is None else look.brows)
         for name, value in _MATERIAL_COLOURS.items():
             if name in names:
                 tint = np.asarray(value, np.float32)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..detection.face_network import LEFT_EYE, RIGHT_EYE, FaceNetwork
 from ..detection.models import ModelError, find_models
-from ..priors.expressions import EXPRESSION_FILE, LEAST_SIGMA, features, upright_mesh
+from ..priors.expressions import EXPRESSION_FILE, LEAST_SIGMA, REST_PX, at_rest, features, inputs, upright_mesh
 from ..priors.weights import write_tensors
 from .face_views import FaceMaker, FaceViews, FaceViewSettings
 from .load import load_body
@@ -30,17 +30,18 @@ class ExpressionTraining:
     """How to train. Every tenth person is kept for validation."""
 
     seed: int = 0
-    faces: int = 4000
+    faces: int = 6250
     ridge: float = 300.0  # of the linear guess, mm²
     axes: int = 100  # principal axes that its correction reads
     width: int = 64
-    epochs: int = 60
+    epochs: int = 30
     batch: int = 128
     rate: float = 3e-3
     weight_decay: float = 0.1
     noise: float = 0.1  # of the axes, in their own spread
     dropout: float = 0.2
     sigma_weight: float = 0.002
+    rest_share: float = 0.9  # of faces at rest that are to be read as nothing
     views: FaceViewSettings = field(default_factory=FaceViewSettings)
 
 
@@ -88,6 +89,7 @@ def with_mirrored(views: FaceViews, names: tuple[str, ...], twins: NDArray[np.in
     flipped = views.meshes[:, twins] * np.array([-1.0, 1.0, 1.0], np.float32)
     return FaceViews(
         np.concatenate([views.meshes, flipped]),
+        np.concatenate([views.size_px, views.size_px]),
         np.concatenate([views.expressions, views.expressions[:, mirror_names(names)]]),
         np.concatenate([views.person, views.person]),
     )
@@ -101,8 +103,8 @@ def train(
     canonical = canonical_mesh(views.meshes[views.expressions.max(axis=1) == 0])
     held = views.person % 10 == 0
     twins = mirror_points(canonical)
-    seen = with_mirrored(FaceViews(views.meshes[~held], views.expressions[~held], views.person[~held]), names, twins)
-    x, true = features(seen.meshes, canonical).astype(np.float64), seen.expressions
+    seen = with_mirrored(views.some(~held), names, twins)
+    x, true = features(seen.meshes, canonical, seen.size_px)[0].astype(np.float64), seen.expressions
     mean = x.mean(axis=0)
     moments = (x - mean).T @ (x - mean)
     offset = true.mean(axis=0)
@@ -110,14 +112,15 @@ def train(
     axes = np.linalg.eigh(moments)[1][:, ::-1][:, : settings.axes]
     axes = axes / ((x - mean) @ axes).std(axis=0)
 
-    def inputs(meshes: Array) -> tuple[Tensor, Tensor]:
-        off = features(meshes, canonical) - mean
+    def read(some: FaceViews) -> tuple[Tensor, Tensor]:
+        off, view = features(some.meshes, canonical, some.size_px)
+        off = off - mean
         guess = off @ linear + offset
-        return torch.as_tensor(np.concatenate([off @ axes, guess], 1)).float(), torch.as_tensor(guess).float()
+        return torch.as_tensor(inputs(off, view, axes, guess)).float(), torch.as_tensor(guess).float()
 
-    (z, guess), y = inputs(seen.meshes), torch.as_tensor(true)
-    z_held, guess_held = inputs(views.meshes[held])
-    noise = settings.noise * torch.cat([torch.ones(settings.axes), torch.zeros(len(names))])
+    (z, guess), y = read(seen), torch.as_tensor(true)
+    z_held, guess_held = read(views.some(held))
+    noise = settings.noise * (torch.arange(z.shape[1]) < settings.axes)
     network = nn.Sequential(
         nn.Linear(z.shape[1], settings.width),
         nn.SiLU(),
@@ -143,9 +146,18 @@ def train(
     with torch.no_grad():
         correction, log_sigma = network(z_held).chunk(2, dim=1)
     values = (guess_held + correction).clamp(0, 1).numpy()
+    size_px = views.size_px[held]
+    large = size_px > REST_PX
+    rest = np.array(
+        [
+            np.quantile(value[large & (true == 0)], settings.rest_share)
+            for value, true in zip(values.T, views.expressions[held].T, strict=True)
+        ]
+    )
+    values = at_rest(values, rest, size_px)
     errors = judge(values, torch.exp(log_sigma.clamp(-4, 1)).numpy(), views.expressions[held], names)
     report(f"{len(x)} faces, mean correlation {np.mean([row['correlation'] for row in errors.values()]):.3f}")
-    tensors = {"canonical": canonical, "mean": mean, "linear": linear, "offset": offset, "axes": axes}
+    tensors = {"canonical": canonical, "mean": mean, "linear": linear, "offset": offset, "axes": axes, "rest": rest}
     for i, layer in enumerate(part for part in network if isinstance(part, nn.Linear)):
         tensors[f"weight{i}"] = layer.weight.detach().numpy()
         tensors[f"bias{i}"] = layer.bias.detach().numpy()

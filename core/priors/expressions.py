@@ -22,6 +22,10 @@ Array = NDArray[np.float32]
 EXPRESSION_FILE = Path(__file__).parent / "data" / "expressions.safetensors"
 NUM_POINTS = 468
 LEAST_SIGMA = 0.02
+# Sizes of the mesh in the picture, px, between which it matters how large it is.
+LEAST_PX, MOST_PX = 14.0, 140.0
+REST_PX = 60.0  # size from which faces at rest are read as well as the largest
+TURNED_AXES = 40  # leading axes whose meaning changes with where the head looks
 # Points that expressions hardly move: forehead, temples, bridge of the nose, corners of the eyes.
 STEADY = (
     10, 67, 103, 109, 297, 332, 338, 54, 284, 21, 251, 127, 356, 162, 389, 234, 454, 6, 197, 195, 168,
@@ -29,7 +33,8 @@ STEADY = (
 )  # fmt: skip
 
 TENSORS = (
-    "canonical", "mean", "linear", "offset", "axes", "weight0", "bias0", "weight1", "bias1", "weight2", "bias2",
+    "canonical", "mean", "linear", "offset", "axes", "rest",
+    "weight0", "bias0", "weight1", "bias1", "weight2", "bias2",
 )  # fmt: skip
 
 
@@ -60,12 +65,38 @@ def upright_mesh(mesh: Array, canonical: Array) -> tuple[Array, Array]:
     return laid.astype(np.float32), turn.astype(np.float32)
 
 
-def features(mesh: Array, canonical: Array) -> Array:
-    """What is read of meshes (N, 468, 3): how they lie off the canonical one, mm, and where they look. (N, F)."""
+def mesh_size_px(image_px: Array) -> float:
+    """The longer side of the box around a mesh's points in the picture (468, 2); 0 where there are none."""
+    seen = image_px[np.isfinite(image_px).all(axis=-1)]
+    return float(np.ptp(seen, axis=0).max()) if len(seen) else 0.0
+
+
+def features(mesh: Array, canonical: Array, size_px: Array) -> tuple[Array, Array]:
+    """What is read of meshes (N, 468, 3): how they lie off the canonical one, mm, where they look, and how large they
+    are in the picture, size_px (N,). → (N, F), and where they look sideways and up and their size (N, 3)."""
     laid, turn = upright_mesh(mesh, canonical)
     look = turn[:, :, 2]
     off = 1000 * (laid - canonical)[..., :2].reshape(len(mesh), -1)
-    return np.concatenate([off, 10 * look, 10 * look[:, :1] * look[:, 1:2], 10 * look[:, :2] ** 2], axis=1)
+    size = np.log(np.clip(size_px, LEAST_PX, MOST_PX) / 60.0)[:, None]
+    x = np.concatenate([off, 10 * look, 10 * look[:, :1] * look[:, 1:2], 10 * look[:, :2] ** 2, 10 * size], axis=1)
+    return x.astype(np.float32), np.concatenate([2 * look[:, :1], 3 * look[:, 1:2], size], axis=1).astype(np.float32)
+
+
+def inputs(x: Array, view: Array, axes: Array, guess: Array) -> Array:
+    """What the network reads: centred features on the axes, as they are and times where the head looks; the guess."""
+    on_axes = x @ axes
+    turned = [on_axes[:, :TURNED_AXES] * view[:, i : i + 1] for i in (0, 1)]
+    return np.concatenate([on_axes, guess, *turned, view[:, 2:]], axis=1)
+
+
+def at_rest(values: Array, rest: Array, size_px: Array) -> Array:
+    """Values (N, E) of which what faces at rest are often read as is nothing: 0 up to `rest` (E,), whole from twice it.
+
+    Firm shrinkage (Gao and Bruce, WaveShrink with firm shrinkage, 1997). `rest` is that of large faces; it grows as
+    they get smaller than REST_PX, size_px (N,): what can't be seen is at rest.
+    """
+    least = rest * np.maximum(1.0, REST_PX / np.maximum(size_px, LEAST_PX))[:, None]
+    return np.clip(np.minimum(values, 2 * (values - least)), 0, 1).astype(np.float32)
 
 
 class ExpressionReader:
@@ -95,14 +126,17 @@ class ExpressionReader:
         if points.world_m is None or not np.isfinite(points.world_m).all():
             return None
         s = self._stored
-        x = features(points.world_m[None].astype(np.float32), s["canonical"]) - s["mean"]
+        size_px = np.array([mesh_size_px(points.image_px)])
+        x, view = features(points.world_m[None].astype(np.float32), s["canonical"], size_px)
+        x = x - s["mean"]
         guess = x @ s["linear"] + s["offset"]
-        x = np.concatenate([x @ s["axes"], guess], axis=1)
+        x = inputs(x, view, s["axes"], guess)
         for i in range(2):
             x = _silu(x @ s[f"weight{i}"].T + s[f"bias{i}"])
-        correction, log_sigma = np.split((x @ s["weight2"].T + s["bias2"])[0], 2)
-        values, sigma = guess[0] + correction, np.maximum(np.exp(np.clip(log_sigma, -4, 1)), LEAST_SIGMA)
-        return SeenExpression(self.names, np.clip(values, 0, 1).astype(np.float32), sigma.astype(np.float32))
+        correction, log_sigma = np.split(x @ s["weight2"].T + s["bias2"], 2, axis=1)
+        values = at_rest(np.clip(guess + correction, 0, 1), s["rest"], size_px)[0]
+        sigma = np.maximum(np.exp(np.clip(log_sigma[0], -4, 1)), LEAST_SIGMA)
+        return SeenExpression(self.names, values, sigma.astype(np.float32))
 
 
 def _silu(x: Array) -> Array:

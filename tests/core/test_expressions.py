@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from pantomime.core.body.face_views import draw_expression
+from pantomime.core.body.face_views import draw_expression, photographed
 from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.train_expressions import mirror_names, mirror_points
@@ -19,10 +20,11 @@ from pantomime.core.fitting.photo import Fitter, PhotoCamera
 from pantomime.core.fitting.settings import FitSettings
 from pantomime.core.fitting.start import relaxed_pose
 from pantomime.core.fitting.state import BodyState
-from pantomime.core.priors.expressions import NUM_POINTS, ExpressionReader, upright_mesh
+from pantomime.core.priors.expressions import NUM_POINTS, REST_PX, ExpressionReader, at_rest, upright_mesh
 from pantomime.core.rotation import exp_so3
 
 FOCAL_PX = 600.0
+SQUARE = np.random.default_rng(0).random((468, 2)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +59,7 @@ def reader() -> ExpressionReader:
 
 
 def seen(mesh: np.ndarray) -> Points:
-    return Points(np.zeros((NUM_POINTS, 2), np.float32), np.ones(NUM_POINTS, np.float32), mesh.astype(np.float32))
+    return Points(200.0 * SQUARE, np.ones(NUM_POINTS, np.float32), mesh.astype(np.float32))
 
 
 def test_a_mesh_is_laid_upright_however_it_is_turned_and_scaled(reader: ExpressionReader) -> None:
@@ -78,6 +80,22 @@ def test_the_mean_face_does_nothing_and_dropped_lids_are_a_blink_of_their_eye(re
     assert blink is not None
     values = dict(zip(blink.names, blink.values, strict=True))
     assert values["eyeBlinkRight"] > 0.4 and values["eyeBlinkLeft"] < 0.2
+
+
+def test_what_faces_at_rest_are_read_as_is_nothing_and_more_so_in_small_ones() -> None:
+    rest = np.array([0.1, 0.3])
+    values = np.array([[0.08, 0.9], [0.15, 0.45], [0.2, 0.6], [0.9, 0.0]], np.float32)
+    large = at_rest(values, rest, np.full(4, 200.0))
+    np.testing.assert_allclose(large, [[0, 0.9], [0.1, 0.3], [0.2, 0.6], [0.9, 0]], atol=1e-6)
+    small = at_rest(values, rest, np.full(4, REST_PX / 2))
+    assert (small <= large).all() and small[2, 0] < 1e-6 and small[0, 1] == pytest.approx(0.6)
+
+
+def test_faces_of_all_sizes_are_read_and_one_without_places_is_at_rest(reader: ExpressionReader) -> None:
+    found = [reader.read(replace(seen(reader.canonical), image_px=px * SQUARE)) for px in (0.0, 10.0, 60.0, 500.0)]
+    lost = reader.read(replace(seen(reader.canonical), image_px=np.full((NUM_POINTS, 2), np.nan, np.float32)))
+    for one in (*found, lost):
+        assert one is not None and one.values.max() < 0.25 and np.isfinite(one.values).all()
 
 
 def test_a_broken_mesh_is_not_read(reader: ExpressionReader) -> None:
@@ -132,3 +150,13 @@ def test_drawn_expressions_are_sparse_bounded_and_repeat(body: BodyModel) -> Non
     left, right = (drawn[:, body.expression_names.index(f"eyeBlink{side}")] for side in ("Left", "Right"))
     assert (np.abs(left - right) > 0.3).any()
     np.testing.assert_array_equal(drawn[7], draw_expression(np.random.default_rng(7), body.expression_names, 0.2))
+
+
+def test_a_painted_face_is_photographed_in_other_light_and_the_same_again() -> None:
+    rgb = np.full((40, 40, 3), 150, np.uint8)
+    pictures = []
+    for _ in range(2):
+        cv2.setRNGSeed(1)
+        pictures.append(photographed(rgb, np.random.default_rng(2)))
+    np.testing.assert_array_equal(*pictures)
+    assert pictures[0].shape == rgb.shape and np.abs(pictures[0].astype(int) - rgb).mean() > 5
