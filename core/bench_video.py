@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .bench_video_cost import run as cost
 from .body.bench_clips import ClipLabel, load_clip_label
 from .body.bench_labels import LabelError
 from .body.skeleton import JOINT_INDEX
@@ -232,6 +233,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--clips", type=Path, required=True, metavar="DIR", help="clips and labels of `pantomime render-clips`"
     )
     parser.add_argument("--only", nargs="+", metavar="NN", help="only these clips, such as 00 03")
+    parser.add_argument(
+        "--cost", type=int, nargs="+", metavar="N", help="instead: seconds and memory of clips of so many frames"
+    )
+    parser.add_argument(
+        "--cost-whole", type=int, nargs="+", metavar="N", help="the same with detection in every frame, which is slow"
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="captures and the report")
 
 
@@ -247,6 +254,9 @@ def main(arguments: argparse.Namespace) -> int:
     try:
         if not paths:
             raise BenchVideoError(f"There are no clips in {arguments.clips}. Make some with `pantomime render-clips`.")
+        if arguments.cost or arguments.cost_whole:
+            print(cost(paths[0], arguments.output, arguments.cost or [], arguments.cost_whole or []))
+            return 0
         arguments.output.mkdir(parents=True, exist_ok=True)
         for path in paths:
             run = run_clip(path, load_clip_label(path.with_suffix(".npz")), arguments.output, pipeline)

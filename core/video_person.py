@@ -41,6 +41,7 @@ class Window:
     end: int
 
 
+AT_ONCE = 256  # frames that are turned into a capture together
 UNKNOWN_M, UNKNOWN_RAD = 1.0, float(np.pi)  # σ where a gap is not followed through
 
 
@@ -312,16 +313,17 @@ class PersonFit:
             if not solved[rows].any():
                 rows = np.arange(rows[0] - 1, rows[-1] + 1)
                 solved[rows[0]] = True
-            known = torch.as_tensor(solved[rows])
-            state = fill_in(self._state(motion.rows(rows), shape), known, torch.as_tensor(self.time_s[rows]))
-            gap = ~solved[rows]
-            motion.put(rows[gap], self._motion(state).rows(gap))
+            for gap in _runs(rows[~solved[rows]]):
+                around = np.arange(max(gap[0] - 1, rows[0]), min(gap[-1] + 1, rows[-1]) + 1)
+                known = torch.as_tensor(solved[around])
+                state = fill_in(self._state(motion.rows(around), shape), known, torch.as_tensor(self.time_s[around]))
+                motion.put(gap, self._motion(state).rows(~solved[around]))
 
     def _points(self, rows: slice) -> dict[str, NDArray[np.float32]]:
         """What was seen, for corrections by hand; the face's many points are left out."""
         parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in SETS[:-1]}
-        for start in range(rows.start, rows.stop, 256):
-            seen = self._seen(start, min(start + 256, rows.stop))
+        for start in range(rows.start, rows.stop, AT_ONCE):
+            seen = self._seen(start, min(start + AT_ONCE, rows.stop))
             for name, found in parts.items():
                 part = slice(FIRST[name], FIRST[name] + len(POINT_SETS[name]))
                 found.append(np.concatenate([seen.image_px[:, part], seen.confidence[:, part, None]], -1))
@@ -335,10 +337,14 @@ class PersonFit:
 
     def _capture(self, motion: Motion, rows: slice, shape: ClipShape, standing: Standing) -> Capture:
         part = motion.rows(rows)
-        state = self._state(part, shape)
-        rotvec = log_so3(state.rotmats.double()).float().cpu().numpy()
-        joints = pose_chain(self.fitter.skeleton, state).joints.float().cpu().numpy()
         count = len(part)
+        rotvec, joints = np.zeros((count, 55, 3), np.float32), np.zeros((count, 55, 3), np.float32)
+        # What a frame takes on the way is many times what is kept of it.
+        for start in range(0, count, AT_ONCE):
+            some = slice(start, start + AT_ONCE)
+            state = self._state(part.rows(some), shape)
+            rotvec[some] = log_so3(state.rotmats.double()).float().cpu().numpy()
+            joints[some] = pose_chain(self.fitter.skeleton, state).joints.float().cpu().numpy()
 
         def flat(which: slice | int) -> NDArray[np.float32]:
             return np.asarray(rotvec[:, which].reshape(count, -1), np.float32)
@@ -382,6 +388,11 @@ class PersonFit:
                 **({"warnings": list(self.fitter.warnings)} if self.fitter.warnings else {}),
             },
         )
+
+
+def _runs(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Rows in stretches without a gap."""
+    return [run for run in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1) if len(run)]
 
 
 def _rows(state: BodyState, which: slice) -> BodyState:
