@@ -153,7 +153,10 @@ class Smoothness:
         moved = torch.nonzero(self.point_inverse_sigma > 0).flatten()
         if len(moved) == 0:
             return gradient.new_zeros(())
-        x, a = positions[:, moved], rows[:, moved]
+        if len(moved) == int(moved[-1]) + 1:
+            x, a = positions[:, : len(moved)], rows[:, : len(moved)]
+        else:
+            x, a = positions[:, moved], rows[:, moved]
         c = second_difference(self.time_s)
         inverse = self.point_inverse_sigma[moved]
         r = (c[:, 0, None, None] * x[:-2] + c[:, 1, None, None] * x[1:-1] + c[:, 2, None, None] * x[2:]) * inverse[

@@ -30,7 +30,7 @@ class Tree:
 
     joints: Tensor  # (A,)
     travel: bool
-    above: Tensor  # (A', A') 1 where row is above column, ½ for itself
+    above: Tensor  # (3 A', 3 A') 1 where the row's joint is above the column's, ½ for itself
     ancestors: Tensor  # (55, A') 1 where column is row's ancestor or itself
 
     @classmethod
@@ -44,14 +44,15 @@ class Tree:
             whole = above.new_zeros(count + 1, count + 1)
             whole[:count, :count], whole[count] = above, 1
             above = whole
-        return cls(joints, unknowns.transl, above - 0.5 * torch.diag(torch.diagonal(above)), ancestors)
+        above = above - 0.5 * torch.diag(torch.diagonal(above))
+        return cls(joints, unknowns.transl, above.repeat_interleave(3, 0).repeat_interleave(3, 1), ancestors)
 
     def motions(self, chain: Chain, origin: Tensor) -> Tensor:
         """How each unknown moves a point, as seen by a wrench about `origin` (N, 3): (N, A', 6, 3)."""
         turn = chain.globals[:, self.joints]
         arm = chain.joints[:, self.joints] - origin[:, None]
         count = len(self.joints)
-        out = turn.new_zeros(len(turn), self.above.shape[0], 6, 3)
+        out = turn.new_zeros(len(turn), self.ancestors.shape[1], 6, 3)
         out[:, :count, :3] = turn
         # x × θ for θ = G ω, column by column.
         out[:, :count, 3:] = torch.linalg.cross(arm[..., None].expand_as(turn), turn, dim=2)
@@ -71,13 +72,15 @@ def normal_equations(tree: Tree, motions: Tensor, wrenches: Tensor, carried: Ten
     """
     n, count = motions.shape[:2]
     device = wrenches.device
-    products = wrenches[..., _FIRST.to(device)] * wrenches[..., _SECOND.to(device)]
-    borne = carried @ products  # (N, A', 27)
-    inertia = borne[..., _PLACE.to(device).flatten()].reshape(n, count, 6, 6)
+    # Components before rows: picking them out is then a copy of whole rows.
+    parts = wrenches.transpose(1, 2).contiguous()
+    products = parts.index_select(1, _FIRST.to(device)) * parts.index_select(1, _SECOND.to(device))
+    borne = (products @ carried.T).transpose(1, 2)  # (N, A', 27)
+    inertia = borne.index_select(2, _PLACE.to(device).flatten()).reshape(n, count, 6, 6)
     pulled = (inertia @ motions).transpose(1, 2).reshape(n, 6, 3 * count)
     columns = motions.permute(0, 1, 3, 2).reshape(n, 3 * count, 6)
-    upper = (columns @ pulled) * tree.above.repeat_interleave(3, 0).repeat_interleave(3, 1)
-    gradient = (motions * borne[..., _PULL.to(device)][..., None]).sum(2).reshape(n, -1)
+    upper = (columns @ pulled).mul_(tree.above)
+    gradient = (motions * borne.index_select(2, _PULL.to(device))[..., None]).sum(2).reshape(n, -1)
     return upper + upper.transpose(1, 2), gradient
 
 
