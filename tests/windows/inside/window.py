@@ -120,7 +120,10 @@ def rigs() -> list[bpy.types.Object]:
 
 
 def activate(obj: bpy.types.Object) -> None:
-    """As a click on it in the outliner."""
+    """As a click on it in the outliner, in object mode."""
+    if bpy.context.mode != "OBJECT":
+        with here():
+            bpy.ops.object.mode_set(mode="OBJECT")
     layer = window().view_layer
     for other in layer.objects:
         other.select_set(False)
@@ -147,7 +150,8 @@ def look_through(rig: bpy.types.Object) -> None:
 
 
 def front() -> None:
-    """The whole avatar from the front."""
+    """The whole active avatar from the front."""
+    activate(window().view_layer.objects.active)
     with here():
         view().spaces.active.region_3d.view_perspective = "PERSP"
         bpy.ops.view3d.view_axis(type="FRONT")
