@@ -174,7 +174,7 @@ def both_ways(network: nn.Module, features: Tensor, asked: int = 1) -> Outputs:
     sign = out.directions.new_tensor(DIRECTION_SIGN)[:, None] * out.directions.new_tensor([-1.0, 1.0, 1.0])
 
     def ways(values: Tensor, mirrored: Tensor) -> Tensor:
-        return torch.cat([values[:count], mirrored]).unflatten(0, (2 * asked, count // asked))
+        return torch.cat([values[:count], mirrored]).reshape(2 * asked, count // asked, *values.shape[1:])
 
     rotmats = ways(out.rotmats, mirror_rotations(out.rotmats[count:]))
     directions = ways(out.directions, out.directions[count:, list(DIRECTION_MIRROR)] * sign)
