@@ -135,7 +135,7 @@ def retarget() -> Steps:
     with here():
         bpy.ops.object.armature_human_metarig_add()
     target = bpy.context.view_layer.objects.active
-    target.location.x += 1.0
+    target.location.x -= 1.2
     activate(rigs()[0])
     settings = bpy.context.scene.pantomime_retarget
     settings.target = target
