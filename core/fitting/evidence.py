@@ -121,6 +121,15 @@ def gather(
     )
 
 
+def expression_sigmas(body: BodyModel, settings: FitSettings) -> Array:
+    """The standard deviation of each component (E,) before anything is seen."""
+    if not body.bounded_expression:
+        return np.full(body.num_expressions, settings.free_expression_sigma, np.float32)
+    own = settings.expression_sigma_of
+    named = [[sigma for start, sigma in own.items() if name.startswith(start)] for name in body.expression_names]
+    return np.array([found[0] if found else settings.expression_sigma for found in named], np.float32)
+
+
 def seen_expression(
     body: BodyModel, observation: Observation, settings: FitSettings, reader: ExpressionReader | None
 ) -> SeenExpression | None:

@@ -15,7 +15,7 @@ from ..body.skeleton import JAW, JOINT_INDEX, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RI
 from ..priors.limits import JointLimits
 from ..rotation import exp_so3
 from .collision import Collision
-from .evidence import Evidence, unseen_share
+from .evidence import Evidence, expression_sigmas, unseen_share
 from .height import KnownHeight
 from .kinematics import Chain, PointTable, Skeleton, pose_chain
 from .outline import Silhouette, outline_offset
@@ -116,7 +116,7 @@ class StageProblem:
         )
         self.regressed = regressed if stage.body else None
         self._set_rest(body, evidence, has_hands, has_face)
-        self._set_diagonal(evidence)
+        self._set_diagonal(body, evidence)
         limited = tuple(joint for joint in self.unknowns.joints if joint)
         self.limits = limits(limited) if limits is not None and limited else None
         self.limit_columns = self._columns_of(limited)
@@ -179,12 +179,13 @@ class StageProblem:
             self.rest_inverse_sigma = 1 / self._tensor(np.array(sigmas))
             self.rest_columns = self._columns_of(tuple(joints))
 
-    def _set_diagonal(self, evidence: Evidence) -> None:
+    def _set_diagonal(self, body: BodyModel, evidence: Evidence) -> None:
         """Betas, expression and focal length: independent normal distributions, straight onto the diagonal."""
         u, s = self.unknowns, self.settings
         weight, middle = self.like.new_zeros(u.size), self.like.new_zeros(u.size)
         weight[u.betas_at : u.expression_at] = s.betas_sigma**-2
-        weight[u.expression_at :] = (s.expression_sigma if self.bounded else s.free_expression_sigma) ** -2
+        if u.num_expressions:
+            weight[u.expression_at :] = self._tensor(expression_sigmas(body, s)) ** -2
         if u.num_expressions and evidence.expression is not None:
             seen = self._tensor(evidence.expression.sigma) ** -2
             weight[u.expression_at :] += seen

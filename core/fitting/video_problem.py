@@ -17,6 +17,7 @@ from ..body.skeleton import JAW, LEFT_EYE, LEFT_HAND, NUM_JOINTS, PARENTS, RIGHT
 from ..priors.limits import JointLimits
 from ..rotation import exp_so3
 from .banded import joint_blocks
+from .evidence import expression_sigmas
 from .kinematics import Chain, MovingPoints, PointTable, Skeleton, pose_chain
 from .problem import RotationPrior
 from .regressed import Regressed
@@ -95,8 +96,7 @@ class FramesProblem:
         self._set_rest(body, trust)
         self.diagonal = self.like.new_zeros(self.unknowns.size)
         if face:
-            sigma = settings.expression_sigma if self.bounded else settings.free_expression_sigma
-            self.diagonal[self.unknowns.expression_at :] = sigma**-2
+            self.diagonal[self.unknowns.expression_at :] = self._tensor(expression_sigmas(body, settings)) ** -2
 
     def _tensor(self, array: object) -> Tensor:
         return torch.as_tensor(array).to(dtype=self.like.dtype, device=self.like.device)
