@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .media.video import Clip
 
 # Change whenever parts of an older version can't be gone on with; settings are in the keys anyway.
-DETECTION_VERSION, FIT_VERSION = 2, 4
+DETECTION_VERSION, FIT_VERSION = 2, 7
 DETECTION_PART = 64  # frames
 SHARE_DETECTION = 0.7  # of the whole time, for the progress
 

@@ -17,11 +17,14 @@ Array = NDArray[np.float32]
 # What is known of gravity beside standing soles: cameras are held about level and at the height of a chest or of eyes,
 # and bodies keep their balance.
 ROLL_SIGMA_RAD, PITCH_SIGMA_RAD = np.radians(3.5), np.radians(10.0)
-CAMERA_HEIGHT_M, CAMERA_HEIGHT_SIGMA_M, CAMERA_ROBUST = 1.5, 0.4, 5.0
+CAMERA_HEIGHT_M, CAMERA_HEIGHT_SIGMA_M = 1.5, 0.4
+# In σ: somebody may stand on a box, or below the camera. Where no body tells the upright, the height has to.
+CAMERA_ROBUST, ALONE_ROBUST = 2.5, 5.0
 BODY_SIGMA_RAD = np.radians(6.0)
 POINT_SIGMA_M = 0.15  # of a standing sole from the ground: depth is uncertain, and the ground is seen at a low angle
 ROBUST_M = 0.08
 TRUNK_RADIUS_M = 0.09  # from joints of the trunk and the head to the skin
+LYING_M = 0.25  # above the ground: the trunk of somebody who lies or sits there is lower
 
 
 @dataclass(frozen=True)
@@ -88,18 +91,19 @@ def find_ground(
     # Standing frames are not independent: a long stance says little more than a short one.
     scale = min(1.0, 60.0 / len(points))
     height = float(np.percentile(points @ up, 30))
+    robust = ALONE_ROBUST if body is None else CAMERA_ROBUST
     for _ in range(20):
         # Two small turns about axes square to `up`, and the height: rows, residuals and weights.
         across = _basis(up)
         off = points @ up - height
         rows = [np.concatenate([points @ across.T, -np.ones((len(points), 1))], axis=1)]
         residuals, weights = [off], [scale / (POINT_SIGMA_M**2 * (1 + (off / ROBUST_M) ** 2) ** 2)]
-        raised = (-height - CAMERA_HEIGHT_M) / CAMERA_HEIGHT_SIGMA_M
+        raised = (-height - CAMERA_HEIGHT_M) / (CAMERA_HEIGHT_SIGMA_M * robust)
         known = [
             ([*across[:, 0], 0.0], up[0], ROLL_SIGMA_RAD**-2),
             ([*across[:, 2], 0.0], up[2], PITCH_SIGMA_RAD**-2),
             ([0.0, 0.0, -1.0], -height - CAMERA_HEIGHT_M,
-             1 / (CAMERA_HEIGHT_SIGMA_M * (1 + (raised / CAMERA_ROBUST) ** 2)) ** 2),
+             1 / (CAMERA_HEIGHT_SIGMA_M * (1 + raised**2)) ** 2),
         ]  # fmt: skip
         if body is not None:
             known += [
@@ -117,8 +121,10 @@ def find_ground(
         if float(np.abs(step).max()) < 1e-6:
             break
     if trunk is not None:
-        lowest = float(np.percentile((trunk @ up).min(axis=1), 10)) - TRUNK_RADIUS_M
-        height = lowest if lowest < height - 0.03 else height
+        lowest = (trunk @ up).min(axis=1)
+        # Who lies or sits on the ground most of the time; a few frames are somebody who jumped from a box.
+        if float(np.median(lowest)) < height + LYING_M:
+            height = min(height, float(np.percentile(lowest, 10)) - TRUNK_RADIUS_M)
     return Ground(up.astype(np.float32), height, found)
 
 
