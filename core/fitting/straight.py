@@ -34,9 +34,10 @@ class StraightSettings:
 
     bend_deg: float = 25.0  # of a knee that is straight, as what knows no better has it
     fade_deg: float = 14.0  # above which, less and less is taken from a knee's bend
+    alone: float = 0.0  # how much a leg counts beside one that is not straight
     sole_deg: float = 6.0  # σ of the soles of somebody who stands on two straight legs from level
     trust: tuple[float, float] = (0.15, 0.4)  # of the worst of hip, knee and ankle
-    seen_bend_deg: tuple[float, float] = (22.0, 10.0)  # of the knee in the picture
+    seen_bend_deg: tuple[float, float] = (14.0, 6.0)  # of the knee in the picture
     leg_over_trunk: tuple[float, float] = (1.1, 1.4)  # hip to ankle over shoulder to hip, in the picture
     thigh_over_shin: tuple[float, float] = (0.55, 0.75)  # in the picture, and its inverse
 
@@ -57,7 +58,8 @@ def straight_share(observation: Observation, settings: StraightSettings) -> dict
                 seen = float(trust[at].min())
                 hip, knee, ankle = image[at]
                 shares[side] = max(shares[side], _straight(hip, knee, ankle, trunk, seen, settings))
-    return shares
+    both = min(shares.values())
+    return {side: settings.alone * shares[side] + (1 - settings.alone) * both for side in SIDES}
 
 
 def straighten_hints(observation: Observation, shares: dict[str, float], settings: StraightSettings) -> Observation:

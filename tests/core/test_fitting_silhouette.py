@@ -195,7 +195,7 @@ def test_the_outline_lies_on_the_contour_of_its_own_mask(body: BodyModel, wide: 
 
 
 def test_the_mask_makes_a_body_as_wide_as_the_person(body: BodyModel, wide: Person) -> None:
-    fitter = Fitter(body)
+    fitter = Fitter(body, replace(FitSettings(), regressor=0.0))  # which reads how far a mask reaches
     blind = fitter.fit(replace(wide.observation, mask=None, mask_box_px=None), CAMERA)
     seeing = fitter.fit(wide.observation, CAMERA)
     assert overlap(body, seeing, wide.mask) > max(0.93, overlap(body, blind, wide.mask))
@@ -229,7 +229,7 @@ def test_what_hides_the_legs_does_not_pull_them(body: BodyModel, wide: Person) -
 
 @pytest.mark.parametrize("value", [0, 255])
 def test_a_mask_that_says_nothing_is_no_harm(body: BodyModel, wide: Person, value: int) -> None:
-    fitter = Fitter(body)
+    fitter = Fitter(body, replace(FitSettings(), regressor=0.0))  # which reads how far a mask reaches
     blind = fitter.fit(replace(wide.observation, mask=None, mask_box_px=None), CAMERA)
     same = fitter.fit(replace(wide.observation, mask=np.full((50, 40), value, np.uint8)), CAMERA)
     np.testing.assert_array_equal(same.full_pose(), blind.full_pose())
