@@ -33,8 +33,8 @@ def _tick() -> float | None:
     """The timer: seconds until the next call, None for no further one."""
     global _ticked
     now = time.monotonic()
-    # Not each tick comes after a drawing: the longest of the last ones tells.
-    SESSION.away_s = max(now - (_ticked or now), 0.9 * SESSION.away_s)
+    # Few ticks come after a drawing: the longest of about the last second tells.
+    SESSION.away_s = max(now - (_ticked or now), 0.98 * SESSION.away_s)
     _ticked = None
     try:
         busy = SESSION.poll()
