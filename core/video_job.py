@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -73,9 +74,12 @@ class JobFolder:
         target = self.path / f"{name}.npz"
         temporary = None
         try:
+            # Made in memory: a zip file that can't be written complains once more when it is thrown away.
+            whole = io.BytesIO()
+            np.savez(whole, key=np.array(key), **arrays)
             with tempfile.NamedTemporaryFile(dir=self.path, suffix=".part", delete=False) as file:
                 temporary = file.name
-                np.savez(file, key=np.array(key), **arrays)
+                file.write(whole.getbuffer())
             os.replace(temporary, target)
         except OSError as error:
             if temporary and os.path.exists(temporary):
