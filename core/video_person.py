@@ -242,8 +242,11 @@ class PersonFit:
         part = standing.rows(slice(window.context, window.end))
         turn = self._turned(window.context, window.end)
         solution = self.clip.body_window(seen, _join(old, new), held, shape, self.image_size, part, turn)
-        state = self.clip.detail_window(seen, solution.state, held, shape, self.image_size)
         kept = slice(held, window.last - window.context)
+        # Fingers and face need to know less of what comes than the body does.
+        beyond = slice(0, kept.stop + round(self.clip.settings.detail_ahead_s * self.rate))
+        state = _rows(solution.state, beyond)
+        state = self.clip.detail_window(seen.rows(beyond), state, held, shape, self.image_size)
         state = _rows(state, kept)
         covariance = None if solution.covariance is None else solution.covariance[kept]
         sigma_m, sigma_rad = self.clip.uncertainty(state, covariance)

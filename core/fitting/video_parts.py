@@ -139,10 +139,10 @@ class ClipParts:
         hints, hint_trust = regressor_hints(seen)
         inputs = pixels, trust, np.zeros(len(seen)), hints, hint_trust
         prediction = regressor.predict_frames(*inputs, shape.focal_px, shape.principal_px)
-        silent = torch.as_tensor((trust > 0).sum(1) < MIN_POINTS)
+        silent = torch.as_tensor((trust > 0).sum(1) < MIN_POINTS).to(prediction.rotmats.device)
         prediction.sigma_rad[silent] = 1e4
         prediction.direction_sigma_rad[silent] = 1e4
-        prediction.rotmats[silent] = torch.eye(3, dtype=prediction.rotmats.dtype)
+        prediction.rotmats[silent] = torch.eye(3).to(prediction.rotmats)
         prediction.directions[silent] = 0
         return Regressed(prediction, self.body, self.skeleton, self.fitter.settings), prediction.rotmats
 

@@ -39,6 +39,7 @@ class VideoSettings:
     # Windows: what is kept of one, and how far it looks beyond that. Both in seconds, but at least so many frames.
     keep_s: float = 4.0
     ahead_s: float = 0.6
+    detail_ahead_s: float = 0.2  # of fingers and face
     least_keep: int = 24
     least_ahead: int = 12
     most_keep: int = 240
@@ -56,7 +57,7 @@ class VideoSettings:
     start_steps: int = 5  # each frame alone, wide
     frame_steps: int = 4  # each frame alone
     plain_steps: int = 2  # of `rough_steps`: a window plainly smooth, before what breaks the smoothness is let do so
-    rough_steps: int = 5  # a window without contacts
+    rough_steps: int = 4  # a window without contacts
     contact_steps: int = 5
     detail_steps: int = 4  # fingers and face of a window
     tolerance: float = 2e-3

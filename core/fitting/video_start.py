@@ -154,7 +154,7 @@ def _cheapest(
     ways: list[list[tuple[Tensor, Tensor, float]]], times: Tensor, before: Tensor | None, before_s: float
 ) -> list[int]:
     """For each anchor one of its ways, so that costs and jumps are least in sum (Viterbi)."""
-    total = torch.tensor([way[2] for way in ways[0]])
+    total = times.new_tensor([way[2] for way in ways[0]])
     if before is not None:
         poses = torch.stack([way[0] for way in ways[0]])
         total = total + jumps(before.expand_as(poses), poses, (times[0] - before_s).abs().expand(len(poses)))
@@ -167,7 +167,7 @@ def _cheapest(
         cost = total[:, None] + jumps(old.expand(shape), new.expand(shape), apart)
         best = cost.min(0)
         back.append(best.indices)
-        total = best.values + torch.tensor([way[2] for way in ways[t]])
+        total = best.values + times.new_tensor([way[2] for way in ways[t]])
     chosen = [int(total.argmin())]
     for indices in reversed(back):
         chosen.append(int(indices[chosen[-1]]))
@@ -185,8 +185,10 @@ def fill_in(state: BodyState, known: Tensor, time_s: Tensor) -> BodyState:
     if bool(known.all()) or not bool(known.any()):
         return state
 
+    device = state.transl.device
+    known, time_s = known.to(device), time_s.to(device)
     at = torch.nonzero(known).flatten()
-    all_frames = torch.arange(len(known))
+    all_frames = torch.arange(len(known), device=device)
     after = torch.searchsorted(at, all_frames).clamp_max(len(at) - 1)
     before = (torch.searchsorted(at, all_frames, right=True) - 1).clamp_min(0)
     a, b = at[before], at[after]
