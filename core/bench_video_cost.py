@@ -210,7 +210,7 @@ def draw(costs: list[Cost], path: Path) -> None:
             y = bottom - share * (bottom - top)
             cv2.line(page, (left, round(y)), (right, round(y)), (225, 225, 225), 1)
             write(f"{share * peak:.0f}", left - 50, y + 4, grey)
-            write(f"{share * most:.0f}", left + share * (right - left) - 15, bottom + 20, grey)
+            write(f"{share * most:.0f}", left + share * (right - left) - 10 - 20 * share, bottom + 20, grey)
         for values, name, colour in zip(series, names, (blue, orange), strict=False):
             points = [
                 (left + c.frames / most * (right - left), bottom - value / peak * (bottom - top))
