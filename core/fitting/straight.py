@@ -2,9 +2,9 @@
 
 Seen from ahead, a knee that is bent by 25° looks like a straight one, and all that is known besides the picture bends
 it. In the motion capture that priors and regressor learned from, people who stand and laugh, wash windows or direct
-traffic bend the straighter knee by 17 to 25° (median; legs that are one or two per cent too long for their subject do
-that), and MediaPipe's metric points of people who stand upright show 15 to
-25° too. An error of length hardly changes a knee that is truly bent, so what is taken away fades there.
+traffic bend the straighter knee by 17 to 25° (median; legs one or two per cent too long for their subject would do
+that), and MediaPipe's metric points of somebody who stands upright show 17 to 24° too. An error of
+length hardly changes a knee that is truly bent, so what is taken away fades there.
 """
 
 from __future__ import annotations
