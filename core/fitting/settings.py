@@ -110,10 +110,10 @@ class FitSettings:
     gender_margin: float = 10.0  # of twice a negative log likelihood, by which a male or female body has to be better
     height_sigma_m: float = 0.001  # of a height that the user gives
     expression_sigma: float = 0.45  # bounded (ARKit) components
-    # The same of components by the start of their names: where brows sit, and how wide eyes are, differs between people
-    # by as much as an expression moves them. What the face reader is sure of outweighs it.
+    # The same of components by the start of their names: how high brows sit and how wide eyes and mouths are differs
+    # between people by as much as an expression moves them. What the face reader is sure of outweighs it.
     expression_sigma_of: dict[str, float] = field(
-        default_factory=lambda: {"brow": 0.15, "noseSneer": 0.15, "eyeWide": 0.15}
+        default_factory=lambda: {"brow": 0.15, "noseSneer": 0.15, "eyeWide": 0.15, "mouthPucker": 0.25}
     )
     expression_reader: float = 2.0  # weight on what the face mesh says of them, over its own σ; 0 = without it
     face_score_sigma: float = 0.1  # of a detector's own scores of ARKit's components

@@ -48,7 +48,7 @@ def scene() -> tuple[Skeleton, VirtualPoints, BodyState]:
 
     levels = tuple(torch.tensor(level) for level in joint_levels())
     skeleton = Skeleton(
-        torch.as_tensor(template), dirs, offset_dirs, NUM_BETAS, NUM_EXPRESSIONS, ancestors, levels, parents
+        torch.as_tensor(template), dirs, offset_dirs, NUM_BETAS, NUM_EXPRESSIONS, ancestors, levels, parents, True
     )
     weights = np.zeros((NUM_POINTS, NUM_JOINTS))
     for row in weights:
