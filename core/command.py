@@ -86,7 +86,7 @@ def add_solver_arguments(parser: argparse.ArgumentParser, several_people: bool) 
             type=people_count,
             default=1,
             metavar="N|all",
-            help="how many people of each photo, largest first (default: 1)",
+            help="how many people of each photo, whom it is of first (default: 1)",
         )
     focal = parser.add_mutually_exclusive_group()
     focal.add_argument(

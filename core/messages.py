@@ -65,14 +65,14 @@ class FitPhoto(JobRequest):
     stem: str = ""  # of the files' names; empty: the photo's
     body: str | None = None  # file or folder of a licensed body; None: the free body
     points: str | None = None  # OpenPose or COCO-WholeBody JSON instead of the built-in detector
-    people: int = 1  # how many, largest first; 0 = all
+    people: int = 1  # how many, the main person first; 0 = all
     focal_px: float | None = None
     focal_mm: float | None = None  # equivalent on 35 mm film
     device: str = "cpu"
     threads: int = 1
     cache_dir: str | None = None  # where the detector's models are; None: the user's cache folder
     models_dir: str | None = None  # folder of official .task bundles, which take precedence
-    height_cm: float | None = None  # of the largest person, standing: it fixes the scale
+    height_cm: float | None = None  # of the main person, standing: it fixes the scale
     gender: str = "neutral"  # of a licensed body: neutral, male, female, or auto for what fits best
     upright: str = ""  # gets an upright copy (JPEG) of a photo that is stored turned, for readers that ignore EXIF
 
@@ -234,7 +234,7 @@ class Warn(Message):
 
 @dataclass(frozen=True)
 class Result(Message):
-    """The job is done. One capture file a person, largest first."""
+    """The job is done. One capture file a person, the main one first."""
 
     type: ClassVar[str] = "result"
     job: str

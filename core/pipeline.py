@@ -62,14 +62,14 @@ class PipelineSettings:
 
     body: str | None = None  # None: the free body
     points: str | None = None  # OpenPose or COCO-WholeBody JSON
-    people: int = 1  # largest first; 0 = all
+    people: int = 1  # the main person first; 0 = all
     focal_px: float | None = None
     focal_mm: float | None = None  # equivalent on 35 mm film
     device: str = "cpu"
     threads: int = 1
     cache_dir: str | None = None
     models_dir: str | None = None
-    height_cm: float | None = None  # of the largest person, standing: it fixes the scale
+    height_cm: float | None = None  # of the main person, standing: it fixes the scale
     gender: str = "neutral"  # of a licensed body: one of GENDERS
     upright: str = ""  # gets an upright copy of a photo that is stored turned
 
@@ -86,7 +86,7 @@ class Reporter:
 
 @dataclass
 class PhotoResult:
-    """Captures, largest person first, and how long each stage took (seconds)."""
+    """Captures, the main person first, and how long each stage took (seconds)."""
 
     captures: list[Capture]
     timings_s: dict[str, float] = field(default_factory=dict)
@@ -144,7 +144,7 @@ class Pipeline:
                 for text in _warnings(captures):
                     reporter.warning(text)
                     if camera.focal_px is None:
-                        # One photo, one camera: the largest person tells most of it.
+                        # One photo, one camera: the main person tells most of it.
                         camera = type(camera)(capture.focal_px, capture.focal_source)
         reporter.progress(1.0)
         return PhotoResult(captures, timings)

@@ -12,7 +12,7 @@ from bpy.props import EnumProperty, FloatProperty, IntProperty, PointerProperty
 class PhotoSettings:
     """What is known of a photo and wanted of it. None: to be found."""
 
-    people: int = 1  # largest first; 0 is everybody
+    people: int = 1  # the main person first; 0 is everybody
     focal_mm: float | None = None  # equivalent on 35 mm film
     height_cm: float | None = None
     gender: str = "neutral"
@@ -60,17 +60,17 @@ class PANTOMIME_PG_capture(bpy.types.PropertyGroup):
         name="People",
         description="Who of the people in a photo becomes an avatar",
         items=(
-            ("ONE", "Largest", "Who is largest in the photo"),
+            ("ONE", "Main", "Whom the photo is of: large, whole, sharp, near the middle"),
             ("ALL", "All", "Everybody"),
-            ("NUMBER", "Number", "As many as given, largest first"),
+            ("NUMBER", "Number", "As many as given, the main person first"),
         ),
     )
     people_count: IntProperty(
-        name="Number", description="How many people, largest first", default=2, min=1, soft_max=20
+        name="Number", description="How many people, the main person first", default=2, min=1, soft_max=20
     )
     height_source: EnumProperty(
         name="Height",
-        description="How tall the largest person is",
+        description="How tall the main person is",
         translation_context="Pantomime",
         items=(
             ("FOUND", "Found", "From the photo: people are as large as most are"),
@@ -79,7 +79,7 @@ class PANTOMIME_PG_capture(bpy.types.PropertyGroup):
     )
     height_cm: FloatProperty(
         name="Height in cm",
-        description="Of the largest person, standing, in centimetres",
+        description="Of the main person, standing, in centimetres",
         default=172.0,
         min=40.0,
         max=260.0,
