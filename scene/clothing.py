@@ -21,6 +21,11 @@ def _between(heights: Floats, low: float, high: float) -> Floats:
     return np.minimum(heights - low, high - heights)
 
 
+def _outside(x: Floats, y: Floats, radius_x: float, radius_y: Floats | float) -> Floats:
+    """Positive outside of an ellipse about the origin, metres near its rim along the shorter radius."""
+    return (np.hypot(x / radius_x, y / radius_y) - 1.0) * np.minimum(radius_x, radius_y)
+
+
 class Regions:
     """Garments of one body at rest (its template), as fields (V,)."""
 
@@ -59,12 +64,20 @@ class Regions:
         return np.minimum(self._off_arms(), field)
 
     def top(self) -> Floats:
-        """A cropped sleeveless top around the chest."""
+        """A cropped tank top: a band around the chest, straps over the shoulders, round at neck and armholes."""
         spine2, spine3 = self._joint("spine2")[1], self._joint("spine3")[1]
-        shoulder = self._joint("left_shoulder")
-        low = spine2 + 0.1 * (spine3 - spine2)
-        field = _between(self.points[:, 1], low, shoulder[1] - 0.055)
-        return np.minimum(self._off_arms(), field)
+        shoulder, neck = self._joint("left_shoulder"), self._joint("neck")
+        x, height, z = np.abs(self.points[:, 0]), self.points[:, 1], self.points[:, 2]
+        band = height - (spine2 + 0.1 * (spine3 - spine2))
+        # Both holes reach as far down as their rims lie below the joint: deeper at the throat than behind.
+        width = abs(float(shoulder[0]))
+        arm = _outside(x - 1.13 * width, height - shoulder[1] - 0.02, 0.4 * width, 0.72 * width)
+        front = np.clip((z - neck[2]) / 0.06, -1.0, 1.0)
+        depth = width * (0.55 + 0.2 * front)
+        throat = _outside(x, height - neck[1] - 0.01, 0.5 * width, depth)
+        reach = np.where(height > shoulder[1] - 0.62 * width, 1.13 * width - x, 1.0)
+        below_neck = neck[1] + 0.02 - height
+        return np.minimum.reduce([band, arm, throat, reach, below_neck])
 
     def shirt(self, sleeve: float = 0.55) -> Floats:
         """A T-shirt: the torso to the hips, collar, sleeves down `sleeve` of the upper arm."""

@@ -124,6 +124,14 @@ def test_garments_cover_what_they_are_named_for(free_body: BodyModel) -> None:
         assert (field[lips] < 0).all()
     torso = free_body.weights[:, 6] > 0.8  # spine2
     assert (regions.shirt()[torso] > 0).all()
+    head = free_body.vertex_groups["head"]
+    assert (regions.underwear()[head] < 0).all()
+    # Straps over both shoulders, no sleeves.
+    x, y = np.abs(free_body.v_template[:, 0]), free_body.v_template[:, 1]
+    shoulder = free_body.J_template[16]
+    straps = (np.abs(x - 0.65 * shoulder[0]) < 0.01) & (y > shoulder[1])
+    assert straps.any() and (regions.top()[straps] > 0).all()
+    assert (regions.top()[x > 1.2 * shoulder[0]] < 0).all()
     knees = np.abs(free_body.v_template[:, 1] - free_body.J_template[4, 1]) < 0.05
     assert (regions.trousers()[knees] > 0).all()
     top = free_body.v_template[:, 1] > free_body.v_template[:, 1].max() - 0.02
