@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from ..body.skeleton import JOINT_INDEX, MIRROR, NUM_JOINTS, PARENTS
 from .mocap_files import AsfBone, Clip, MocapError, read_amc, read_asf, read_bvh, read_expmap
-from .mocap_rigs import rig_for, to_smplx
+from .mocap_legs import NO_STRETCH, LegMotion, Stretch, leg_motion, straightened, stretch_of
+from .mocap_rigs import Rig, rig_for, to_smplx
 from .so3 import Array, log_so3
 
 BENCH_POSES = Path(__file__).parent.parent / "body" / "data" / "bench_poses.npz"
@@ -136,26 +137,67 @@ def read_clip(path: Path, skeletons: dict[Path, tuple[list[AsfBone], dict[str, s
     raise MocapError(f"{path.name} is of no kind that is read here: .bvh, .amc with .asf, or .txt of exponential maps.")
 
 
-def load_poses(root: Path, threshold_rad: float = 0.06) -> PoseSet:
-    """Read every body file that ROOT/MANIFEST.csv lists, thinned. Raises MocapError."""
+@dataclass(frozen=True)
+class Recording:
+    """One file's poses, as its skeleton has them, and how far its legs have to be stretched."""
+
+    file: str
+    subject: str  # a number, or the rig's name where that is not known
+    action: str  # as described
+    clip: Clip
+    settings: Rig
+    poses: Array  # (T, 55, 3, 3) local
+    stretch: Stretch = NO_STRETCH
+
+    @property
+    def corrected(self) -> Array:
+        """The poses with legs as long as the markers say, (T, 55, 3, 3)."""
+        return straightened(self.poses, self.stretch)
+
+
+def read_recordings(root: Path) -> list[Recording]:
+    """Every body file that ROOT/MANIFEST.csv lists. Raises MocapError."""
     manifest = root / "MANIFEST.csv"
     if not manifest.is_file():
         raise MocapError(f"{root} has no MANIFEST.csv. Name the folder of the motion capture with --root.")
     with manifest.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if not row["file"].startswith("hands")]
     skeletons: dict[Path, tuple[list[AsfBone], dict[str, str]]] = {}
-    rotations: list[NDArray[np.float32]] = []
-    labels: list[tuple[str, str, str, str, int]] = []
+    found, motions = [], []
     for row in rows:
-        path = root / row["file"]
         rig = row["rig"].split(" (")[0]
         subject = row["subject"] or rig
-        poses = to_smplx(read_clip(path, skeletons), rig_for(rig, subject))[1:]  # row 0 may be a converter's T-pose
+        clip, settings = read_clip(root / row["file"], skeletons), rig_for(rig, subject)
+        found.append(Recording(row["file"], subject, row["action"], clip, settings, to_smplx(clip, settings)))
+        motions.append(leg_motion(found[-1].poses[1:]))  # row 0 may be a converter's T-pose
+    whole: dict[str, list[LegMotion]] = {}
+    for row, motion in zip(rows, motions, strict=True):
+        # Of people without a number nobody knows who is who: each of their files stands for itself.
+        whole.setdefault(row["subject"] or row["file"], []).append(motion)
+    return [
+        replace(item, stretch=stretch_of(whole[row["subject"] or row["file"]], motion, _walks(item.action)))
+        for item, row, motion in zip(found, rows, motions, strict=True)
+    ]
+
+
+def _walks(action: str) -> bool:
+    return action_class(action) == "walk" and "uneven" not in action
+
+
+def load_poses(root: Path, threshold_rad: float = 0.06, corrected: bool = True) -> PoseSet:
+    """Every body file that ROOT/MANIFEST.csv lists, thinned. Raises MocapError.
+
+    corrected: with legs stretched where their skeleton's are too long; the same frames are kept with and without.
+    """
+    rotations: list[NDArray[np.float32]] = []
+    labels: list[tuple[str, str, str, str, int]] = []
+    for item in read_recordings(root):
+        poses = item.poses[1:]
         keep = thinned(poses, threshold_rad)
         keep = keep[plausible(poses[keep])]
-        rotations.append(poses[keep].astype(np.float32))
-        action = action_class(row["action"])
-        labels.extend((subject, action, split_of(subject), row["file"], int(k) + 1) for k in keep)
+        rotations.append((straightened(poses[keep], item.stretch) if corrected else poses[keep]).astype(np.float32))
+        action = action_class(item.action)
+        labels.extend((item.subject, action, split_of(item.subject), item.file, int(k) + 1) for k in keep)
     columns = list(zip(*labels, strict=True))
     return PoseSet(
         np.concatenate(rotations),
@@ -167,8 +209,8 @@ def load_poses(root: Path, threshold_rad: float = 0.06) -> PoseSet:
     )
 
 
-def pick_diverse(poses: PoseSet, count: int, seed: int = 0) -> PoseSet:
-    """`count` poses that cover a set: medoids of k-means over balanced draws, so neither repeats nor outliers.
+def pick_diverse(poses: PoseSet, count: int, seed: int = 0) -> NDArray[np.int64]:
+    """Rows of `count` poses that cover a set: medoids of k-means over balanced draws, so neither repeats nor outliers.
 
     The distance is between global orientations of the limbs relative to the pelvis, as those are what one sees.
     """
@@ -187,7 +229,7 @@ def pick_diverse(poses: PoseSet, count: int, seed: int = 0) -> PoseSet:
     chosen = np.unique(distance.argmin(0))
     spare = np.setdiff1d(np.arange(len(features)), chosen)
     extra = random.choice(spare, count - len(chosen), replace=False)
-    return poses.part(drawn[np.concatenate([chosen, extra])])
+    return np.asarray(drawn[np.concatenate([chosen, extra])])
 
 
 def _limb_features(rotations: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -198,12 +240,16 @@ def _limb_features(rotations: NDArray[np.float32]) -> NDArray[np.float32]:
     return turns[:, 1:].reshape(len(turns), -1)
 
 
-def write_bench_poses(poses: PoseSet, path: Path, train: int = 300, test: int = 100) -> None:
-    """Write the small committed set of poses (axis-angle, pelvis included) that body benches and tests use."""
-    parts = [
-        pick_diverse(poses.part(poses.split == name), count, seed=1)
-        for name, count in (("train", train), ("test", test))
-    ]
+def write_bench_poses(poses: PoseSet, captured: PoseSet, path: Path, train: int = 300, test: int = 100) -> None:
+    """Write the small committed set of poses (axis-angle, pelvis included) that body benches and tests use.
+
+    captured: the same poses as their skeletons have them, by which they are picked: the choice stays the same whatever
+    is corrected.
+    """
+    parts = []
+    for name, count in (("train", train), ("test", test)):
+        rows = np.flatnonzero(poses.split == name)
+        parts.append(poses.part(rows[pick_diverse(captured.part(rows), count, seed=1)]))
     vectors = np.concatenate([log_so3(part.rotations.astype(np.float64)) for part in parts]).astype(np.float32)
     vectors[:, 22:] = 0.0
     np.savez_compressed(
@@ -247,7 +293,7 @@ def main(arguments: argparse.Namespace) -> int:
         actions, counts = np.unique(part.action, return_counts=True)
         print("  " + ", ".join(f"{a} {c}" for a, c in zip(actions, counts, strict=True)))
     if arguments.write_bench_poses:
-        write_bench_poses(poses, BENCH_POSES)
+        write_bench_poses(poses, load_poses(arguments.root, corrected=False), BENCH_POSES)
         print(f"wrote {BENCH_POSES.name}, {BENCH_POSES.stat().st_size} bytes")
     if arguments.write_hands:
         from .hands import fit_hands

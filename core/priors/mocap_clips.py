@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +9,8 @@ import numpy as np
 
 from ..body.bench_clips import BENCH_CLIPS_PATH, FPS
 from ..body.skeleton import JOINT_INDEX
-from .mocap import read_clip
+from .mocap import Recording, read_recordings
 from .mocap_files import Clip, MocapError
-from .mocap_rigs import rig_for, to_smplx
 from .so3 import Array, log_so3
 
 
@@ -58,20 +56,18 @@ def leg_length(clip: Clip, joints: dict[str, str]) -> float:
     return bone("left_knee", "left_hip") + bone("left_ankle", "left_knee")
 
 
-def cut_motion(root: Path, cut: Cut) -> tuple[Array, Array]:
+def cut_motion(recordings: list[Recording], cut: Cut) -> tuple[Array, Array]:
     """Rotation vectors (T, 55, 3) and pelvis places (T, 3) in leg lengths, y up, of one cut. Raises MocapError."""
-    with (root / "MANIFEST.csv").open(newline="", encoding="utf-8") as file:
-        row = next((row for row in csv.DictReader(file) if row["file"] == cut.file), None)
-    if row is None:
-        raise MocapError(f"{root}/MANIFEST.csv does not list {cut.file}.")
-    rig = row["rig"].split(" (")[0]
-    clip = read_clip(root / cut.file, {})
-    settings = rig_for(rig, row["subject"] or rig)
+    found = next((item for item in recordings if item.file == cut.file), None)
+    if found is None:
+        raise MocapError(f"MANIFEST.csv does not list {cut.file}.")
+    clip, settings = found.clip, found.settings
     step = max(1, round(1.0 / FPS * clip.frame_rate))
     rows = slice(cut.start * step, (cut.start + cut.frames) * step, step)
-    rotations = to_smplx(clip, settings)[rows]
+    rotations = found.corrected[rows]
     # BVH's root has an offset of its own in some files; only differences and heights count.
-    places = (clip.root_positions[rows] @ settings.axes.T) / leg_length(clip, settings.joints)
+    leg = leg_length(clip, settings.joints) / (0.5 * sum(found.stretch))
+    places = (clip.root_positions[rows] @ settings.axes.T) / leg
     if cut.lie_down:
         onto_back = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
         # First the heading goes, or the person would be laid on a side.
@@ -87,7 +83,8 @@ def cut_motion(root: Path, cut: Cut) -> tuple[Array, Array]:
 
 def write_bench_clips(root: Path) -> Path:
     """Write core/body/data/bench_clips.npz. Raises MocapError."""
-    motions = [cut_motion(root, cut) for cut in CUTS]
+    recordings = read_recordings(root)
+    motions = [cut_motion(recordings, cut) for cut in CUTS]
     np.savez_compressed(
         BENCH_CLIPS_PATH,
         names=np.array([cut.name for cut in CUTS]),

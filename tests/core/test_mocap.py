@@ -265,7 +265,7 @@ def test_a_folder_is_read_by_its_manifest_and_split_by_subject(tmp_path: Path) -
     assert set(poses.split) == {"test"} and set(poses.action) == {"walk"}
     assert 3 < len(poses.frame) < 19 and poses.frame.min() == 1
     assert poses.weights().sum() == pytest.approx(1)
-    chosen = pick_diverse(poses, 3)
+    chosen = poses.part(pick_diverse(poses, 3))
     assert len(set(chosen.frame.tolist())) == 3
 
 
