@@ -14,7 +14,10 @@ from .settings import SolverSettings
 if TYPE_CHECKING:
     from ..core.messages import Checkpoint, JobRequest, Result
 
-Steps = Generator[bool, None, Any]  # as scene.steps has it
+Steps = Generator[object, None, Any]  # as scene.steps has it
+# Yielded by steps that from here on touch nothing of Blender's, such as those that wait for a program: undo and saving
+# let them be.
+APART = object()
 # The time left of a job that is the first of its kind is told from its speed, where it tells of its progress often.
 LEFT_AFTER_S, LEFT_AFTER_STEPS = 5.0, 8
 
@@ -50,6 +53,7 @@ class Job:
     on_checkpoint: Callable[[Job, Checkpoint], Steps | None] | None = None
     on_end: Callable[[Job], None] | None = None  # after any end: result, cancel, error
     title: str = "Photo to avatar"  # of the message that reports an error
+    doing: str = "Building the avatar"  # while its own steps are done
     urgent: bool = False  # goes before jobs that wait, is polled often, and shows no progress
     key: str = ""  # a waiting job of the same key is dropped: of a drag, only the last position counts
     waits_for_hand: bool = True  # the result is not applied while the user drags something
@@ -80,6 +84,13 @@ class Status:
     error: str = ""
     done: str = ""  # what its function said, such as the name of the avatar's collection
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def shown_fraction(self) -> float:
+        """How far the progress bar goes: work that tells nothing of itself is judged by the time it took before."""
+        if self.fraction or not self.usual or self.usual[-1][0] <= 0.0:
+            return self.fraction
+        return min(0.95, (time.monotonic() - self.started_s) / self.usual[-1][0])
 
     @property
     def left_s(self) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import bpy
-from bpy.props import CollectionProperty, FloatProperty, StringProperty
+from bpy.props import CollectionProperty, EnumProperty, FloatProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
 from . import bodies
@@ -17,7 +17,7 @@ from .capture_settings import PhotoSettings, photo_settings
 from .jobs import Job, Steps, job_folder
 from .notify import failed, refuse, report
 from .session import SESSION, submit
-from .settings import SolverSettings, log_path, solver_settings
+from .settings import SolverSettings, export_log_path, log_path, solver_settings
 from .warming import warm_soon
 
 if TYPE_CHECKING:
@@ -152,19 +152,24 @@ class PANTOMIME_OT_cancel(bpy.types.Operator):
 
 
 class PANTOMIME_OT_open_log(bpy.types.Operator):
-    """Open the solver's log in the program that shows text files"""
+    """Open the log in the program that shows text files"""
 
     bl_idname = "pantomime.open_log"
     bl_label = "Open Log"
     bl_options = {"INTERNAL"}
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return os.path.isfile(log_path()) or refuse(cls, "There is no log yet")
+    of: EnumProperty(
+        name="Of",
+        items=(("SOLVER", "Solver", "What the solver said"), ("EXPORT", "Export", "What the last exporter said")),
+        options={"SKIP_SAVE"},
+    )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        bpy.ops.wm.path_open(filepath=log_path())
-        report(self, "INFO", log_path())
+        path = export_log_path() if self.of == "EXPORT" else log_path()
+        if not os.path.isfile(path):
+            return failed(self, "There is no log yet")
+        bpy.ops.wm.path_open(filepath=path)
+        report(self, "INFO", path)
         return {"FINISHED"}
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import bpy
-from bpy.props import CollectionProperty, IntProperty, PointerProperty, StringProperty
+from bpy.props import BoolProperty, CollectionProperty, IntProperty, PointerProperty, StringProperty
 
 from .correct import avatar_of
+from .jobs import Job, JobError, Steps
 from .notify import failed, refuse, report
-from .use import waiting
+from .session import ASIDE
+from .settings import solver_settings
 
 
 def _is_target(_settings: bpy.types.PropertyGroup, obj: bpy.types.Object) -> bool:
@@ -67,27 +71,55 @@ class PANTOMIME_OT_retarget(bpy.types.Operator):
             return refuse(cls, "Choose another armature as the target")
         return context.mode in ("OBJECT", "POSE") or refuse(cls, "Leave edit mode first")
 
+    by_hand: BoolProperty(options={"HIDDEN", "SKIP_SAVE"})
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        self.by_hand = not bpy.app.background
+        return self.execute(context)
+
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..scene import rigs
-        from ..scene.retarget import RetargetError, retarget
+        from ..scene.steps import finish
 
         settings = context.scene.pantomime_retarget
         mapping = {row.name: row.bone for row in settings.rows if row.bone}
         switches = next((rig.switches for rig in rigs.RIGS if rig.name == settings.rig), ())
-        manager = context.window_manager
-        manager.progress_begin(0.0, 1.0)
+        names = avatar_of(context).name, settings.target.name, context.scene.name
+        if self.by_hand:
+
+            def build(_job: Job, _result: object) -> Steps:
+                said = yield from _steps(names, mapping, switches)
+                bpy.ops.ed.undo_push(message="Retarget")
+                return said
+
+            job = Job(None, names[1], names[2], solver_settings(context), build, title="Retarget", doing="Retargeting")
+            ASIDE.submit(job)
+            # Not finished yet: the undo step comes with the motion.
+            return {"CANCELLED"}
         try:
-            with waiting(context):
-                done = retarget(
-                    avatar_of(context), settings.target, mapping, context.scene, switches, manager.progress_update
-                )
-        except RetargetError as error:
+            said = finish(_steps(names, mapping, switches))
+        except JobError as error:
             return failed(self, str(error))
-        finally:
-            manager.progress_end()
-        frames = f"{done.frames} frames" if done.frames > 1 else "one pose"
-        report(self, "INFO", f"{settings.target.name} follows with {done.mapped} bones, {frames}")
+        report(self, "INFO", said)
         return {"FINISHED"}
+
+
+def _steps(
+    names: tuple[str, str, str], mapping: dict[str, str], switches: tuple[tuple[str, str, float], ...]
+) -> Generator[bool, None, str]:
+    """Of avatar, target and scene by their names. Raises JobError."""
+    from ..scene.retarget import RetargetError, retarget_steps
+
+    rig, target = (bpy.data.objects.get(name) for name in names[:2])
+    scene = bpy.data.scenes.get(names[2])
+    if rig is None or target is None or scene is None:
+        raise JobError("The avatar or the target is gone. Choose another one.")
+    try:
+        done = yield from retarget_steps(rig, target, mapping, scene, switches, ASIDE.tell_fraction)
+    except RetargetError as error:
+        raise JobError(str(error)) from error
+    frames = f"{done.frames} frames" if done.frames > 1 else "one pose"
+    return f"{target.name} follows with {done.mapped} bones, {frames}"
 
 
 class PANTOMIME_OT_detect_bones(bpy.types.Operator):

@@ -1,5 +1,7 @@
 """The one worker of this Blender, the jobs that wait for it, and what the interface shows of them.
 
+Jobs that need no worker, such as exports, have a session of their own, `ASIDE`: they don't wait for a long clip.
+
 Work of any kind goes through here: make a `Job` around a request of `core.messages`, `SESSION.submit(job)`, and its
 functions are called when the worker answers: always in Blender's main thread, never while a request is written.
 Jobs run one after another. The worker stays warm; one that died is reported, and the next job gets a new one.
@@ -11,51 +13,39 @@ from __future__ import annotations
 
 import contextlib
 import time
-import traceback
 from collections import deque
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import bpy
 
 from . import notify
 from .busy import waits_for
-from .jobs import Job, JobError, Notice, Status, Steps
+from .jobs import Job, JobError, Status
 from .notify import failed, report
 from .settings import SolverSettings, log_path
+from .stepping import Reported, Stepper
 
 # The worker's client and messages are imported where they are used: enabling the extension is to cost little.
 if TYPE_CHECKING:
     from ..core.client import Client
-    from ..core.messages import Checkpoint, Message, Result
-
-# How long a job's own steps may compute before Blender gets back to its window. Where drawing that takes long, as in
-# software, slices are longer, by this share of it: drawing after each of many would be most of what is done.
-SLICE_S = 0.04
-SHARE, LONGEST_SLICE_S = 0.3, 0.09
-# How much longer than it computes a slice may be by the clock, on a machine with much else to do.
-MOST_WAITING = 4.0
+    from ..core.messages import Message
 
 
-class Session:
+class Session(Stepper):
     """Starts the worker when it is needed, keeps it warm, runs one job after another."""
 
     def __init__(self) -> None:
-        self.status = Status()
-        self.notices: list[Notice] = []  # of all jobs since the session was last idle
+        super().__init__()
         self.on_work: Callable[[], None] = lambda: None  # called when there is something to poll for
         self._client: Client | None = None
         self._command: list[str] = []
-        self._job: Job | None = None
         self._waiting: deque[Job] = deque()
         self._trails: dict[tuple[str, bool], list[tuple[float, float]]] = {}  # by kind of request, and cold or warm
         self._trail_key = ("", True)
         self._warmed: tuple[SolverSettings, str] | None = None  # what the solver was last warmed for
         self._events: deque[Message] = deque()  # of the running job, not taken in yet
         self._held: Message | None = None  # the running job's last event, until the user's hand is free
-        self._acted: Result | Checkpoint | None = None  # the event that the running job's steps are for
-        self._steps: Steps | None = None  # None beside an event: they are to begin
-        self._left = 0.0  # when a slice of them ended
         self.away_s = 0.0  # how long Blender lately took between two ticks: what it needs to draw its window
 
     # ------------------------------------------------------------------------------------------------------ state
@@ -84,11 +74,6 @@ class Session:
         """Whether a job with a request of this type, such as "make_texture", runs or waits."""
         jobs = (*self._waiting, self._job)
         return any(job is not None and job.request is not None and job.request.type == kind for job in jobs)
-
-    @property
-    def building(self) -> bool:
-        """Whether a job's own steps are being done."""
-        return self._acted is not None
 
     # ---------------------------------------------------------------------------------------------------- control
 
@@ -167,8 +152,7 @@ class Session:
         if self._client is not None:
             self._events.extend(self._client.poll())
         if self._acted is not None:
-            drawing_s = time.monotonic() - self._left
-            self._step(max(SLICE_S, min(LONGEST_SLICE_S, SHARE * drawing_s)))
+            self._go_on()
         while self._events and self._acted is None and self._held is None:
             event = self._events.popleft()
             request = self._job.request if self._job is not None else None
@@ -204,22 +188,6 @@ class Session:
             if job is not None:
                 self._end_of(job)
 
-    def begin_steps_anew(self) -> None:
-        """Take back what the running job's steps made so far; `poll` begins them again. For undo."""
-        if self._steps is not None:
-            with notify.window_override():
-                self._steps.close()
-            self._steps = None
-
-    def finish_steps(self) -> None:
-        """Do all that is left of the running job's steps, so that a file that is saved now has its result."""
-        if self._acted is not None:
-            self._step(float("inf"))
-
-    def say(self, kind: str, text: str, label: str = "") -> None:
-        """Show a notice in the sidebar."""
-        self.notices.append(Notice(kind, text, label))
-
     # --------------------------------------------------------------------------------------------------- internal
 
     def _begin_next(self, raise_errors: bool) -> None:
@@ -231,7 +199,8 @@ class Session:
             running=True, label=job.label, urgent=job.urgent, text="Waiting for the solver", started_s=time.monotonic()
         )
         if job.request is None:
-            self._trail_key = ("", False)
+            self._trail_key = (job.title, False)
+            self.status.usual = self._trails.get(self._trail_key, [])
             self._job = job
             self._finish(Result("", []))
             return
@@ -302,67 +271,8 @@ class Session:
             self._held = event
             self.status.text = waits_for()
         else:
-            self.status.text = "Building the avatar"
+            self.status.text = job.doing
             self._act(event)
-
-    def _act(self, event: Result | Checkpoint) -> None:
-        """Begin what the running job does about an event: all of it, or the first of its steps."""
-        self._acted = event
-        self._step(SLICE_S)
-
-    def _step(self, slice_s: float) -> None:
-        """Go on with the running job's steps for so long, or to their end."""
-        began, began_computing = time.monotonic(), time.thread_time()
-        try:
-            self._steps_until(
-                lambda: (
-                    time.thread_time() - began_computing >= slice_s
-                    or time.monotonic() - began >= MOST_WAITING * slice_s
-                ),
-                slice_s == float("inf"),
-            )
-        finally:
-            self._left = time.monotonic()
-
-    def _steps_until(self, over: Callable[[], bool], to_end: bool) -> None:
-        from ..core.messages import Result
-
-        job, event = self._job, self._acted
-        assert job is not None and event is not None
-        if job.waits_for_hand and not to_end and waits_for():
-            return
-        done: Any = None
-        try:
-            if self._steps is None:
-                done = self._call(job, lambda: self._begun(job, event))
-                self._steps = done if isinstance(done, Generator) else None
-            while self._steps is not None:
-                ended, done = self._call(job, lambda: _next(self._steps))
-                if ended:
-                    self._steps = None
-                elif (done or over()) and not to_end:
-                    return
-        except _Reported as error:
-            self._drop_steps()
-            if isinstance(event, Result):
-                self._close_job(str(error))
-            return
-        self._drop_steps()
-        if isinstance(event, Result):
-            self._end(event, str(done or ""))
-
-    @staticmethod
-    def _begun(job: Job, event: Result | Checkpoint) -> str | Steps | None:
-        from ..core.messages import Result
-
-        if isinstance(event, Result):
-            return job.on_result(job, event)
-        return job.on_checkpoint(job, event) if job.on_checkpoint is not None else None
-
-    def _drop_steps(self) -> None:
-        steps, self._steps, self._acted = self._steps, None, None
-        if steps is not None:
-            steps.close()
 
     def _end(self, event: Message, done: str = "") -> None:
         """The running job has ended; `done`: what its function says of a result."""
@@ -374,7 +284,11 @@ class Session:
         if isinstance(event, Result):
             status.done, status.fraction = done, 1.0
             # Building the avatar is a part of it.
-            self._trails[self._trail_key] = [*status.trail, (time.monotonic() - status.started_s, 1.0)]
+            self._trails[self._trail_key] = [
+                (0.0, 0.0),
+                *status.trail,
+                (time.monotonic() - status.started_s, 1.0),
+            ]
             if done:
                 self.say("done", done, job.label)
         elif isinstance(event, Cancelled):
@@ -393,27 +307,6 @@ class Session:
         if failed:
             self._tell(job, failed)
 
-    def _call(self, job: Job, function: Callable[[], Any]) -> Any:
-        """What a function of the job's returns. Raises _Reported after its error is shown."""
-        try:
-            with notify.window_override():
-                return function()
-        except JobError as error:
-            text = str(error)
-        except RuntimeError as error:
-            # That is how operators report.
-            text = notify.sentence(str(error))
-        except Exception as error:
-            traceback.print_exc()
-            text = notify.own_error(f"{type(error).__name__}: {error}")
-        self._fail(job, text)
-        raise _Reported(text)
-
-    def _fail(self, job: Job, text: str) -> None:
-        self.status.running = self.status.cancelling = False
-        self.status.error = text
-        self.say("error", text, job.label)
-
     def _tell(self, job: Job, error: str) -> None:
         """Once, when all is done: the sidebar has the others."""
         if not self._waiting:
@@ -421,41 +314,30 @@ class Session:
 
     def _end_of(self, job: Job) -> None:
         if job.on_end is not None:
-            with contextlib.suppress(_Reported):
+            with contextlib.suppress(Reported):
                 self._call(job, lambda: job.on_end(job))  # type: ignore[misc]
 
 
-def _next(steps: Steps | None) -> tuple[bool, Any]:
-    """The next one of some steps: whether that was their end, and what came of them or whether to pause."""
-    try:
-        return False, next(steps) if steps is not None else False
-    except StopIteration as end:
-        return True, end.value
-
-
-class _Reported(Exception):
-    """A job's function failed, and the user was told."""
-
-
 SESSION = Session()
+ASIDE = Session()
 
 
-def submit(operator: bpy.types.Operator, *jobs: Job) -> set[str]:
+def submit(operator: bpy.types.Operator, *jobs: Job, session: Session = SESSION) -> set[str]:
     """For operators whose work is jobs: queue them, and return what `execute` returns."""
     try:
         for job in jobs:
-            SESSION.submit(job)
+            session.submit(job)
     except JobError as error:
         return failed(operator, str(error))
-    return wait(operator)
+    return wait(operator, session)
 
 
-def wait(operator: bpy.types.Operator) -> set[str]:
+def wait(operator: bpy.types.Operator, session: Session = SESSION) -> set[str]:
     """For operators that queued a job. Without a window there is no timer: the call lasts until it is done."""
     if not bpy.app.background:
         return {"FINISHED"}
-    SESSION.wait()
-    for notice in SESSION.notices:
+    session.wait()
+    for notice in session.notices:
         if notice.kind in ("warning", "error"):
             report(operator, notice.kind.upper(), notice.text)
-    return {"CANCELLED" if any(notice.kind == "error" for notice in SESSION.notices) else "FINISHED"}
+    return {"CANCELLED" if any(notice.kind == "error" for notice in session.notices) else "FINISHED"}

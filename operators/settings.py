@@ -61,6 +61,15 @@ def packages_folder(python: str | None) -> str | None:
 
 def log_path() -> str:
     """The file that gets what the worker logs: in the folder that the preferences name, else a temporary one."""
+    return os.path.join(_log_folder(), "solver.log")
+
+
+def export_log_path() -> str:
+    """The file that gets what an exporter says."""
+    return os.path.join(_log_folder(), "export.log")
+
+
+def _log_folder() -> str:
     addon = bpy.context.preferences.addons.get(ROOT_PACKAGE)
     folder = getattr(addon.preferences, "log_folder", "") if addon is not None else ""
-    return os.path.join(os.path.abspath(bpy.path.abspath(folder)) if folder else bpy.app.tempdir, "solver.log")
+    return os.path.abspath(bpy.path.abspath(folder)) if folder else bpy.app.tempdir

@@ -1,4 +1,4 @@
-"""What keeps the session going in a window: a timer that polls, and handlers for what replaces or keeps all objects."""
+"""What keeps the sessions going in a window: a timer that polls; handlers for what replaces or keeps all objects."""
 
 from __future__ import annotations
 
@@ -10,20 +10,28 @@ import bpy
 
 from . import notify
 from .jobs import Status
-from .session import SESSION
+from .session import ASIDE, SESSION
 
 TICK_S = 0.1
 URGENT_TICK_S = 0.01
 
 
+BOTH = (SESSION, ASIDE)
+
+
 def watch() -> None:
-    """Let a timer poll while there are jobs. Timers do not run in background mode: there, call `SESSION.wait`."""
+    """Let a timer poll while there are jobs. Timers do not run in background mode: there, call `wait` of a session."""
     if bpy.app.background:
         return
     interval = URGENT_TICK_S if SESSION.status.urgent else TICK_S
     if not bpy.app.timers.is_registered(_tick):
         bpy.app.timers.register(_tick, first_interval=interval, persistent=True)
-    notify.show(SESSION.status)
+    _show()
+
+
+def _show() -> None:
+    """What runs, in the status bar and the sidebar: of two the solver's."""
+    notify.show(ASIDE.status if ASIDE.status.running and not SESSION.status.running else SESSION.status)
 
 
 _ticked: float | None = None  # when the timer was last left, if it is to come back at once
@@ -36,18 +44,19 @@ def _tick() -> float | None:
     # Few ticks come after a drawing: the longest of about the last second tells.
     SESSION.away_s = max(now - (_ticked or now), 0.98 * SESSION.away_s)
     _ticked = None
-    try:
-        busy = SESSION.poll()
-    except Exception:
-        # A timer that raises is dropped without a word, and its job would never end.
-        traceback.print_exc()
-        SESSION.stop_worker()
-        SESSION.say("error", notify.own_error(traceback.format_exc().strip().rpartition("\n")[2]))
-        busy = False
-    notify.show(SESSION.status)
+    busy = False
+    for session in BOTH:
+        try:
+            busy = session.poll() or busy
+        except Exception:
+            # A timer that raises is dropped without a word, and its job would never end.
+            traceback.print_exc()
+            session.stop_worker()
+            session.say("error", notify.own_error(traceback.format_exc().strip().rpartition("\n")[2]))
+    _show()
     if not busy:
         return None
-    if not SESSION.status.urgent and not SESSION.building:
+    if not SESSION.status.urgent and not any(session.building for session in BOTH):
         return TICK_S
     _ticked = time.monotonic()
     return URGENT_TICK_S
@@ -56,15 +65,17 @@ def _tick() -> float | None:
 @bpy.app.handlers.persistent
 def _before_load(*_: object) -> None:
     """What jobs make belongs to the file that they were asked for in."""
-    if SESSION.busy:
-        SESSION.stop_worker()
-        SESSION.status.done = "Cancelled, because another file was opened"
-        SESSION.say("warning", SESSION.status.done)
+    for session in BOTH:
+        if session.busy:
+            session.stop_worker()
+            session.status.done = "Cancelled, because another file was opened"
+            session.say("warning", session.status.done)
 
 
 @bpy.app.handlers.persistent
 def _before_undo(*_: object) -> None:
-    SESSION.begin_steps_anew()
+    for session in BOTH:
+        session.begin_steps_anew()
 
 
 @bpy.app.handlers.persistent
@@ -78,7 +89,8 @@ def _after_undo(*_: object) -> None:
 
 @bpy.app.handlers.persistent
 def _before_save(*_: object) -> None:
-    SESSION.finish_steps()
+    for session in BOTH:
+        session.finish_steps()
 
 
 def _handlers() -> tuple[tuple[list[Callable[..., None]], Callable[..., None]], ...]:
@@ -95,7 +107,7 @@ def _handlers() -> tuple[tuple[list[Callable[..., None]], Callable[..., None]], 
 
 def register() -> None:
     """Poll while there is work; watch for another file, undo, saving."""
-    SESSION.on_work = watch
+    SESSION.on_work = ASIDE.on_work = watch
     for handlers, function in _handlers():
         handlers.append(function)
 
@@ -107,9 +119,10 @@ def unregister() -> None:
     for handlers, function in _handlers():
         if function in handlers:
             handlers.remove(function)
-    SESSION.stop_worker()
-    SESSION.status = Status()
-    SESSION.notices = []
+    for session in BOTH:
+        session.stop_worker()
+        session.status = Status()
+        session.notices = []
     # A Blender that quits also unregisters, when its windows are half gone and must be left alone.
     if bpy.context.window is not None:
-        notify.show(SESSION.status)
+        _show()

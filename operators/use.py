@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
 from .correct import avatar_of
+from .exporting import export_soon
+from .jobs import JobError
 from .notify import failed, refuse, report, translated
+from .session import ASIDE
 
 FORMATS = (
     ("FBX", "FBX", "For Unreal, Unity, Maya and most others"),
@@ -85,6 +89,13 @@ class PANTOMIME_OT_export(bpy.types.Operator, ExportHelper):
         default=False,
     )
     animation: BoolProperty(name="Animation", description="Write the avatar's motion, if it has one", default=True)
+    by_hand: BoolProperty(options={"HIDDEN", "SKIP_SAVE"})
+
+    @classmethod
+    def description(cls, _context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        if properties.format == "USD" and not bpy.app.build_options.usd:
+            return "This Blender was built without USD. Choose another format, or get Blender from blender.org"
+        return next(text for identifier, _, text in FORMATS if identifier == properties.format)
 
     @property
     def filename_ext(self) -> str:
@@ -100,6 +111,7 @@ class PANTOMIME_OT_export(bpy.types.Operator, ExportHelper):
             folder = os.path.dirname(bpy.data.filepath) if bpy.data.filepath else ""
             name = bpy.path.clean_name(rig.name)
             self.filepath = os.path.join(folder, name + self.filename_ext)
+        self.by_hand = not bpy.app.background
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
@@ -116,7 +128,8 @@ class PANTOMIME_OT_export(bpy.types.Operator, ExportHelper):
         layout.prop(self, "animation")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..scene.export import ExportError, ExportSettings, export_avatar
+        from ..scene.export import ExportError, ExportSettings, export_avatar, target_of
+        from ..scene.export_apart import can_hand_over
 
         settings = ExportSettings(
             format=self.format,
@@ -125,12 +138,33 @@ class PANTOMIME_OT_export(bpy.types.Operator, ExportHelper):
             pose_corrective=self.pose_corrective,
             animation=self.animation,
         )
+        rig = avatar_of(context)
         try:
+            target = target_of(Path(bpy.path.abspath(self.filepath)), self.format)
+            if self.by_hand and can_hand_over(rig):
+                export_soon(rig, target, settings, context.scene)
+                return {"FINISHED"}
             with waiting(context):
-                notes = export_avatar(avatar_of(context), bpy.path.abspath(self.filepath), settings, context.scene)
-        except ExportError as error:
+                notes = export_avatar(rig, target, settings, context.scene)
+        except (ExportError, JobError) as error:
             return failed(self, str(error))
-        report(self, "INFO", ". ".join([translated(f"Wrote {notes.path.name}"), *notes.left_out]))
+        report(self, "INFO", ". ".join([translated(f"Wrote {notes.path.name}"), *map(translated, notes.left_out)]))
+        return {"FINISHED"}
+
+
+class PANTOMIME_OT_cancel_aside(bpy.types.Operator):
+    """Stop what is done aside, such as an export, and drop what waits for it"""
+
+    bl_idname = "pantomime.cancel_aside"
+    bl_label = "Cancel"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return ASIDE.busy
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        ASIDE.cancel_all()
         return {"FINISHED"}
 
 
@@ -258,6 +292,7 @@ def has_controls(rig: bpy.types.Object | None) -> bool:
 
 CLASSES = (
     PANTOMIME_OT_export,
+    PANTOMIME_OT_cancel_aside,
     PANTOMIME_OT_make_asset,
     PANTOMIME_OT_add_controls,
     PANTOMIME_OT_remove_controls,

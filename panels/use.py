@@ -5,12 +5,15 @@ from __future__ import annotations
 import bpy
 
 from ..operators.correct import avatar_of
+from ..operators.photo import PANTOMIME_OT_open_log
 from ..operators.retarget import PANTOMIME_OT_detect_bones, PANTOMIME_OT_retarget
+from ..operators.session import ASIDE
 from ..operators.texture import SWITCH, PANTOMIME_OT_photo_texture, PANTOMIME_OT_remove_texture, textured
 from ..operators.use import (
     FORMATS,
     HANDLES,
     PANTOMIME_OT_add_controls,
+    PANTOMIME_OT_cancel_aside,
     PANTOMIME_OT_export,
     PANTOMIME_OT_make_asset,
     PANTOMIME_OT_remove_controls,
@@ -18,6 +21,7 @@ from ..operators.use import (
     PANTOMIME_OT_snap_controls,
     has_controls,
 )
+from .progress import draw_notices, draw_progress
 from .sidebar import Tab, paragraph
 
 HANDLE_NAMES = {"left_hand_ik": "Left hand", "left_foot_ik": "Left foot"} | {
@@ -40,7 +44,13 @@ class PANTOMIME_PT_use(Tab, bpy.types.Panel):
         layout.label(text="Export", icon="EXPORT")
         row = layout.row(align=True)
         for identifier, name, _ in FORMATS:
-            row.operator(PANTOMIME_OT_export.bl_idname, text=name).format = identifier
+            button = row.row(align=True)
+            # Some of those who build Blender leave it out; the tooltip says so.
+            button.enabled = identifier != "USD" or bpy.app.build_options.usd
+            button.operator(PANTOMIME_OT_export.bl_idname, text=name).format = identifier
+        draw_progress(layout, ASIDE, PANTOMIME_OT_cancel_aside.bl_idname, "EXPORT")
+        if draw_notices(layout, context, ASIDE):
+            layout.operator(PANTOMIME_OT_open_log.bl_idname, text="Open the log", icon="TEXT").of = "EXPORT"
         row = layout.row(align=True)
         row.operator(PANTOMIME_OT_make_asset.bl_idname, text="Pose asset", icon="ASSET_MANAGER").whole_motion = False
         row.operator(PANTOMIME_OT_make_asset.bl_idname, text="Motion asset", icon="ACTION").whole_motion = True

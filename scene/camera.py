@@ -39,6 +39,10 @@ def placement_of(camera: bpy.types.Object) -> Placement:
     return Placement(rotation, centre)
 
 
+# At Blender's own size a camera's black arrow covers the face of the avatar before it.
+DISPLAY_M = 0.2
+
+
 def new_camera(
     name: str,
     collection: bpy.types.Collection,
@@ -58,6 +62,7 @@ def new_camera(
     data.clip_start = 0.01
     data.clip_end = max(1000.0, 10.0 * float(np.linalg.norm(placement.centre)))
     data.passepartout_alpha = 0.8
+    data.display_size = DISPLAY_M
     camera = bpy.data.objects.new(name, data)
     camera.matrix_world = Matrix(axes.camera_object_matrix(placement.rotation, placement.centre))
     camera.lock_scale = (True, True, True)

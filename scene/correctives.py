@@ -21,6 +21,7 @@ from .steps import MORE, Steps
 
 LIMITS = (-2.5, 2.5)  # entries of R − I lie in −2…1
 CURRENT = "PoseCurrent"
+FELT_M = 2e-5  # for a whole unit of the feature
 
 
 def feature_name(feature: int) -> str:
@@ -33,9 +34,19 @@ def _entry(feature: int) -> tuple[int, int, int]:
     return 1 + feature // 9, feature % 9 // 3, feature % 3
 
 
+def felt(body: BodyModel) -> list[tuple[int, int]]:
+    """Columns of `posedirs` that move any vertex by `FELT_M` and more, with their features.
+
+    Files have all 486. Each key costs memory in every undo step, and its driver time in each change of the pose.
+    """
+    most = np.sqrt(np.max(np.einsum("vik,vik->vk", body.posedirs, body.posedirs), axis=0, initial=0.0))
+    kept = np.flatnonzero(most >= FELT_M).tolist()
+    return [(k, int(body.posedirs_features[k])) for k in kept]
+
+
 def add_driven(writer: KeyWriter, body: BodyModel, armature: bpy.types.Object, frames: Floats) -> Steps[None]:
-    """A driven key for each feature that the body has. In steps."""
-    for k, feature in enumerate(body.posedirs_features.tolist()):
+    """A driven key for each feature that can be felt. In steps."""
+    for k, feature in felt(body):
         writer.add(feature_name(feature), body.posedirs[:, :, k], LIMITS)
         yield MORE
     yield from drive(writer.obj.data, body, armature, frames)
@@ -47,7 +58,7 @@ def drive(mesh: bpy.types.Mesh, body: BodyModel, armature: bpy.types.Object, fra
     In steps.
     """
     keys = mesh.shape_keys
-    for feature in body.posedirs_features.tolist():
+    for _, feature in felt(body):
         joint, row, column = _entry(feature)
         path = f'key_blocks["{feature_name(feature)}"].value'
         curve = keys.animation_data.drivers.find(path) if keys.animation_data is not None else None

@@ -8,7 +8,6 @@ scene, selection and frame stay as they are. What is lost is said (`ExportNotes`
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,7 +63,7 @@ def export_avatar(
     skin = find_mesh(rig)
     if PROPERTY not in rig or skin is None:
         raise ExportError(f"{rig.name} is not an avatar. Select an avatar.")
-    target = _target(Path(path), settings.format)
+    target = target_of(Path(path), settings.format)
     _need_addon(settings.format)
     scale = 1.0 / CENTIMETRE if settings.format == "FBX" and settings.centimetres else 1.0
     wishes = export_copy.Wishes(
@@ -83,11 +82,15 @@ def export_avatar(
         return ExportNotes(target, copy.frames, _left_out(copy, settings))
 
 
-def _target(path: Path, kind: str) -> Path:
+def target_of(path: Path, kind: str) -> Path:
+    """Where a format's file goes. Raises ExportError."""
     if path.suffix.lower() not in SUFFIXES[kind]:
         path = path.with_name(path.name + SUFFIXES[kind][0])
     if not path.parent.is_dir():
         raise ExportError(f"There is no folder {path.parent}. Choose another one.")
+    # Some of those who build Blender leave it out, such as Debian.
+    if kind == "USD" and not bpy.app.build_options.usd:
+        raise ExportError("This Blender was built without USD. Choose another format, or get Blender from blender.org.")
     return path
 
 
@@ -97,9 +100,6 @@ def _need_addon(kind: str) -> None:
         raise ExportError(
             f"Blender's add-on for {kind} is switched off. Switch it on in Edit ▸ Preferences ▸ Add-ons, then export."
         )
-    # Some of those who build Blender leave it out, such as Debian.
-    if kind == "USD" and not bpy.app.build_options.usd:
-        raise ExportError("This Blender was built without USD. Choose another format, or get Blender from blender.org.")
 
 
 def _write(copy: Copy, target: Path, settings: ExportSettings) -> None:
@@ -111,8 +111,7 @@ def _write(copy: Copy, target: Path, settings: ExportSettings) -> None:
                 _EXPORTERS[settings.format](copy, str(written), settings)
             if not written.is_file() or written.stat().st_size == 0:
                 raise ExportError(f"Blender's exporter wrote no file. Try another format than {settings.format}.")
-            for item in Path(folder).iterdir():
-                _move(item, target.parent / item.name)
+            move_into(Path(folder), target.parent)
     except OSError as error:
         raise ExportError(
             f"Can't write {target}: {error.strerror or error}. Free some space or choose another folder."
@@ -124,14 +123,14 @@ def _write(copy: Copy, target: Path, settings: ExportSettings) -> None:
         ) from error
 
 
-def _move(source: Path, target: Path) -> None:
-    if source.is_dir():
-        target.mkdir(exist_ok=True)
-        for item in source.iterdir():
-            _move(item, target / item.name)
-    else:
-        shutil.copyfile(source, f"{target}.part")
-        os.replace(f"{target}.part", target)
+def move_into(source: Path, target: Path) -> None:
+    """All that is in a folder into another one of the same disk. Raises OSError."""
+    for item in source.iterdir():
+        if item.is_dir():
+            (target / item.name).mkdir(exist_ok=True)
+            move_into(item, target / item.name)
+        else:
+            os.replace(item, target / item.name)
 
 
 @contextmanager

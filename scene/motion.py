@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 from ..core.body.skeleton import JOINT_NAMES, PARENTS
 from . import axes, versions
 from .rest import Floats
+from .steps import MORE, Steps, finish
+
+STEP_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -86,14 +90,27 @@ class Alone:
 
 def sample_pose(rig: bpy.types.Object, scene: bpy.types.Scene, animation: bool = True) -> Motion:
     """`sample` without shape keys. The scene is not touched, and its other objects cost nothing."""
+    return finish(sample_pose_steps(rig, scene, animation))
+
+
+def sample_pose_steps(rig: bpy.types.Object, scene: bpy.types.Scene, animation: bool = True) -> Steps[Motion]:
+    """`sample_pose` in steps."""
     frames = frame_range(rig, None) if animation else None
+    left: list[int | None] = [None] if frames is None else list(range(frames[0], frames[1] + 1))
     poses = []
-    with Alone(rig, scene) as alone:
-        for frame in range(frames[0], frames[1] + 1) if frames is not None else (None,):
-            if frame is not None:
-                alone.go_to(frame)
-            bones = alone.bones()
-            poses.append([np.array(bones[name].matrix) for name in JOINT_NAMES])
+    while left:
+        # Between two steps there is no other scene.
+        with Alone(rig, scene) as alone:
+            until = time.monotonic() + STEP_S
+            while True:
+                frame = left.pop(0)
+                if frame is not None:
+                    alone.go_to(frame)
+                bones = alone.bones()
+                poses.append([np.array(bones[name].matrix) for name in JOINT_NAMES])
+                if not left or time.monotonic() >= until:
+                    break
+        yield MORE
     return Motion(frames[0] if frames else 1, np.array(poses, np.float64), {})
 
 

@@ -10,6 +10,7 @@ of the legs. Bones that nobody mapped keep their rest.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from . import armature as armatures
 from . import axes, motion, rigs, versions
 from .avatar import PROPERTY
 from .rest import Floats
+from .steps import MORE, Steps, finish
 
 # Where a limb points: to this joint, if it is mapped. Others follow their parent's alignment.
 _POINTS_TO = {
@@ -38,6 +40,11 @@ _ACROSS = {
     "left_wrist": ("left_index1", "left_pinky1"),
     "right_wrist": ("right_index1", "right_pinky1"),
 }
+
+
+Switches = tuple[tuple[str, str, float], ...]  # bone, property, value
+# Of a rig's controls: as often at most is Blender asked for one frame, and that near they are to be.
+MOST_UPDATES, NEAR = 24, 1e-4
 
 
 class RetargetError(Exception):
@@ -59,27 +66,36 @@ def retarget(
     target: bpy.types.Object,
     mapping: Mapping[str, str],
     scene: bpy.types.Scene | None = None,
-    switches: tuple[tuple[str, str, float], ...] = (),
+    switches: Switches = (),
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> Retargeted:
     """Give `target` an action with the motion of the avatar `rig`. `mapping`: joint → bone. Raises RetargetError.
 
     `switches` (bone, property, value) are set and keyed, as Rigify's limbs need it to follow FK.
     """
-    scene = scene or bpy.context.scene
+    return finish(retarget_steps(rig, target, mapping, scene or bpy.context.scene, switches, progress))
+
+
+def retarget_steps(
+    rig: bpy.types.Object,
+    target: bpy.types.Object,
+    mapping: Mapping[str, str],
+    scene: bpy.types.Scene,
+    switches: Switches = (),
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> Steps[Retargeted]:
+    """`retarget` in steps: the target is as it was until the last one. Closed half-way, they leave nothing."""
     bones = _checked(rig, target, mapping)
-    source = motion.sample_pose(rig, scene)
+    source = yield from motion.sample_pose_steps(rig, scene)
     plan = _Plan(rig, target, bones)
+    yield MORE
     turns, places = plan.wanted(source.poses)
-    name = f"{rig.name} on {target.name}"
-    for bone, key, value in switches:
-        if bone in target.pose.bones and key in target.pose.bones[bone]:
-            target.pose.bones[bone][key] = value
     if _is_plain(target, bones.values()):
         basis = plan.basis(turns, places)
     else:
-        basis = _by_updates(target, plan, turns, places, scene, progress)
-    action = _write(target, plan, basis, source.first, name, switches)
+        basis = yield from _by_updates(target, plan, turns, places, scene, switches, progress)
+    yield MORE
+    action = yield from _write(target, plan, basis, source.first, f"{rig.name} on {target.name}", switches)
     return Retargeted(action, len(source.poses), len(bones), plan.scale)
 
 
@@ -174,6 +190,12 @@ class _Plan:
         turn = delta[:, self.joints.index("pelvis")] @ self._align[0]
         return turns, theirs + self.scale * (middle - ours) + turn @ (self._heads["pelvis"] - theirs)
 
+    def above(self) -> list[int]:
+        """For each mapped bone the next one above it that is mapped, −1 for none."""
+        number = {name: k for k, name in enumerate(self.names)}
+        parents = [self.target.data.bones[name].parent_recursive for name in self.names]
+        return [next((number[bone.name] for bone in bones if bone.name in number), -1) for bones in parents]
+
     def _hips(self) -> tuple[list[int], Floats, Floats]:
         """The joints whose middle travels, and that middle at rest: the avatar's and the target's."""
         names: list[str] = [name for name in ("left_hip", "right_hip") if name in self._heads]
@@ -217,31 +239,102 @@ def _by_updates(
     turns: Floats,
     places: Floats,
     scene: bpy.types.Scene,
+    switches: Switches,
     progress: Callable[[float], None],
-) -> Floats:
-    """Channels as `_Plan.basis`, of a rig whose controls are moved by constraints: Blender is asked at each level."""
-    layer = motion.layer_with(scene, target)
-    world, unturn = np.linalg.inv(plan._target_world), _rotation(plan._target_world).T
-    levels: dict[int, list[int]] = {}
-    for k, name in enumerate(plan.names):
-        levels.setdefault(len(target.data.bones[name].parent_recursive), []).append(k)
+) -> Steps[Floats]:
+    """Channels as `_Plan.basis`, of a rig whose controls are moved by constraints: Blender is asked where they are.
+
+    Each control is supposed to follow the next one above it like a stick. Where that is so one update is enough;
+    what else moves it shows in the next one.
+    """
     result = np.tile(np.eye(4), (len(turns), len(plan.names), 1, 1))
-    pose = target.pose.bones
-    for frame in range(len(turns)):
-        for depth in sorted(levels):
-            layer.update()
-            for k in levels[depth]:
-                bone = pose[plan.names[k]]
-                matrix = np.array(bone.matrix, np.float64)
-                matrix[:3, :3] = unturn @ turns[frame, k]
-                if plan.joints[k] == "pelvis":
-                    matrix[:3, 3] = world[:3, :3] @ places[frame] + world[:3, 3]
-                bone.matrix = Matrix(matrix.tolist())
-                if plan.joints[k] != "pelvis":
-                    bone.location = (0.0, 0.0, 0.0)
-                result[frame, k] = np.array(bone.matrix_basis, np.float64)
-        progress((frame + 1) / len(turns))
+    above = plan.above()
+    world, unturn = np.linalg.inv(plan._target_world), _rotation(plan._target_world).T
+    frame, basis = 0, result[0].copy()
+    while frame < len(turns):
+        with _Borrowed(target, plan.names, switches), motion.Alone(target, scene) as alone:
+            until = time.monotonic() + motion.STEP_S
+            while True:
+                place = world[:3, :3] @ places[frame] + world[:3, 3]
+                for _ in range(MOST_UPDATES):
+                    for k, name in enumerate(plan.names):
+                        target.pose.bones[name].matrix_basis = Matrix(basis[k].tolist())
+                    bones = alone.bones()
+                    there = np.array([bones[name].matrix for name in plan.names], np.float64)
+                    turned = np.array([_rotation(matrix) for matrix in there])
+                    root = plan.joints.index("pelvis")
+                    off = np.abs(turned - unturn @ turns[frame]).max()
+                    off_root = np.abs(there[root, :3, 3] - place).max() / max(1.0, float(np.abs(place).max()))
+                    if max(off, off_root) < NEAR:
+                        break
+                    basis = _nearer(there, basis, above, unturn @ turns[frame], root, place)
+                result[frame] = basis
+                frame += 1
+                if frame == len(turns) or time.monotonic() >= until:
+                    break
+        progress(frame / len(turns))
+        yield MORE
     return result
+
+
+def _nearer(there: Floats, basis: Floats, above: list[int], turns: Floats, root: int, place: Floats) -> Floats:
+    """Channels (B, 4, 4) that turn bones as wanted (`turns`, armature space), where `basis` brings them `there`."""
+    result, posed = basis.copy(), there.copy()
+    for k, parent in enumerate(above):
+        unmoved = there[k] @ np.linalg.inv(basis[k])
+        if parent >= 0:
+            unmoved = posed[parent] @ np.linalg.inv(there[parent]) @ unmoved
+        wanted = unmoved.copy()
+        wanted[:3, :3] = turns[k]
+        if k == root:
+            wanted[:3, 3] = place
+        result[k] = np.linalg.inv(unmoved) @ wanted
+        if k != root:
+            result[k][:3, 3] = 0.0
+        posed[k] = unmoved @ result[k]
+    return result
+
+
+class _Borrowed:
+    """The target without its own motion, to try channels on; all is put back at the end."""
+
+    _CHANNELS = ("location", "rotation_quaternion", "rotation_euler", "rotation_axis_angle", "scale")
+
+    def __init__(self, target: bpy.types.Object, names: list[str], switches: Switches) -> None:
+        self._target, self._names, self._switches = target, names, _there(target, switches)
+
+    def __enter__(self) -> None:
+        bones, data = self._target.pose.bones, self._target.animation_data
+        self._before = [
+            {channel: tuple(getattr(bones[name], channel)) for channel in self._CHANNELS} for name in self._names
+        ]
+        self._values = [bones[bone][key] for bone, key, _ in self._switches]
+        for bone, key, value in self._switches:
+            bones[bone][key] = value
+        self._motion = None
+        if data is not None:
+            self._motion = (data.action, getattr(data, "action_slot", None), data.use_nla)
+            data.action, data.use_nla = None, False
+
+    def __exit__(self, *_: object) -> None:
+        bones, data = self._target.pose.bones, self._target.animation_data
+        for name, channels in zip(self._names, self._before, strict=True):
+            for channel, value in channels.items():
+                setattr(bones[name], channel, value)
+        for (bone, key, _), value in zip(self._switches, self._values, strict=True):
+            bones[bone][key] = value
+        if self._motion is not None:
+            action, slot, data.use_nla = self._motion
+            data.action = action
+            if slot is not None:
+                data.action_slot = slot
+        self._target.update_tag(refresh={"OBJECT", "DATA", "TIME"})
+
+
+def _there(target: bpy.types.Object, switches: Switches) -> Switches:
+    """Those switches that the target has."""
+    bones = target.pose.bones
+    return tuple((bone, key, value) for bone, key, value in switches if bone in bones and key in bones[bone])
 
 
 def _is_plain(target: bpy.types.Object, bones: Iterable[str]) -> bool:
@@ -257,33 +350,37 @@ def _is_plain(target: bpy.types.Object, bones: Iterable[str]) -> bool:
 
 
 def _write(
-    target: bpy.types.Object,
-    plan: _Plan,
-    basis: Floats,
-    first: int,
-    name: str,
-    switches: tuple[tuple[str, str, float], ...],
-) -> bpy.types.Action:
+    target: bpy.types.Object, plan: _Plan, basis: Floats, first: int, name: str, switches: Switches
+) -> Steps[bpy.types.Action]:
     matrices = basis[..., :3, :3] / np.maximum(np.linalg.norm(basis[..., :3, :3], axis=-2, keepdims=True), 1e-12)
     quaternions = axes.continuous(axes.quaternions_from_matrices(matrices))
     frames = np.arange(len(basis)) + first
     action = bpy.data.actions.new(name)
-    curves = versions.channel_curves(action, target)
-    for k, bone_name in enumerate(plan.names):
-        bone = target.pose.bones[bone_name]
-        path = f'pose.bones["{bpy.utils.escape_identifier(bone_name)}"]'
-        channel, values = _rotation_channel(bone, quaternions[:, k])
-        for axis in range(values.shape[1]):
-            versions.key_curve(curves, f"{path}.{channel}", axis, bone_name, frames, values[:, axis])
-        setattr(bone, channel, values[0])
-        if plan.joints[k] == "pelvis":
-            for axis in range(3):
-                versions.key_curve(curves, f"{path}.location", axis, bone_name, frames, basis[:, k, axis, 3])
-            bone.location = basis[0, k, :3, 3]
-    for bone_name, key, value in switches:
-        if bone_name in target.pose.bones and key in target.pose.bones[bone_name]:
+    now: list[tuple[bpy.types.PoseBone, str, Floats]] = []
+    try:
+        curves = versions.unbound_curves(action, target.id_type, target.name)
+        for k, bone_name in enumerate(plan.names):
+            bone = target.pose.bones[bone_name]
+            path = f'pose.bones["{bpy.utils.escape_identifier(bone_name)}"]'
+            channels = [_rotation_channel(bone, quaternions[:, k])]
+            if plan.joints[k] == "pelvis":
+                channels.append(("location", basis[:, k, :3, 3]))
+            for channel, values in channels:
+                for axis in range(values.shape[1]):
+                    versions.key_curve(curves, f"{path}.{channel}", axis, bone_name, frames, values[:, axis])
+                now.append((bone, channel, values[0]))
+            yield MORE
+        for bone_name, key, value in _there(target, switches):
             path = f'pose.bones["{bone_name}"]["{key}"]'
             versions.key_curve(curves, path, 0, bone_name, frames[:1], np.array([value]))
+    except BaseException:
+        bpy.data.actions.remove(action)
+        raise
+    for bone_name, key, value in _there(target, switches):
+        target.pose.bones[bone_name][key] = value
+    for bone, channel, value in now:
+        setattr(bone, channel, value)
+    versions.channel_curves(action, target)
     target.update_tag(refresh={"OBJECT", "DATA", "TIME"})
     return action
 

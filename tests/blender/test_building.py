@@ -12,7 +12,7 @@ import pytest
 
 from pantomime.core.body.model import BodyModel
 from pantomime.core.capture import Capture
-from pantomime.operators import session as sessions
+from pantomime.operators import stepping
 from pantomime.operators.building import result_steps
 from pantomime.operators.jobs import Job
 from pantomime.operators.session import SESSION
@@ -38,7 +38,7 @@ def captures(tmp_path: Path, free_body: BodyModel, random_capture: Callable[...,
 @pytest.fixture
 def one_step_a_poll(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As on a machine where each step takes long."""
-    monkeypatch.setattr(sessions, "SLICE_S", 0.0)
+    monkeypatch.setattr(stepping, "SLICE_S", 0.0)
     yield
     SESSION.stop_worker()
 

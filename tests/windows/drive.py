@@ -70,12 +70,19 @@ def do(request: dict[str, Any], out: Path) -> dict[str, object]:
     return {}
 
 
-def light_zip(python: str, folder: Path) -> Path:
+def python_of_tree(python: str, out: Path, *arguments: str) -> None:
+    """Run a Python that imports this tree as `pantomime`, whatever the tree's folder is called."""
+    link = out / "tree" / "pantomime"
+    if not link.is_symlink():
+        link.parent.mkdir()
+        link.symlink_to(ROOT)
+    subprocess.run([python, *arguments], check=True, env={**os.environ, "PYTHONPATH": str(link.parent)}, cwd=ROOT)
+
+
+def light_zip(python: str, out: Path) -> Path:
     """The extension of this tree, without the solver's packages."""
-    with_tree = {**os.environ, "PYTHONPATH": str(ROOT.parent)}
-    command = [python, "-m", "pantomime", "package", "--light", "-o", str(folder)]
-    subprocess.run(command, check=True, env=with_tree, cwd=ROOT)
-    return next(folder.glob("*-light.zip"))
+    python_of_tree(python, out, "-m", "pantomime", "package", "--light", "-o", str(out / "dist"))
+    return next((out / "dist").glob("*-light.zip"))
 
 
 def alive(pid: int) -> bool:
@@ -112,11 +119,7 @@ def main() -> int:
     copies = [Path(shutil.copy(path, out)) for path in (package, arguments.photo, arguments.clip) if path]
     parts = arguments.only or PARTS
     if "body" in parts:
-        subprocess.run(
-            [arguments.python or sys.executable, "-c", BODY, str(out / "bodies")],
-            check=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT.parent)},
-        )
+        python_of_tree(arguments.python or sys.executable, out, "-c", BODY, str(out / "bodies"))
     task = {
         "out": str(out),
         "zip": str(copies[0]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import bpy
+from meter import METER
 from window import (
     OUT,
     TASK,
@@ -16,6 +17,7 @@ from window import (
     idle,
     look_through,
     move,
+    part,
     rigs,
     say,
     session,
@@ -89,20 +91,38 @@ def texture() -> Steps:
 
 def export() -> Steps:
     activate(rigs()[0])
+    aside = part("operators.session").ASIDE
     for format_, suffix, least in FORMATS:
         path = OUT / f"avatar.{suffix}"
         began = time.perf_counter()
         with here():
             try:
-                bpy.ops.pantomime.export("EXEC_DEFAULT", filepath=str(path), format=format_)
+                bpy.ops.pantomime.export("EXEC_DEFAULT", filepath=str(path), format=format_, by_hand=True)
             except RuntimeError as error:
                 known = format_ == "USD" and not bpy.app.build_options.usd
                 say("skipped" if known else "WRONG", f"{format_}: {error}")
                 if known:
                     continue
+        if format_ == "GLTF":
+            yield wheel(60)
+            yield from shot("25-exporting")
+            yield wheel(-90)
+        yield lambda: not aside.busy
         size = path.stat().st_size if path.exists() else 0
-        check(f"{format_} is written", size > least, f"{size / 1e6:.1f} MB, {time.perf_counter() - began:.1f} s")
-        yield 0.2
+        said = f"{size / 1e6:.1f} MB, {time.perf_counter() - began:.1f} s {aside.status.error}"
+        check(f"{format_} is written", size > least, said)
+        for block in METER.since(began)[:2]:
+            say("block", block.words())
+    path = OUT / "cancelled.fbx"
+    with here():
+        bpy.ops.pantomime.export("EXEC_DEFAULT", filepath=str(path), format="FBX", by_hand=True)
+        yield 1.0
+        bpy.ops.pantomime.cancel_aside()
+    left = [item.name for item in OUT.iterdir() if item.name.startswith(".pantomime")]
+    check("a cancelled export leaves nothing", not aside.busy and not path.exists() and not left, left)
+    yield wheel(60)
+    yield from shot("26-exported")
+    yield wheel(-90)
     for suffix, read in (("glb", bpy.ops.import_scene.gltf), ("fbx", bpy.ops.import_scene.fbx)):
         before = set(bpy.data.objects)
         with here():
@@ -144,8 +164,14 @@ def retarget() -> Steps:
     yield 0.5
     mapped = sum(bool(row.bone) for row in settings.rows)
     check("Rigify's bones are found", mapped >= 50, f"{settings.rig}, {mapped}")
+    began = time.perf_counter()
     with here():
-        bpy.ops.pantomime.retarget("EXEC_DEFAULT", True)
+        bpy.ops.pantomime.retarget("INVOKE_DEFAULT", True)
+    aside = part("operators.session").ASIDE
+    yield lambda: not aside.busy
+    say("time", f"retarget: {time.perf_counter() - began:.2f} s")
+    for block in METER.since(began)[:2]:
+        say("block", block.words())
     check("it has an action", target.animation_data is not None and target.animation_data.action is not None)
     view().spaces.active.region_3d.view_perspective = "PERSP"
     with here():

@@ -15,6 +15,13 @@ def previewed() -> bpy.types.Object | None:
     return next((rig for rig in rigs() if "(preview)" in rig.name and rig.name in shown), None)
 
 
+def _reached() -> float:
+    """Up to which frame the preview moves."""
+    rig = previewed()
+    data = rig.animation_data if rig is not None else None
+    return float(data.action.frame_range[1]) if data is not None and data.action is not None else 0.0
+
+
 def clip() -> Steps:
     if not TASK["clip"]:
         say("skipped", "no clip was named")
@@ -28,10 +35,19 @@ def clip() -> Steps:
     # One window of frames is solved at once: then there is nothing to show before the end.
     check("the avatar follows meanwhile", not idle() or TASK["frames"] < 60, session().status.error)
     preview_s = time.perf_counter() - began
+    seen: list[float] = []
     if not idle():
-        bpy.context.scene.frame_set(TASK["frames"] // 2)
         look_through(previewed())
-        yield from shot("30-video-preview")
+        for number in range(3):
+            # What is solved so far; each time more of it.
+            reached = _reached()
+            if idle():
+                break
+            seen.append(reached)
+            bpy.context.scene.frame_set(max(1, round(reached) - 2))
+            yield from shot(f"30-video-preview-{'abc'[number]}")
+            yield lambda reached=reached: idle() or _reached() > reached
+        check("each stretch that is solved is shown", len(seen) > 1 and seen == sorted(set(seen)), seen)
     yield idle
     say("time", f"video, {TASK['frames']} frames: {time.perf_counter() - began:.1f} s, first seen {preview_s:.1f} s")
     for block in METER.since(began)[:3]:

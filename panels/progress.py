@@ -1,0 +1,54 @@
+"""What a session works on, and what it has to say, wherever in the sidebar its buttons are."""
+
+from __future__ import annotations
+
+import os
+
+import bpy
+
+from ..operators.jobs import Notice
+from ..operators.notify import translated
+from ..operators.session import Session
+from .sidebar import paragraph
+
+ICONS = {"done": "CHECKMARK", "warning": "INFO", "error": "ERROR"}
+# More would push everything else out of the sidebar.
+MOST_NOTICES = 6
+
+
+def works(session: Session) -> bool:
+    """Whether something runs that is shown."""
+    return session.status.running and not session.status.urgent
+
+
+def draw_progress(layout: bpy.types.UILayout, session: Session, cancel: str, icon: str = "IMAGE_DATA") -> None:
+    """What runs, with its stage, time left, and a button of the operator `cancel`."""
+    status = session.status
+    if not works(session):
+        return
+    box = layout.box().column()
+    box.label(text=status.label, icon=icon, translate=False)
+    translate = bpy.app.translations.pgettext_iface
+    text, left = translate(status.text), status.left_s
+    if left is not None:
+        text += ", " + translate("{} s left").format(max(1, round(left)))
+    box.progress(factor=status.shown_fraction, text=text, translate=False)
+    if session.waiting:
+        box.label(text=translate("{} more waiting").format(len(session.waiting)), translate=False)
+    box.operator(cancel, icon="CANCEL")
+
+
+def draw_notices(layout: bpy.types.UILayout, context: bpy.types.Context, session: Session) -> bool:
+    """What was said of the last jobs; whether one of them failed."""
+    notices = session.notices[-MOST_NOTICES:]
+    for notice in notices:
+        _draw_notice(layout, context, notice)
+    return any(notice.kind == "error" for notice in notices)
+
+
+def _draw_notice(layout: bpy.types.UILayout, context: bpy.types.Context, notice: Notice) -> None:
+    text = translated(notice.text)
+    # Errors of one photo of several would otherwise not say of which.
+    if notice.kind == "error" and notice.label and os.path.basename(notice.label) not in text:
+        text = f"{notice.label}: {text}"
+    paragraph(layout, context, text, ICONS[notice.kind])
