@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +82,7 @@ def _steps(rig_name: str, scene_name: str, target: Path, settings: ExportSetting
 def _started(command: list[str]) -> subprocess.Popen[bytes]:
     import subprocess
 
-    flags = subprocess.CREATE_NO_WINDOW if sys.platform == "win32" else 0
+    flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # Windows' alone
     with contextlib.ExitStack() as stack:
         log: Any = subprocess.DEVNULL
         with contextlib.suppress(OSError):

@@ -319,10 +319,10 @@ class _Borrowed:
     def __exit__(self, *_: object) -> None:
         bones, data = self._target.pose.bones, self._target.animation_data
         for name, channels in zip(self._names, self._before, strict=True):
-            for channel, value in channels.items():
-                setattr(bones[name], channel, value)
-        for (bone, key, _), value in zip(self._switches, self._values, strict=True):
-            bones[bone][key] = value
+            for channel, values in channels.items():
+                setattr(bones[name], channel, values)
+        for (bone, key, _value), was in zip(self._switches, self._values, strict=True):
+            bones[bone][key] = was
         if self._motion is not None:
             action, slot, data.use_nla = self._motion
             data.action = action
@@ -378,8 +378,8 @@ def _write(
         raise
     for bone_name, key, value in _there(target, switches):
         target.pose.bones[bone_name][key] = value
-    for bone, channel, value in now:
-        setattr(bone, channel, value)
+    for bone, channel, pose in now:
+        setattr(bone, channel, pose)
     versions.channel_curves(action, target)
     target.update_tag(refresh={"OBJECT", "DATA", "TIME"})
     return action

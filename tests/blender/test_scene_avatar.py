@@ -75,6 +75,17 @@ def test_a_body_with_dense_correctives_and_moving_joints_lies_where_core_puts_it
     assert furthest(avatar, capture, smplx_like_body) < HALF_MILLIMETRE
 
 
+def test_correctives_that_nobody_feels_cost_no_key(smplx_like_body: BodyModel, random_capture: Make) -> None:
+    weak = smplx_like_body.posedirs.copy()
+    weak[:, :, 200:] *= 1e-4
+    body = replace(smplx_like_body, posedirs=weak)
+    capture = random_capture(body, 1)
+    avatar = build_avatar(capture, body)
+    names = avatar.mesh.data.shape_keys.key_blocks.keys()
+    assert sum(name.startswith("Pose ") for name in names) == 200
+    assert furthest(avatar, capture, body) < HALF_MILLIMETRE
+
+
 def test_correctives_follow_a_bone_turned_by_hand(smplx_like_body: BodyModel, random_capture: Make) -> None:
     capture = random_capture(smplx_like_body, 2)
     avatar = build_avatar(capture, smplx_like_body, AvatarSettings(pose_correctives="driven"))
