@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from .pipeline import Pipeline, PipelineSettings, Reporter
+from .video_detection import PART as DETECTION_PART
 from .video_job import Arrays, JobFolder
-from .video_pipeline import DETECTION_PART, ClipSettings, capture_clip
+from .video_pipeline import ClipSettings, capture_clip
 
 RATE = 30.0
 

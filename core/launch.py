@@ -1,7 +1,8 @@
-"""Starts the worker. Run by its path: `python -I …/core/launch.py [--packages FOLDER]`.
+"""Starts the worker. Run by its path: `python -I …/core/launch.py [--packages FOLDER] [--help-fitting]`.
 
 The folder that holds the package is called differently wherever it is installed, and Blender's Python does not know
-it at all. So this file, which imports nothing of the package, makes the package known as `pantomime` and hands over.
+it at all. So this file, which imports nothing of the package, makes the package known as `pantomime` and hands over;
+with --help-fitting to a worker's helper.
 """
 
 import importlib
@@ -24,11 +25,14 @@ def main(arguments: list[str]) -> int:
         have, need = (".".join(map(str, version[:2])) for version in (sys.version_info, OLDEST))
         print(f"Python {have} is too old for the solver, which needs {need}. Choose another Python.", file=sys.stderr)
         return UNUSABLE
+    module = "worker"
+    if arguments[-1:] == ["--help-fitting"]:
+        module, arguments = "video_helper", arguments[:-1]
     if len(arguments) == 2 and arguments[0] == "--packages":
         # In front: a numpy of Blender's own must not hide the one that the solver was installed with.
         sys.path.insert(0, arguments[1])
     elif arguments:
-        print("usage: launch.py [--packages FOLDER]", file=sys.stderr)
+        print("usage: launch.py [--packages FOLDER] [--help-fitting]", file=sys.stderr)
         return 2
     lacks = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
     if lacks:
@@ -44,7 +48,7 @@ def main(arguments: list[str]) -> int:
     package = importlib.util.module_from_spec(spec)
     sys.modules[PACKAGE] = package
     spec.loader.exec_module(package)
-    status: int = importlib.import_module(f"{PACKAGE}.core.worker").main()
+    status: int = importlib.import_module(f"{PACKAGE}.core.{module}").main()
     return status
 
 

@@ -3,46 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .body.skeleton import BODY, JAW, JOINT_NAMES, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RIGHT_HAND
 from .capture import Capture
-from .detection.vocabulary import POINT_SETS
-from .fitting.kinematics import pose_chain
 from .fitting.photo import Fitter, PhotoCamera
 from .fitting.state import BodyState
-from .fitting.video_evidence import FIRST, SETS, Seen
+from .fitting.video_evidence import Seen
 from .fitting.video_fit import ClipFitter, Motion
 from .fitting.video_focal import clip_focal, search_rows
 from .fitting.video_parts import Standing
 from .fitting.video_settings import VideoSettings
 from .fitting.video_shape import ClipShape, fit_shape
 from .fitting.video_standing import Footing, standing_of
-from .fitting.video_start import fill_in, start_window
+from .fitting.video_start import Known, fill_in, start_window
 from .fitting.video_swaps import exchange, find_swaps
 from .media.turning import turns_of
-from .rotation import log_so3
 from .video_job import JobFolder
 from .video_people import Person, Sightings
+from .video_result import Rows, capture_of
+from .video_windows import Schedule, Window, plan
+
+if TYPE_CHECKING:
+    from .video_helper import Helper
 
 
-@dataclass(frozen=True)
-class Window:
-    """Rows of a person: `context` … `first` are held as the window before left them, `last` is one beyond what is
-    kept, `end` one beyond what is looked at."""
-
-    context: int
-    first: int
-    last: int
-    end: int
-
-
-AT_ONCE = 256  # frames that are turned into a capture together
-UNKNOWN_M, UNKNOWN_RAD = 1.0, float(np.pi)  # σ where a gap is not followed through
+CACHED = 8  # parts of a motion that stay in memory
 
 
 class PersonFit:
@@ -64,7 +53,9 @@ class PersonFit:
         stop_if_cancelled: Callable[[], None],
         on_window: Callable[[Capture, str], None] | None = None,
         settings: VideoSettings | None = None,
+        helper: Callable[[], Helper | None] = lambda: None,
     ) -> None:
+        """helper: starts another process that solves windows, where that is worth it."""
         self.clip = ClipFitter(fitter, settings)
         self.fitter, self.sightings, self.person, self.number = fitter, sightings, person, number
         self.image_size, self.camera, self.rate, self.height_m = image_size, camera, rate, height_m
@@ -75,6 +66,11 @@ class PersonFit:
         self.time_s, self.index, self.shot = line.time_s[span], line.index[span], line.shot[span]
         self.swapped = np.zeros((len(self.time_s), 2), np.int64)
         self.turn: NDArray[np.float32] | None = None  # (T, 3, 3) each frame's camera axes to the first's
+        s, rate = self.clip.settings, self.rate
+        keep = min(max(s.least_keep, round(s.keep_s * rate)), s.most_keep)
+        ahead = min(max(s.least_ahead, round(s.ahead_s * rate)), s.most_keep // 2)
+        self.windows = plan(self._spans(), keep, ahead)
+        self._start_helper, self._cached, self._prepared = helper, dict[str, Motion](), ""
 
     def _seen(self, start: int, end: int) -> Seen:
         """What was seen in some rows, left and right put right."""
@@ -91,15 +87,43 @@ class PersonFit:
         return np.asarray(kept["swapped"], np.int64)
 
     def run(self) -> Capture:
-        self.swapped = self._find_swaps()
-        shape = self._shape()
-        self._set_turn(shape)
-        windows = [window for span in self._spans() for window in self._windows(*span)]
-        rough = self._solve("rough", windows, shape, None, None)
-        standing = self._standing(rough, windows, shape)
-        final = self._solve("final", windows, shape, rough, standing)
-        self._fill_gaps(final, windows, shape)
-        return self._capture(final, slice(0, len(self.time_s)), shape, standing)
+        """The person's capture, with everything that is not done yet."""
+        helper = self._start_helper() if len(self.windows) >= self.clip.settings.helped_windows else None
+        try:
+            for name, progress in (("rough", 0.0), ("final", 0.5)):
+                self.prepare(name)
+                self._solve(name, helper, progress)
+        finally:
+            if helper is not None:
+                helper.close()
+        motion = Motion.empty(len(self.time_s), self.fitter.body.num_expressions)
+        for number, window in enumerate(self.windows):
+            motion.put(slice(window.first, window.last), self._part("final", number))
+        self._fill_gaps(motion)
+        return self._capture(motion, slice(0, len(self.time_s)))
+
+    def prepare(self, name: str) -> None:
+        """What the windows of a pass need, read or made: "rough", or "final" after that."""
+        if self._prepared == name:
+            return
+        if not self._prepared:
+            self.swapped = self._find_swaps()
+            self.shape = self._shape()
+            self._set_turn(self.shape)
+        if name == "final":
+            self._find_standing()
+        self._prepared = name
+
+    def _find_standing(self) -> None:
+        """Ground, gravity and contacts of the whole clip, from its rough motion."""
+        name = f"standing-{self.number}"
+        kept = self.folder.load(name, self.key)
+        if kept is None:
+            standing = self._standing()
+            kept = {"solid": standing.solid, "still": standing.still, "up": standing.up,
+                    "ground_m": np.array(standing.ground_m)}  # fmt: skip
+            self.folder.save(name, self.key, kept)
+        self.standing = Standing(kept["solid"], kept["up"], float(kept["ground_m"]), kept["still"])
 
     def _set_turn(self, shape: ClipShape) -> None:
         """The camera's turning, where it was looked for."""
@@ -167,146 +191,128 @@ class PersonFit:
         spans.append((start, int(there[-1]) + 1))
         return spans
 
-    def _windows(self, start: int, end: int) -> list[Window]:
-        """A stretch in windows of which each is kept but for what it looks ahead at."""
-        s = self.clip.settings
-        keep = min(max(s.least_keep, round(s.keep_s * self.rate)), s.most_keep)
-        ahead = min(max(s.least_ahead, round(s.ahead_s * self.rate)), s.most_keep // 2)
-        found, at = [], start
-        while at < end:
-            last = min(at + keep, end)
-            if end - last < ahead:
-                last = end
-            found.append(Window(max(start, at - 2), at, last, min(last + ahead, end)))
-            at = last
-        return found
+    def _solve(self, name: str, helper: Helper | None, progress: float) -> None:
+        """All windows: without contacts ("rough"), or with them and with hands and face ("final"). Into parts."""
+        done = {n for n in range(len(self.windows)) if self.folder.load(self._name(name, n), self.key) is not None}
+        schedule, told = Schedule(self.windows, done), 0
+        try:
+            if helper is not None:
+                helper.work(name, schedule)
+            while True:
+                told = self._tell(name, schedule, told)
+                self.progress(progress + 0.5 * len(schedule.done) / len(self.windows))
+                number = schedule.take(self.stop_if_cancelled)
+                if number is None:
+                    break
+                try:
+                    self.stop_if_cancelled()
+                    self.solve(name, number)
+                except BaseException:
+                    schedule.give_back(number)
+                    raise
+                schedule.finish(number)
+        finally:
+            schedule.stop()
+        self._tell(name, schedule, told)
 
-    def _solve(
-        self, name: str, windows: list[Window], shape: ClipShape, rough: Motion | None, standing: Standing | None
-    ) -> Motion:
-        """All windows in order: without contacts (`rough` is None), or with them and with hands and face."""
-        motion = self._empty()
-        for number, window in enumerate(windows):
-            part = f"{name}-{self.number}-{number:05d}"
+    def _tell(self, name: str, schedule: Schedule, told: int) -> int:
+        """Captures of solved windows to the caller, in order; how many there were so far."""
+        while name == "final" and self.on_window is not None and told in schedule.done:
+            window = self.windows[told]
+            capture = self._capture(self._part(name, told), slice(window.first, window.last))
+            self.on_window(capture, f"window-{self.number}-{told:05d}")
+            told += 1
+        return told
+
+    def solve(self, name: str, number: int) -> None:
+        """One window, whose neighbours are solved as far as it needs them."""
+        window = self.windows[number]
+        solved = self._rough(window) if name == "rough" else self._final(window)
+        self.folder.save(self._name(name, number), self.key, solved.arrays())
+
+    def _name(self, name: str, number: int) -> str:
+        return f"{name}-{self.number}-{number:05d}"
+
+    def _part(self, name: str, number: int) -> Motion:
+        part = self._name(name, number)
+        if part not in self._cached:
             arrays = self.folder.load(part, self.key)
             if arrays is None:
-                self.stop_if_cancelled()
-                if rough is None or standing is None:
-                    solved = self._rough(window, motion, shape)
-                else:
-                    solved = self._final(window, motion, rough, shape, standing)
-                arrays = solved.arrays()
-                self.folder.save(part, self.key, arrays)
-            solved = Motion.of(arrays)
-            # What was looked ahead at is the next window's start.
-            motion.put(slice(window.first, window.first + len(solved)), solved)
-            if rough is not None and self.on_window is not None and standing is not None:
-                rows = slice(window.first, window.last)
-                self.on_window(self._capture(motion, rows, shape, standing), f"window-{self.number}-{number:05d}")
-            share = (number + 1) / len(windows)
-            self.progress(0.5 * share if rough is None else 0.5 + 0.5 * share)
-        return motion
+                raise FileNotFoundError(part)
+            while len(self._cached) >= CACHED:
+                self._cached.pop(next(iter(self._cached)))
+            self._cached[part] = Motion.of(arrays)
+        return self._cached[part]
 
-    def _rough(self, window: Window, before: Motion, shape: ClipShape) -> Motion:
-        """The body without contacts, in all frames of a window that were not there before."""
-        known = self._known(window, before)
+    def _state(self, name: str, start: int, end: int) -> BodyState:
+        """Rows of a motion that are solved already, in the solver's form."""
+        motion = Motion.empty(end - start, self.fitter.body.num_expressions)
+        for number, window in enumerate(self.windows):
+            first, last = max(window.first, start), min(window.last, end)
+            if first < last:
+                part = self._part(name, number).rows(slice(first - window.first, last - window.first))
+                motion.put(slice(first - start, last - start), part)
+        return self.clip.state_of(motion, self.shape)
+
+    def _rough(self, window: Window) -> Motion:
+        """The body without contacts."""
         seen = self._seen(window.context, window.end)
-        old = self._state(before.rows(slice(window.context, known)), shape)
-        last = _rows(old, slice(-1, None)) if known > window.context else None
-        new = start_window(
-            self.clip.parts,
-            seen.rows(slice(known - window.context, None)),
-            shape,
-            self.image_size,
-            last,
-            float(self.time_s[known - 1]) if last is not None else 0.0,
-        )
-        held = window.first - window.context
+        begin, end = window.context + window.held[0], window.end - window.held[1]
+        old, rest = self._state("rough", window.context, begin), self._state("rough", end, window.end)
+        before = Known(_rows(old, slice(-1, None)), float(self.time_s[begin - 1])) if window.held[0] else None
+        after = Known(_rows(rest, slice(0, 1)), float(self.time_s[end])) if window.held[1] else None
+        inner = seen.rows(slice(begin - window.context, end - window.context))
+        new = start_window(self.clip.parts, inner, self.shape, self.image_size, before, after)
         turn = self._turned(window.context, window.end)
-        solution = self.clip.body_window(seen, _join(old, new), held, shape, self.image_size, None, turn)
-        return self._motion(_rows(solution.state, slice(held, None)))
+        solution = self.clip.body_window(
+            seen, _join(old, new, rest), window.held[0], self.shape, self.image_size, None, turn,
+            held_last=window.held[1],
+        )  # fmt: skip
+        kept = slice(window.first - window.context, window.last - window.context)
+        return Motion.of_state(_rows(solution.state, kept))
 
-    def _known(self, window: Window, before: Motion) -> int:
-        """The first row of a window that no window before looked at."""
-        row = window.first
-        while row < window.end and before.transl[row].any() and window.first > window.context:
-            row += 1
-        return row
-
-    def _final(self, window: Window, before: Motion, rough: Motion, shape: ClipShape, standing: Standing) -> Motion:
+    def _final(self, window: Window) -> Motion:
         """The window with contacts, hands and face."""
+        s, (first_held, last_held) = self.clip.settings, window.held
         seen = self._seen(window.context, window.end)
-        held = window.first - window.context
-        old = self._state(before.rows(slice(window.context, window.first)), shape)
-        new = self._state(rough.rows(slice(window.first, window.end)), shape)
-        part = standing.rows(slice(window.context, window.end))
+        begin, end = window.context + first_held, window.end - last_held
+        start = _join(
+            self._state("final", window.context, begin),
+            self._state("rough", begin, end),
+            self._state("final", end, window.end),
+        )
+        part = self.standing.rows(slice(window.context, window.end))
         turn = self._turned(window.context, window.end)
-        solution = self.clip.body_window(seen, _join(old, new), held, shape, self.image_size, part, turn)
-        kept = slice(held, window.last - window.context)
-        # Fingers and face need to know less of what comes than the body does.
-        beyond = slice(0, kept.stop + round(self.clip.settings.detail_ahead_s * self.rate))
-        state = _rows(solution.state, beyond)
-        state = self.clip.detail_window(seen.rows(beyond), state, held, shape, self.image_size)
-        state = _rows(state, kept)
+        solution = self.clip.body_window(
+            seen, start, first_held, self.shape, self.image_size, part, turn, held_last=last_held
+        )
+        kept = slice(window.first - window.context, window.last - window.context)
+        # Fingers and face need to know less of what is around than the body does.
+        around = round(s.detail_ahead_s * self.rate)
+        wide = slice(max(0, kept.start - max(around, first_held)), kept.stop + max(around, last_held))
+        state = self.clip.detail_window(
+            seen.rows(wide), _rows(solution.state, wide), first_held, self.shape, self.image_size, held_last=last_held
+        )
+        state = _rows(state, slice(kept.start - wide.start, kept.stop - wide.start))
         covariance = None if solution.covariance is None else solution.covariance[kept]
         sigma_m, sigma_rad = self.clip.uncertainty(state, covariance)
-        confidence = self.clip.inliers(seen.rows(kept), state, shape, self.image_size)
-        motion = self._motion(state)
+        confidence = self.clip.inliers(seen.rows(kept), state, self.shape, self.image_size)
+        motion = Motion.of_state(state)
         return Motion(motion.rotmats, motion.transl, motion.expression, confidence, sigma_m, sigma_rad)
 
-    def _standing(self, rough: Motion, windows: list[Window], shape: ClipShape) -> Standing:
-        """Ground, gravity and contacts of the whole clip."""
+    def _standing(self) -> Standing:
         footings = []
-        for window in windows:
-            rows = slice(window.first, window.last)
-            state = self._state(rough.rows(rows), shape)
+        for window in self.windows:
+            state = self._state("rough", window.first, window.last)
             turn = self._turned(window.first, window.last)
-            footings.append((rows, Footing.of(self.clip, self._seen(window.first, window.last), state, turn)))
+            footing = Footing.of(self.clip, self._seen(window.first, window.last), state, turn)
+            footings.append((slice(window.first, window.last), footing))
         return standing_of(footings, self.time_s, self._spans(), self.clip.settings.contacts)
 
-    # --- arrays and states --------------------------------------------------------------------------------------
-
-    def _empty(self) -> Motion:
-        count = len(self.time_s)
-        return Motion(
-            np.zeros((count, 55, 3, 3), np.float32),
-            np.zeros((count, 3), np.float32),
-            np.zeros((count, self.fitter.body.num_expressions), np.float32),
-            np.zeros(count, np.float32),
-            np.full((count, 55), UNKNOWN_M, np.float32),
-            np.full((count, 55), UNKNOWN_RAD, np.float32),
-        )
-
-    def _motion(self, state: BodyState) -> Motion:
-        count = len(state.transl)
-        return Motion(
-            state.rotmats.float().cpu().numpy(),
-            state.transl.float().cpu().numpy(),
-            state.expression.float().cpu().numpy(),
-            np.zeros(count, np.float32),
-            np.full((count, 55), UNKNOWN_M, np.float32),
-            np.full((count, 55), UNKNOWN_RAD, np.float32),
-        )
-
-    def _state(self, motion: Motion, shape: ClipShape) -> BodyState:
-        like = self.fitter.skeleton.J_template
-
-        def tensor(array: object) -> torch.Tensor:
-            return torch.as_tensor(array).to(like)
-
-        count = len(motion)
-        return BodyState(
-            tensor(motion.rotmats),
-            tensor(motion.transl),
-            like.new_full((count,), float(np.log(shape.focal_px))),
-            tensor(shape.betas).expand(count, -1),
-            tensor(motion.expression),
-        )
-
-    def _fill_gaps(self, motion: Motion, windows: list[Window], shape: ClipShape) -> None:
+    def _fill_gaps(self, motion: Motion) -> None:
         """Between stretches: from one to the other, with no confidence. In place."""
         solved = np.zeros(len(self.time_s), bool)
-        for window in windows:
+        for window in self.windows:
             solved[window.first : window.last] = True
         if solved.all():
             return
@@ -319,78 +325,17 @@ class PersonFit:
             for gap in _runs(rows[~solved[rows]]):
                 around = np.arange(max(gap[0] - 1, rows[0]), min(gap[-1] + 1, rows[-1]) + 1)
                 known = torch.as_tensor(solved[around])
-                state = fill_in(self._state(motion.rows(around), shape), known, torch.as_tensor(self.time_s[around]))
-                motion.put(gap, self._motion(state).rows(~solved[around]))
+                state = fill_in(
+                    self.clip.state_of(motion.rows(around), self.shape), known, torch.as_tensor(self.time_s[around])
+                )
+                motion.put(gap, Motion.of_state(state).rows(~solved[around]))
 
-    def _points(self, rows: slice) -> dict[str, NDArray[np.float32]]:
-        """What was seen, for corrections by hand; the face's many points are left out."""
-        parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in SETS[:-1]}
-        for start in range(rows.start, rows.stop, AT_ONCE):
-            seen = self._seen(start, min(start + AT_ONCE, rows.stop))
-            for name, found in parts.items():
-                part = slice(FIRST[name], FIRST[name] + len(POINT_SETS[name]))
-                found.append(np.concatenate([seen.image_px[:, part], seen.confidence[:, part, None]], -1))
-        whole = {name: np.concatenate(found) for name, found in parts.items()}
-        return {name: points for name, points in whole.items() if points[..., 2].any()}
-
-    def _camera_rotvec(self, rows: slice) -> NDArray[np.float32]:
-        if self.turn is None:
-            return np.zeros((0, 3), np.float32)
-        return log_so3(torch.as_tensor(self.turn[rows]).double()).float().numpy()
-
-    def _capture(self, motion: Motion, rows: slice, shape: ClipShape, standing: Standing) -> Capture:
-        part = motion.rows(rows)
-        count = len(part)
-        rotvec, joints = np.zeros((count, 55, 3), np.float32), np.zeros((count, 55, 3), np.float32)
-        # What a frame takes on the way is many times what is kept of it.
-        for start in range(0, count, AT_ONCE):
-            some = slice(start, start + AT_ONCE)
-            state = self._state(part.rows(some), shape)
-            rotvec[some] = log_so3(state.rotmats.double()).float().cpu().numpy()
-            joints[some] = pose_chain(self.fitter.skeleton, state).joints.float().cpu().numpy()
-
-        def flat(which: slice | int) -> NDArray[np.float32]:
-            return np.asarray(rotvec[:, which].reshape(count, -1), np.float32)
-
-        body = self.fitter.body
-        return Capture(
-            betas=shape.betas,
-            expression=part.expression,
-            global_orient=flat(0),
-            body_pose=flat(BODY),
-            jaw_pose=flat(JAW),
-            leye_pose=flat(LEFT_EYE),
-            reye_pose=flat(RIGHT_EYE),
-            left_hand_pose=flat(LEFT_HAND),
-            right_hand_pose=flat(RIGHT_HAND),
-            transl=part.transl,
-            joints=joints,
-            joint_names=JOINT_NAMES,
-            focal_px=shape.focal_px,
-            principal_px=np.array(shape.principal_px, np.float32),
-            image_size=self.image_size,
-            focal_source=shape.focal_source,
-            up_camera=standing.up,
-            confidence=part.confidence,
-            joint_sigma_m=part.sigma_m,
-            joint_sigma_rad=part.sigma_rad,
-            frame_times_s=self.time_s[rows].astype(np.float32),
-            mocap_frame_rate=self.rate,
-            gender=body.gender,
-            surface_model_type=body.surface_model_type,
-            body_id=body.body_id,
-            person_id=self.number,
-            frame_indices=self.index[rows].astype(np.int32),
-            shots=self.shot[rows].astype(np.int32),
-            contacts=standing.solid[rows],
-            ground_m=standing.ground_m,
-            camera_rotvec=self._camera_rotvec(rows),
-            points=self._points(rows),
-            diagnostics={
-                "frames_seen": int((self.person.quality > 0).sum()),
-                **({"warnings": list(self.fitter.warnings)} if self.fitter.warnings else {}),
-            },
-        )
+    def _capture(self, motion: Motion, which: slice) -> Capture:
+        rows = Rows(
+            self.index, self.time_s, self.shot, self.turn, self._seen, self.image_size, self.rate, self.number,
+            int((self.person.quality > 0).sum()),
+        )  # fmt: skip
+        return capture_of(self.clip, rows, which, motion, self.shape, self.standing)
 
 
 def _runs(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
@@ -404,11 +349,11 @@ def _rows(state: BodyState, which: slice) -> BodyState:
     )
 
 
-def _join(first: BodyState, second: BodyState) -> BodyState:
+def _join(*parts: BodyState) -> BodyState:
     return BodyState(
-        torch.cat([first.rotmats, second.rotmats]),
-        torch.cat([first.transl, second.transl]),
-        torch.cat([first.log_focal, second.log_focal]),
-        torch.cat([first.betas, second.betas]),
-        torch.cat([first.expression, second.expression]),
+        torch.cat([part.rotmats for part in parts]),
+        torch.cat([part.transl for part in parts]),
+        torch.cat([part.log_focal for part in parts]),
+        torch.cat([part.betas for part in parts]),
+        torch.cat([part.expression for part in parts]),
     )

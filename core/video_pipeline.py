@@ -7,6 +7,7 @@ result itself.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .capture import Capture
 from .pipeline import (
@@ -30,17 +30,15 @@ from .pipeline import (
     plain_errors,
     save_captures,
 )
-from .video_job import Arrays, JobFolder, key_of
+from .video_job import JobFolder, key_of
 
 if TYPE_CHECKING:
-    from .detection.follow import Follower, FrameSightings
     from .fitting.photo import Fitter, PhotoCamera
-    from .media.turning import TurnFinder
     from .media.video import Clip
+    from .video_helper import HelpedFit, Helper
 
 # Change whenever parts of an older version can't be gone on with; settings are in the keys anyway.
-DETECTION_VERSION, FIT_VERSION = 2, 7
-DETECTION_PART = 64  # frames
+DETECTION_VERSION, FIT_VERSION = 3, 8
 SHARE_DETECTION = 0.7  # of the whole time, for the progress
 
 
@@ -55,6 +53,7 @@ class ClipSettings:
     frame_rate: float | None = None  # instead of the file's; needed for folders of pictures that are not at 30
     moving_camera: bool = False
     keep_parts: bool = False
+    cores: int = 2  # that may be used at once; the result is the same for any number
 
 
 @dataclass
@@ -144,79 +143,28 @@ class _Job:
 
     def _detect(self, clip: Clip, key: str) -> int:
         """Sightings of all frames as parts in the folder; how many parts."""
-        from .media.turning import TurnFinder
         from .media.video import FrameRange
+        from .video_detection import ClipDetection, finished_parts
 
         s = self.settings
-        number, done, finished, state = self._detected(key)
+        number, _, finished, _ = finished_parts(self.folder, key)
         if finished:
             return number
-        follower = self._follower()
-        if state is not None:
-            follower.restore(state)
-        turning = TurnFinder() if s.moving_camera else None
-        if turning is not None and state is not None:
-            turning.restore({name[5:]: value for name, value in state.items() if name.startswith("turn_")})
-        homographies = []
-        total = FrameRange(s.start, s.end, s.step).count(clip.info.frame_count) if clip.info.frame_count else 0
-        waiting = []
-        # The frames that were done are decoded again, not looked at: seeking is not exact in every container.
-        rest = FrameRange(s.start + done * s.step, s.end, s.step)
-        for frame in clip.frames(rest):
-            self._stop_if_cancelled()
-            waiting.append(follower.see(frame))
-            if turning is not None:
-                boxes = [sighting.observation.box_px for sighting in waiting[-1].people]
-                homographies.append(turning.homography(frame.rgb, np.array(boxes, np.float32)))
-            done += 1
-            if total:
-                self.reporter.progress(SHARE_DETECTION * min(done / total, 1.0))
-            if len(waiting) == DETECTION_PART:
-                self._save_sightings(number, key, waiting, homographies, follower, turning, False)
-                number, waiting, homographies = number + 1, [], []
-        if done == 0:
+        parts = ClipDetection(
+            clip, FrameRange(s.start, s.end, s.step), self.pipeline.detector(s.base, masks=False), s.base.people,
+            s.moving_camera, self.folder, key, usable_cores(s.cores) > 1,
+            lambda fraction: self.reporter.progress(SHARE_DETECTION * fraction), self._stop_if_cancelled,
+            self._check_clip,
+        ).run()  # fmt: skip
+        if parts == 0:
             raise PipelineError(f"No frame of {self.path} is in the chosen range. Choose an earlier start.")
-        self._save_sightings(number, key, waiting, homographies, follower, turning, True)
-        return number + 1
-
-    def _detected(self, key: str) -> tuple[int, int, bool, Arrays | None]:
-        """How many parts and frames are done, whether that is all, and the follower's state after them."""
-        number, done, finished, state = 0, 0, False, None
-        while not finished and (part := self.folder.load(f"seen-{number:05d}", key)) is not None:
-            number, done = number + 1, done + len(part["frame_index"])
-            finished = bool(part["finished"])
-            state = {name[6:]: value for name, value in part.items() if name.startswith("state_")}
-        return number, done, finished, state
-
-    def _follower(self) -> Follower:
-        from .detection.follow import Follower
-
-        base = self.settings.base
-        return Follower(self.pipeline.detector(base, masks=False), base.people)
-
-    def _save_sightings(
-        self,
-        number: int,
-        key: str,
-        frames: list[FrameSightings],
-        homographies: list[NDArray[np.float64]],
-        follower: Follower,
-        turning: TurnFinder | None,
-        finished: bool,
-    ) -> None:
-        from .video_people import sightings_arrays
-
-        self._check_clip()
-        arrays = sightings_arrays(frames, homographies)
-        arrays |= {f"state_{name}": value for name, value in follower.state.items()}
-        if turning is not None:
-            arrays |= {f"state_turn_{name}": value for name, value in turning.state.items()}
-        self.folder.save(f"seen-{number:05d}", key, arrays | {"finished": np.array(finished)})
+        return parts
 
     # --- fitting ------------------------------------------------------------------------------------------------
 
     def _fit(self, clip: Clip, detection_key: str, parts: int, fitter: Fitter) -> list[Capture]:
         from .fitting.video_settings import VideoSettings
+        from .video_helper import HelpedFit
         from .video_people import Sightings
         from .video_person import PersonFit
 
@@ -248,9 +196,18 @@ class _Job:
                 lambda fraction, number=number: self._fit_progress((number + fraction) / len(wanted)),  # type: ignore[misc]
                 self._stop_if_cancelled,
                 self._on_window if self.checkpoint is not None else None, video,
+                lambda number=number, key=fit_key: self._helper(HelpedFit(  # type: ignore[misc]
+                    str(self.folder.path), detection_key, parts, number, size, asdict(camera), rate, key, asdict(base),
+                )),
             )  # fmt: skip
             captures.append(replace(fit.run(), source=clip.source))
         return captures
+
+    def _helper(self, fit: HelpedFit) -> Helper | None:
+        """Another process for the windows of one person, where a second core may be used."""
+        from .video_helper import Helper
+
+        return Helper(fit, self.reporter.warning) if usable_cores(self.settings.cores) > 1 else None
 
     def _camera(self, size: tuple[int, int]) -> PhotoCamera:
         from .fitting.photo import PhotoCamera
@@ -293,6 +250,11 @@ class _Job:
             same = False
         if not same:
             raise PipelineError(f"{self.path} was changed or removed while it was captured. Start again.")
+
+
+def usable_cores(wanted: int) -> int:
+    """So many cores, or as many as there are."""
+    return max(1, min(wanted, os.cpu_count() or 1))
 
 
 def _check_range(settings: ClipSettings) -> None:

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from ..media.frame import Frame
 from .candidates import Candidate, box_of, inside
 from .crops import cut, pixel_index
+from .details import Memory, follow_face, follow_hands
 from .face import FaceSettings, detect_face, face_square, metric_mesh, metric_scale
 from .face_network import FaceNetwork
 from .hands import HandSettings, detect_hands
-from .landmarkers import FaceTask, HandNetwork, LandmarkerError, PoseNetwork
+from .landmarkers import FaceTask, HandNetwork, HandTraceNetwork, LandmarkerError, PoseNetwork
 from .models import ModelPaths
 from .observation import Observation, Points
 from .people import PeopleSettings, believable, find_people
@@ -48,7 +49,8 @@ class DetectionSettings:
 
 
 class Detector:
-    """The networks, loaded once. Not for use from several threads at a time.
+    """The networks, loaded once. Not for use from several threads at a time; but `observe` may run beside `poses` and
+    `find`, each in one thread.
 
     Raises DetectionError where a model can't be loaded.
     """
@@ -59,8 +61,10 @@ class Detector:
         cv2.setNumThreads(1)
         self._pose: PoseNetwork | None = None
         self._hands: HandNetwork | None = None
+        self._hand_trace: HandTraceNetwork | None = None
         self._face: FaceNetwork | None = None
         self._face_task: FaceTask | None = None
+        self._models = models
         chosen = self.settings
         try:
             self._pose = PoseNetwork(models.pose, _AT_ONCE, chosen.threshold, chosen.masks)
@@ -121,17 +125,30 @@ class Detector:
             lambda person: self._head_scale(rgb, person),
         )
 
-    def observe(self, rgb: Image, person: Candidate, size: tuple[int, int], detailed: bool) -> Observation:
-        """A candidate as an observation, with hands and face where it is to be `detailed`. `size`: the picture's."""
+    def observe(
+        self, rgb: Image, person: Candidate, size: tuple[int, int], detailed: bool, memory: Memory | None = None
+    ) -> Observation:
+        """A candidate as an observation, with hands and face where it is to be `detailed`. `size`: the picture's.
+
+        memory: of the person's frame before, which is brought up to date. Raises DetectionError.
+        """
+        try:
+            return self._observe(rgb, person, size, detailed, memory)
+        except LandmarkerError as error:
+            raise DetectionError(str(error)) from error
+
+    def _observe(
+        self, rgb: Image, person: Candidate, size: tuple[int, int], detailed: bool, memory: Memory | None
+    ) -> Observation:
         confidence = np.where(inside(person.image_px, size), person.visibility, 0.0).astype(np.float32)
         points = {"pose33": Points(person.image_px, confidence, person.world_m)}
         scores = None
         if detailed and self._face is not None:
-            mesh, scores = self._mesh(rgb, person)
+            mesh, scores = self._mesh(rgb, person, memory)
             if mesh is not None:
                 points["face468"] = mesh
         if detailed and self._hands is not None:
-            points.update(detect_hands(rgb, person, self._hands.detect, self.settings.hand))
+            points.update(self._both_hands(rgb, person, self._hands, memory))
             if "face468" in points:
                 points["face468"] = _behind_hands(points)
         box = _box_with_mask(person, size)
@@ -154,9 +171,23 @@ class Detector:
             return None
         return metric_scale(face)
 
-    def _mesh(self, rgb: Image, person: Candidate) -> tuple[Points | None, dict[str, float] | None]:
+    def _both_hands(
+        self, rgb: Image, person: Candidate, hands: HandNetwork, memory: Memory | None
+    ) -> dict[str, Points]:
+        if memory is None:
+            return detect_hands(rgb, person, hands.detect, self.settings.hand)
+        if self._hand_trace is None:
+            self._hand_trace = HandTraceNetwork(self._models.hand)
+        return follow_hands(rgb, person, self._hand_trace.detect, hands.detect, self.settings.hand, memory)
+
+    def _mesh(
+        self, rgb: Image, person: Candidate, memory: Memory | None
+    ) -> tuple[Points | None, dict[str, float] | None]:
         assert self._face is not None
-        mesh = detect_face(rgb, person, self._face.detect, self.settings.mesh)
+        if memory is None:
+            mesh = detect_face(rgb, person, self._face.detect, self.settings.mesh)
+        else:
+            mesh = follow_face(rgb, person, self._face.detect, self.settings.mesh, memory)
         square = face_square(person, 2.0)
         if mesh is None or square is None or self._face_task is None:
             return mesh, None
@@ -171,10 +202,10 @@ class Detector:
 
     def close(self) -> None:
         """Free the networks; the detector is of no use afterwards."""
-        for part in (self._pose, self._hands, self._face, self._face_task):
+        for part in (self._pose, self._hands, self._hand_trace, self._face, self._face_task):
             if part is not None:
                 part.close()
-        self._pose = self._hands = self._face = self._face_task = None
+        self._pose = self._hands = self._hand_trace = self._face = self._face_task = None
 
     def __enter__(self) -> Detector:
         return self
@@ -192,8 +223,10 @@ def _behind_hands(points: dict[str, Points]) -> Points:
     for side in ("left_hand", "right_hand"):
         if side in points:
             hull = cv2.convexHull(points[side].image_px.astype(np.float32))
-            covered = [cv2.pointPolygonTest(hull, (float(x), float(y)), False) >= 0 for x, y in face.image_px]
-            confidence[np.asarray(covered)] *= _COVERED
+            low, high = hull.min((0, 1)), hull.max((0, 1))
+            near = np.flatnonzero(((face.image_px >= low) & (face.image_px <= high)).all(-1))
+            covered = [cv2.pointPolygonTest(hull, tuple(map(float, face.image_px[i])), False) >= 0 for i in near]
+            confidence[near[np.array(covered, bool)]] *= _COVERED
     return replace(face, confidence=confidence)
 
 

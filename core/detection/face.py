@@ -37,9 +37,20 @@ def detect_face(
     rgb: Image, pose: Candidate, network: Callable[[Image], tuple[Array, float]], settings: FaceSettings
 ) -> Points | None:
     """The 468 points, or None where no face is seen."""
-    size = (rgb.shape[1], rgb.shape[0])
     square = face_square(pose, settings.crop_scale)
-    if square is None or square.side_px / settings.crop_scale < settings.least_px:
+    return None if square is None else face_in(rgb, pose, square, network, settings)
+
+
+def face_in(
+    rgb: Image,
+    pose: Candidate,
+    square: Square,
+    network: Callable[[Image], tuple[Array, float]],
+    settings: FaceSettings,
+) -> Points | None:
+    """The 468 points of the person's face, looked for first in `square`."""
+    size = (rgb.shape[1], rgb.shape[0])
+    if square.side_px / settings.crop_scale < settings.least_px:
         return None
     if not inside(np.array([square.centre_px], np.float32), size)[0]:
         return None
@@ -65,7 +76,7 @@ def trace_mesh(
             break
         if best is None or score >= best[1] - 0.02:
             best = (points, score, square)
-        square = _square_of_mesh(apply(square.matrix(FACE_INPUT_PX), points[:, :2]), settings.crop_scale)
+        square = square_of_mesh(apply(square.matrix(FACE_INPUT_PX), points[:, :2]), settings.crop_scale)
     return best
 
 
@@ -106,7 +117,8 @@ def metric_scale(face: Points) -> float:
     return float((image * world).sum() / (world * world).sum())
 
 
-def _square_of_mesh(image: Array, crop_scale: float) -> Square:
+def square_of_mesh(image: Array, crop_scale: float) -> Square:
+    """The crop for a face whose mesh is (468, 2) in the picture."""
     across = image[MESH_LEFT_EYE] - image[MESH_RIGHT_EYE]
     angle = float(np.arctan2(across[1], across[0]))
     c, s = np.cos(angle), np.sin(angle)
@@ -116,8 +128,14 @@ def _square_of_mesh(image: Array, crop_scale: float) -> Square:
     return Square((float(middle[0]), float(middle[1])), float((high - low).max()) * crop_scale, angle)
 
 
+def head_px(pose: Candidate) -> Array:
+    """The middle of the pose's points of the face, (2,)."""
+    middle: Array = pose.image_px[[NOSE, LEFT_EYE, RIGHT_EYE, MOUTH_LEFT, MOUTH_RIGHT]].mean(axis=0)
+    return middle
+
+
 def _on_the_head(image: Array, pose: Candidate) -> bool:
     """Whether the mesh lies where the pose has the head; else it is another person's face."""
-    head = pose.image_px[[NOSE, LEFT_EYE, RIGHT_EYE, MOUTH_LEFT, MOUTH_RIGHT]].mean(axis=0)
+    head = head_px(pose)
     reach = max(0.12 * pixels_per_metre(pose), float(np.ptp(image, axis=0).max()) * 0.5)
     return float(np.linalg.norm(image.mean(axis=0) - head)) <= reach

@@ -8,6 +8,7 @@ not know; `bundles.attention_parts` takes it apart, and the joints are here.
 
 from __future__ import annotations
 
+import threading
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,10 +86,15 @@ class FaceNetwork:
             raise LandmarkerError(
                 f"Can't read {path}: {error.strerror or error}. Run `pantomime models` again."
             ) from error
+        self._one_at_a_time = threading.Lock()
         self._outputs = [*self._mesh.getUnconnectedOutLayersNames(), _FEATURES]
 
     def detect(self, rgb: Image) -> tuple[Array, float]:
         """Points (468, 3) in the crop's pixels (z to the same scale, away from the camera) and the face score 0…1."""
+        with self._one_at_a_time:
+            return self._detect(rgb)
+
+    def _detect(self, rgb: Image) -> tuple[Array, float]:
         self._mesh.setInput(cv2.dnn.blobFromImage(rgb, 1.0 / 255.0, (FACE_INPUT_PX, FACE_INPUT_PX)))
         flag, mesh, features = sorted(self._mesh.forward(self._outputs), key=lambda item: item.size)
         score = 1.0 / (1.0 + np.exp(-float(flag.reshape(-1)[0])))

@@ -15,6 +15,7 @@ from ..media.cuts import CutFinder
 from ..media.frame import Frame
 from .candidates import Candidate, box_of, distance, distinct_people, from_crop, inside
 from .crops import Square, cut, fit_within
+from .details import Memory
 from .detector import Detector
 from .observation import Observation
 from .people import believable
@@ -46,6 +47,16 @@ class FollowSettings:
 
 
 @dataclass(frozen=True)
+class Followed:
+    """Who is where in one frame: track, pose, and whether hands and face are looked at."""
+
+    index: int
+    time_s: float
+    cut: bool
+    people: list[tuple[int, Candidate, bool]]
+
+
+@dataclass(frozen=True)
 class Sighting:
     """One followed person in one frame."""
 
@@ -63,9 +74,45 @@ class FrameSightings:
     people: list[Sighting]
 
 
+class Describer:
+    """Sightings of those who were followed: their hands and faces. Frames in order; may run in a thread of its own,
+    behind the follower."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+        self._memories: dict[int, Memory] = {}
+
+    def describe(self, rgb: Image, followed: Followed) -> FrameSightings:
+        """What is seen of everybody followed in the next frame."""
+        size = (rgb.shape[1], rgb.shape[0])
+        # Who is not there in this frame is looked for anew in the next one.
+        self._memories = {
+            key: self._memories.get(key, Memory()) for key, _, is_detailed in followed.people if is_detailed
+        }
+        sightings = [
+            Sighting(key, self.detector.observe(rgb, person, size, is_detailed, self._memories.get(key)))
+            for key, person, is_detailed in followed.people
+        ]
+        return FrameSightings(followed.index, followed.time_s, followed.cut, sightings)
+
+    @property
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Arrays with everything that the next frame hangs on."""
+        keys = sorted(self._memories)
+        states = [self._memories[key].state for key in keys]
+        return {
+            "track": np.array(keys, np.int64),
+            "memory": np.stack(states) if states else np.zeros((0, 0)),
+        }
+
+    def restore(self, state: dict[str, NDArray[np.generic]]) -> None:
+        """Go on from where another describer was."""
+        self._memories = {int(key): Memory.of(row) for key, row in zip(state["track"], state["memory"], strict=True)}
+
+
 class Follower:
-    """Frames in order in, sightings out. `detailed`: how many people, those who were large for longest, get hands and
-    face; 0 = all."""
+    """Frames in order in, who is where out. `detailed`: how many people, those who were large for longest, get hands
+    and face; 0 = all."""
 
     def __init__(self, detector: Detector, detailed: int = 1, settings: FollowSettings | None = None) -> None:
         self.detector, self.detailed = detector, detailed
@@ -89,7 +136,7 @@ class Follower:
         self.cuts.restore({key[4:]: value for key, value in state.items() if key.startswith("cut_")})
         self._looked_s, self._searched_s = (float(value) for value in state["looked_s"])
 
-    def see(self, frame: Frame) -> FrameSightings:
+    def follow(self, frame: Frame) -> Followed:
         """The people in the next frame."""
         s, rgb, now = self.settings, frame.rgb, frame.time_s
         cut_here = self.cuts.is_cut(rgb)
@@ -107,14 +154,10 @@ class Follower:
             for person in self._newcomers(rgb, now, list(found.values())):
                 found[self.tracker.begin(person, trunk_colour(rgb, person), now)] = person
         self.tracker.forget(now)
-        size = (rgb.shape[1], rgb.shape[0])
         ranked = sorted(self.tracker.tracks, key=lambda track: -track.presence)
         detailed = {track.id for track in ranked[: self.detailed or None]}
-        sightings = [
-            Sighting(key, self.detector.observe(rgb, person, size, key in detailed))
-            for key, person in sorted(found.items())
-        ]
-        return FrameSightings(frame.index, now, cut_here, sightings)
+        there = [(key, found[key], key in detailed) for key in sorted(found)]
+        return Followed(frame.index, now, cut_here, there)
 
     # --- parts --------------------------------------------------------------------------------------------------
 

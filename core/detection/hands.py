@@ -43,22 +43,37 @@ def detect_hands(
     """`left_hand` and `right_hand`, each where it is found. `network` finds hands in a crop."""
     size = (rgb.shape[1], rgb.shape[0])
     scale = pixels_per_metre(pose)
-    wrists = {
+    wrists = wrists_seen(pose, size, scale, settings)
+    found = [hand for side in wrists for hand in search_hand(rgb, pose, side, scale, network, settings)]
+    return assign(found, wrists, pose, scale, size, settings)
+
+
+def wrists_seen(pose: Candidate, size: tuple[int, int], scale: float, settings: HandSettings) -> dict[str, Array]:
+    """The wrists (2,) at which it is worth to look for a hand. scale: px a metre."""
+    return {
         side: pose.image_px[indices[0]]
         for side, indices in SIDES.items()
         if pose.visibility[indices[0]] >= settings.least_visibility
         and inside(pose.image_px[indices[0]][None], size)[0]
         and 0.18 * scale >= settings.least_px
     }
-    found: list[FoundHand] = []
-    for side in wrists:
-        square = hand_square(pose, side, scale * settings.crop_m)
-        hands = _in_crop(rgb, square, network, settings.crop_px)
-        if not any(_gap(hand, wrists[side], scale) <= settings.reach_m for hand in hands):
-            tight = Square(square.centre_px, square.side_px * settings.retry_scale)
-            hands += _in_crop(rgb, tight, network, settings.crop_px)
-        found += hands
-    return assign(found, wrists, pose, scale, size, settings)
+
+
+def search_hand(
+    rgb: Image,
+    pose: Candidate,
+    side: str,
+    scale: float,
+    network: Callable[[Image], list[RawHand]],
+    settings: HandSettings,
+) -> list[FoundHand]:
+    """Hands in the crop at one wrist, and in a tighter one where none of them hangs on it."""
+    square = hand_square(pose, side, scale * settings.crop_m)
+    hands = _in_crop(rgb, square, network, settings.crop_px)
+    if not any(gap_m(hand, pose.image_px[SIDES[side][0]], scale) <= settings.reach_m for hand in hands):
+        tight = Square(square.centre_px, square.side_px * settings.retry_scale)
+        hands += _in_crop(rgb, tight, network, settings.crop_px)
+    return hands
 
 
 def hand_square(pose: Candidate, side: str, side_px: float) -> Square:
@@ -89,7 +104,7 @@ def assign(
     pairs = []
     for i, hand in enumerate(hands):
         for side, wrist in wrists.items():
-            gap = _gap(hand, wrist, scale)
+            gap = gap_m(hand, wrist, scale)
             if gap <= settings.reach_m:
                 likeness = hand.raw.left_score if side == "left_hand" else 1.0 - hand.raw.left_score
                 pairs.append((gap + 0.04 * (1.0 - likeness), i, side, gap, likeness))
@@ -97,7 +112,7 @@ def assign(
     taken: list[FoundHand] = []
     for _, i, side, gap, likeness in sorted(pairs):
         hand = hands[i]
-        if side in chosen or any(_same(hand, other) for other in taken):
+        if side in chosen or any(same_hand(hand, other) for other in taken):
             continue
         taken.append(hand)
         belief = float(np.exp(-((gap / settings.reach_m) ** 2))) * (0.6 + 0.4 * likeness)
@@ -108,20 +123,23 @@ def assign(
 
 
 def _in_crop(rgb: Image, square: Square, network: Callable[[Image], list[RawHand]], out_px: int) -> list[FoundHand]:
-    matrix = square.matrix(out_px)
+    return [in_picture(raw, square, out_px) for raw in network(cut(rgb, square, out_px))]
+
+
+def in_picture(raw: RawHand, square: Square, out_px: int) -> FoundHand:
+    """A hand in a crop's pixels brought to the picture's."""
     c, s = np.cos(square.angle_rad), np.sin(square.angle_rad)
     turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]], np.float32)
-    return [
-        FoundHand(raw, apply(matrix, raw.image_px).astype(np.float32), (raw.world_m @ turn.T).astype(np.float32))
-        for raw in network(cut(rgb, square, out_px))
-    ]
+    image = apply(square.matrix(out_px), raw.image_px).astype(np.float32)
+    return FoundHand(raw, image, (raw.world_m @ turn.T).astype(np.float32))
 
 
-def _gap(hand: FoundHand, wrist: Array, scale: float) -> float:
+def gap_m(hand: FoundHand, wrist: Array, scale: float) -> float:
+    """From a hand's wrist to the pose's, in metres; scale: px a metre."""
     return float(np.linalg.norm(hand.image_px[0] - wrist)) / scale
 
 
-def _same(a: FoundHand, b: FoundHand) -> bool:
+def same_hand(a: FoundHand, b: FoundHand) -> bool:
     """Whether two detections, perhaps from overlapping crops, are one hand."""
     size = max(float(np.ptp(a.image_px, axis=0).max()), float(np.ptp(b.image_px, axis=0).max()), 1.0)
     return float(np.linalg.norm(a.image_px - b.image_px, axis=1).mean()) < 0.3 * size

@@ -9,6 +9,8 @@ import atexit
 import contextlib
 import os
 import sys
+import threading
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +29,18 @@ class LandmarkerError(Exception):
     """A network that can't be loaded or run; the message says what to do next."""
 
 
+_quiet = threading.RLock()
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Send the process's stderr to nowhere: TFLite and MediaPipe write there past Python, with no switch for it."""
+    # One thread at a time: another one would take nowhere for what is to be restored.
+    with _quiet:
+        yield from _hushed()
+
+
+def _hushed() -> Iterator[None]:
     try:
         sys.stderr.flush()
         saved = os.dup(2)
@@ -63,6 +74,13 @@ class _Task:
 
     def run(self, rgb: Image) -> Any:
         """The task's result. Its first call prints warnings once; they are kept from the user."""
+        return self._call("detect", rgb)
+
+    def embed(self, rgb: Image) -> list[Array]:
+        """What the network of an image embedder puts out, as it is."""
+        return [np.asarray(item.embedding, np.float32) for item in self._call("embed", rgb).embeddings]
+
+    def _call(self, name: str, rgb: Image) -> Any:
         import mediapipe
 
         if self._task is None:
@@ -70,9 +88,9 @@ class _Task:
         image = mediapipe.Image(mediapipe.ImageFormat.SRGB, np.ascontiguousarray(rgb))
         try:
             if self._spoken:
-                return self._task.detect(image)
+                return getattr(self._task, name)(image)
             with quiet():
-                result = self._task.detect(image)
+                result = getattr(self._task, name)(image)
         except RuntimeError as error:
             raise LandmarkerError(f"MediaPipe failed on this picture ({_first_line(error)}). Try another.") from error
         self._spoken = any(bool(value) for value in vars(result).values())
@@ -102,7 +120,8 @@ def _leave_to_the_system() -> None:
             task._handle = None
 
 
-def _create(kind: str, path: Path, **options: Any) -> _Task:
+def _create(kind: str, path: Path, network: str | None = None, **options: Any) -> _Task:
+    """A task of the bundle at `path`, or of one network in it."""
     try:
         from mediapipe.tasks.python import vision
         from mediapipe.tasks.python.core.base_options import BaseOptions
@@ -114,7 +133,13 @@ def _create(kind: str, path: Path, **options: Any) -> _Task:
         _shut(_abandoned.pop())
     try:
         # From memory: MediaPipe opens paths in the platform's own encoding, which fails on some scripts.
-        base = BaseOptions(model_asset_buffer=path.read_bytes())
+        data = path.read_bytes()
+        if network is not None:
+            with zipfile.ZipFile(path) as archive:
+                data = archive.read(network)
+        base = BaseOptions(model_asset_buffer=data)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise LandmarkerError(f"{path} is not a bundle of models. Run `pantomime models` again.") from error
     except OSError as error:
         raise LandmarkerError(f"Can't read {path}: {error.strerror or error}. Run `pantomime models` again.") from error
     try:
@@ -202,6 +227,29 @@ class HandNetwork:
             score = float(sides[0].score)
             found.append(RawHand(image, hints, score if sides[0].category_name == "Left" else 1.0 - score))
         return found
+
+    def close(self) -> None:
+        self._task.close()
+
+
+HAND_INPUT_PX = 224
+
+
+class HandTraceNetwork:
+    """The network of 21 points alone, on a crop that shows one upright hand, as the hand of the frame before lays it.
+
+    MediaPipe's hand task offers no way to give it a region, and its video mode keeps its memory to itself. Its image
+    embedder runs any network and gives what comes out, so the hand's own network is run as one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._task = _create("ImageEmbedder", path, "hand_landmarks_detector.tflite")
+
+    def detect(self, rgb: Image) -> tuple[RawHand, float]:
+        """The hand in a crop of HAND_INPUT_PX, and how surely there is one, 0…1."""
+        points, presence, right, world = self._task.embed(rgb)
+        hand = RawHand(points.reshape(21, 3)[:, :2], world.reshape(21, 3), 1.0 - float(right[0]))
+        return hand, float(presence[0])
 
     def close(self) -> None:
         self._task.close()

@@ -26,6 +26,7 @@ from .video_shape import ClipShape
 from .video_window import WindowSolution, solve_window
 
 Array = NDArray[np.float32]
+UNKNOWN_M, UNKNOWN_RAD = 1.0, float(np.pi)  # σ where nothing is known
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,25 @@ class Motion:
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
     @classmethod
+    def empty(cls, count: int, num_expressions: int) -> Motion:
+        """Nothing is known of any of `count` frames."""
+        return cls(
+            np.zeros((count, NUM_JOINTS, 3, 3), np.float32),
+            np.zeros((count, 3), np.float32),
+            np.zeros((count, num_expressions), np.float32),
+            np.zeros(count, np.float32),
+            np.full((count, NUM_JOINTS), UNKNOWN_M, np.float32),
+            np.full((count, NUM_JOINTS), UNKNOWN_RAD, np.float32),
+        )
+
+    @classmethod
+    def of_state(cls, state: BodyState) -> Motion:
+        """The solver's state, of which nothing more is known."""
+        empty = cls.empty(len(state.transl), 0)
+        rotmats, transl, expression = (t.float().cpu().numpy() for t in (state.rotmats, state.transl, state.expression))
+        return cls(rotmats, transl, expression, empty.confidence, empty.sigma_m, empty.sigma_rad)
+
+    @classmethod
     def of(cls, arrays: dict[str, NDArray[Any]]) -> Motion:
         return cls(*(arrays[item.name] for item in fields(cls)))
 
@@ -66,6 +86,17 @@ class ClipFitter:
         self.settings = settings or VideoSettings()
         self.skeleton = fitter.skeleton
         self.parts = ClipParts(fitter, self.settings)
+
+    def state_of(self, motion: Motion, shape: ClipShape) -> BodyState:
+        """A motion in the solver's form."""
+        tensor, count = self.parts.tensor, len(motion)
+        return BodyState(
+            tensor(motion.rotmats),
+            tensor(motion.transl),
+            self.skeleton.J_template.new_full((count,), float(np.log(shape.focal_px))),
+            tensor(shape.betas).expand(count, -1),
+            tensor(motion.expression),
+        )
 
     # --- windows ------------------------------------------------------------------------------------------------
 
@@ -81,8 +112,9 @@ class ClipFitter:
         turn: Array | None = None,
         pins: list[Pin] | None = None,
         is_cancelled: Callable[[], bool] | None = None,
+        held_last: int = 0,
     ) -> WindowSolution:
-        """The body in all frames together; the first `held` frames stay."""
+        """The body in all frames together; the first `held` and the last `held_last` frames stay."""
         s = self.settings
         regressed, _ = self.parts.regressed(seen, shape)
         probes = self.parts.pinned(pins or [])
@@ -92,7 +124,7 @@ class ClipFitter:
         rough = standing is None
         solver = SolverSettings(max_steps=s.rough_steps if rough else s.contact_steps, tolerance=s.tolerance)
         plain = s.plain_steps if rough else 0
-        return solve_window(problem, smoothness, start, held, solver, is_cancelled, not rough, plain)
+        return solve_window(problem, smoothness, start, held, solver, is_cancelled, not rough, plain, held_last)
 
     @torch.inference_mode()
     def detail_window(
@@ -103,10 +135,12 @@ class ClipFitter:
         shape: ClipShape,
         image_size: tuple[int, int],
         is_cancelled: Callable[[], bool] | None = None,
+        held_last: int = 0,
     ) -> BodyState:
-        """Fingers and face on a body that is known."""
+        """Fingers and face on a body that is known; the first `held` and the last `held_last` frames stay."""
         s, state = self.settings, start
-        frozen = torch.arange(len(seen), device=start.transl.device) < held
+        rows = torch.arange(len(seen), device=start.transl.device)
+        frozen = (rows < held) | (rows >= len(seen) - held_last)
         for part in (*HAND_PARTS, "face"):
             if part not in self.parts.carriers or not seen.confidence[:, self.parts.layouts[part].points].any():
                 state = self.parts.relaxed(state, part, frozen)
@@ -120,6 +154,7 @@ class ClipFitter:
                 held,
                 SolverSettings(max_steps=s.detail_steps, tolerance=2 * s.tolerance),
                 is_cancelled,
+                held_last=held_last,
             )
             state = solution.state
         return state

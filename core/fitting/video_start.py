@@ -6,7 +6,7 @@ is on the other side of the jump, and the sequence is chosen that costs least, b
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -32,33 +32,54 @@ JUMP = 25.0  # cost of all joints' jumps that is looked into
 REACH = 6  # anchors on each side of a jump that are tried anew
 
 
+@dataclass(frozen=True)
+class Known:
+    """One frame that was solved already."""
+
+    state: BodyState  # of one body
+    time_s: float
+
+
 @torch.inference_mode()
 def start_window(
     parts: ClipParts,
     seen: Seen,
     shape: ClipShape,
     image_size: tuple[int, int],
-    before: BodyState | None = None,
-    before_s: float = 0.0,
+    before: Known | None = None,
+    after: Known | None = None,
 ) -> BodyState:
-    """A body in every frame. before: the state of one frame that is known already, at `before_s`, if there is one."""
+    """A body in every frame. before, after: a frame on either side that is known already, if there is one."""
     known = enough_seen(seen)
     if not known.any():
-        state = parts.state(seen, shape)
-        if before is None:
-            return state
-        zeros = torch.zeros(len(seen), dtype=torch.long)
-        return replace(state, rotmats=before.rotmats[zeros], transl=before.transl[zeros])
+        return _between(parts.state(seen, shape), seen, before, after)
     rows = anchor_rows(known, seen.time_s, parts.settings.anchor_s)
     anchors = seen.rows(rows)
     state, cost = _fit(parts, anchors, shape, image_size, None)
-    state = _mend(parts, anchors, shape, image_size, state, cost, before, before_s)
+    state = _mend(parts, anchors, shape, image_size, state, cost, before, after)
     whole = parts.state(seen, shape)
     rotmats, transl = whole.rotmats, whole.transl
     rotmats[rows], transl[rows] = state.rotmats, state.transl
     there = torch.zeros(len(seen), dtype=torch.bool)
     there[rows] = True
     return fill_in(replace(whole, rotmats=rotmats, transl=transl), there, torch.as_tensor(seen.time_s))
+
+
+def _between(standing: BodyState, seen: Seen, before: Known | None, after: Known | None) -> BodyState:
+    """The way from one known frame to the other; the one that there is; or somebody who stands."""
+    ends = [end for end in (before, after) if end is not None]
+    if not ends:
+        return standing
+    rotmats = torch.cat([ends[0].state.rotmats, standing.rotmats, ends[-1].state.rotmats])
+    transl = torch.cat([ends[0].state.transl, standing.transl, ends[-1].state.transl])
+    times = torch.as_tensor(np.array([ends[0].time_s, *seen.time_s, ends[-1].time_s]))
+    if len(ends) == 1:
+        times[0], times[-1] = seen.time_s[0] - 1, seen.time_s[-1] + 1
+    known = torch.zeros(len(times), dtype=torch.bool)
+    known[0] = known[-1] = True
+    rows = torch.arange(len(times)).clamp(1, len(seen)) - 1
+    whole = fill_in(replace(standing.select(rows), rotmats=rotmats, transl=transl), known, times)
+    return replace(standing, rotmats=whole.rotmats[1:-1], transl=whole.transl[1:-1])
 
 
 def anchor_rows(known: NDArray[np.bool_], time_s: NDArray[np.float64], apart_s: float) -> NDArray[np.int64]:
@@ -111,32 +132,36 @@ def _mend(
     image_size: tuple[int, int],
     state: BodyState,
     cost: Tensor,
-    before: BodyState | None,
-    before_s: float,
+    before: Known | None,
+    after: Known | None,
 ) -> BodyState:
     """Try frames around a jump from its other side, and take the sequence that costs least."""
     count = len(seen)
     times = torch.as_tensor(seen.time_s).to(state.transl)
-    first = None
-    if before is not None:
-        gone = (times[:1] - before_s).abs()
-        first = jumps(before.rotmats[:1], state.rotmats[:1], gone)
     between = jumps(state.rotmats[:-1], state.rotmats[1:], times[1:] - times[:-1])
     broken = torch.nonzero(between > JUMP).flatten().tolist()
-    source: dict[int, list[int]] = {}  # anchor → anchors to start from; -1 = `before`
+    source: dict[int, list[int]] = {}  # anchor → anchors to start from; -1 = `before`, `count` = `after`
     for at in broken:
         for row in range(max(0, at - REACH + 1), at + 1):
             source.setdefault(row, []).append(at + 1)
         for row in range(at + 1, min(count, at + 1 + REACH)):
             source.setdefault(row, []).append(at)
-    if first is not None and float(first) > JUMP:
-        for row in range(min(count, REACH)):
-            source.setdefault(row, []).append(-1)
+    for end, at, rows_near in (
+        (before, -1, range(min(count, REACH))),
+        (after, count, range(max(0, count - REACH), count)),
+    ):
+        if end is not None:
+            near = slice(0, 1) if at < 0 else slice(-1, None)
+            gone = (times[near] - end.time_s).abs()
+            if float(jumps(end.state.rotmats[:1], state.rotmats[near], gone)) > JUMP:
+                for row in rows_near:
+                    source.setdefault(row, []).append(at)
     if not source:
         return state
     rows = np.array([row for row, starts in source.items() for _ in starts[:2]], np.int64)
     starts = [start for starts in source.values() for start in starts[:2]]
-    rotmats = torch.stack([before.rotmats[0] if i < 0 and before is not None else state.rotmats[i] for i in starts])
+    ends = {-1: before, count: after}
+    rotmats = torch.stack([state.rotmats[i] if (end := ends.get(i)) is None else end.state.rotmats[0] for i in starts])
     index = torch.as_tensor(rows)
     guess = replace(state.select(index), rotmats=rotmats, transl=state.transl[index])
     tried, tried_cost = _fit(parts, seen.rows(rows), shape, image_size, guess)
@@ -145,19 +170,20 @@ def _mend(
     ]
     for k, row in enumerate(rows.tolist()):
         ways[row].append((tried.rotmats[k], tried.transl[k], float(tried_cost[k])))
-    chosen = _cheapest(ways, times, None if before is None else before.rotmats[0], before_s)
+    chosen = _cheapest(ways, times, before, after)
     picked = [ways[i][k] for i, k in enumerate(chosen)]
     return replace(state, rotmats=torch.stack([p[0] for p in picked]), transl=torch.stack([p[1] for p in picked]))
 
 
 def _cheapest(
-    ways: list[list[tuple[Tensor, Tensor, float]]], times: Tensor, before: Tensor | None, before_s: float
+    ways: list[list[tuple[Tensor, Tensor, float]]], times: Tensor, before: Known | None, after: Known | None
 ) -> list[int]:
     """For each anchor one of its ways, so that costs and jumps are least in sum (Viterbi)."""
     total = times.new_tensor([way[2] for way in ways[0]])
     if before is not None:
         poses = torch.stack([way[0] for way in ways[0]])
-        total = total + jumps(before.expand_as(poses), poses, (times[0] - before_s).abs().expand(len(poses)))
+        gone = (times[0] - before.time_s).abs().expand(len(poses))
+        total = total + jumps(before.state.rotmats[:1].expand_as(poses), poses, gone)
     back: list[Tensor] = []
     for t in range(1, len(ways)):
         old = torch.stack([way[0] for way in ways[t - 1]])[:, None]
@@ -168,6 +194,10 @@ def _cheapest(
         best = cost.min(0)
         back.append(best.indices)
         total = best.values + times.new_tensor([way[2] for way in ways[t]])
+    if after is not None:
+        poses = torch.stack([way[0] for way in ways[-1]])
+        gone = (times[-1] - after.time_s).abs().expand(len(poses))
+        total = total + jumps(after.state.rotmats[:1].expand_as(poses), poses, gone)
     chosen = [int(total.argmin())]
     for indices in reversed(back):
         chosen.append(int(indices[chosen[-1]]))

@@ -35,15 +35,17 @@ def solve_window(
     is_cancelled: Callable[[], bool] | None = None,
     covariance: bool = False,
     plain_steps: int = 0,
+    held_last: int = 0,
 ) -> WindowSolution:
     """Minimise the sum of all frames' terms and what ties them.
 
-    held: how many of the first frames stay as they are, the last ones of the window before. The normal equations are
-    solved in float64 where feet stand: stiff contacts beside soft evidence are too much for float32.
+    held, held_last: how many of the first and of the last frames stay as they are, those of other windows. The normal
+    equations are solved in float64 where feet stand: stiff contacts beside soft evidence are too much for float32.
     plain_steps: so many steps take no motion for an outlier of smoothness. Frames that were fitted alone jitter beyond
     what any robust kernel would take for motion.
     """
     state = start
+    inner = slice(held, len(start.transl) - held_last)
     plain = replace(smoothness, robust_width=INF)
     now = _linearise(problem, plain if plain_steps else smoothness, state)
     damping = settings.first_damping
@@ -53,7 +55,7 @@ def solve_window(
             stop = Stop.CANCELLED
             break
         steps += 1
-        step = _step(problem, state, now, held, damping, settings)
+        step = _step(problem, state, now, inner, damping, settings)
         better = False
         if step is not None:
             trial = problem.move(state, step)
@@ -73,8 +75,11 @@ def solve_window(
                 break
     blocks = None
     if covariance:
-        factor = _factor(now, held, problem.held(state, now.gradient), 1e-6)
-        blocks = _known_first(factor.covariance(), held) if factor is not None else None
+        factor = _factor(now, inner, problem.held(state, now.gradient), 1e-6)
+        if factor is not None:
+            # There is nothing to doubt in the frames that were held.
+            blocks = now.bands.main.new_zeros(now.bands.main.shape)
+            blocks[inner] = factor.covariance()
     return WindowSolution(state, now.cost, steps, stop, now.frame_cost, blocks)
 
 
@@ -84,11 +89,6 @@ class _Equations:
     frame_cost: Tensor
     bands: Bands
     gradient: Tensor  # (T, n)
-
-
-def _known_first(blocks: Tensor, held: int) -> Tensor:
-    """(T, n, n) with nothing to doubt in the frames that were held."""
-    return torch.cat([blocks.new_zeros(held, *blocks.shape[1:]), blocks])
 
 
 def _linearise(problem: FramesProblem, smoothness: Smoothness, state: BodyState) -> _Equations:
@@ -105,14 +105,14 @@ def _linearise(problem: FramesProblem, smoothness: Smoothness, state: BodyState)
     return _Equations(total if total == total else float("inf"), own.cost, bands, gradient)
 
 
-def _factor(now: _Equations, held: int, bounds: Tensor | None, damping: float) -> Factor | None:
-    """The equations of the frames after the first `held`, which do not move; bounds (T, n) True where an unknown of
-    the others does not either."""
-    bands = Bands(now.bands.main[held:], now.bands.next[held:], now.bands.after[held:])
+def _factor(now: _Equations, inner: slice, bounds: Tensor | None, damping: float) -> Factor | None:
+    """The equations of the frames `inner`, the others do not move; bounds (T, n) True where an unknown of these does
+    not either."""
+    bands = Bands(now.bands.main[inner], now.bands.next[inner], now.bands.after[inner])
     diagonal = torch.diagonal(bands.main, dim1=-2, dim2=-1)
     extra = damping * diagonal + 1e-6
     if bounds is not None:
-        fixed = bounds[held:]
+        fixed = bounds[inner]
         free = (~fixed).to(bands.main.dtype)
         bands = Bands(
             bands.main * free[:, :, None] * free[:, None, :],
@@ -127,17 +127,17 @@ def _step(
     problem: FramesProblem,
     state: BodyState,
     now: _Equations,
-    held: int,
+    inner: slice,
     damping: float,
     settings: SolverSettings,
 ) -> Tensor | None:
     bounds = problem.held(state, now.gradient)
-    factor = _factor(now, held, bounds, damping)
+    factor = _factor(now, inner, bounds, damping)
     if factor is None:
         return None
     right = now.gradient if bounds is None else now.gradient * (~bounds)
     step = torch.zeros_like(right)
-    step[held:] = -factor.solve(right[held:])
+    step[inner] = -factor.solve(right[inner])
     if not bool(torch.isfinite(step).all()):
         return None
     # Each frame's step is kept short on its own: one wild frame must not slow down all others.

@@ -33,7 +33,10 @@ class CutFinder:
 
     def is_cut(self, rgb: NDArray[np.uint8]) -> bool:
         """Whether this frame begins a new shot. The first frame of all does not."""
-        thumb = np.asarray(cv2.resize(rgb, _SIZE, interpolation=cv2.INTER_AREA), np.uint8)
+        # Some pixels of each cell are enough: the mean of all takes longer than anything else here.
+        step = max(1, min(rgb.shape[1] // (8 * _SIZE[0]), rgb.shape[0] // (8 * _SIZE[1])))
+        few = np.ascontiguousarray(rgb[::step, ::step])
+        thumb = np.asarray(cv2.resize(few, _SIZE, interpolation=cv2.INTER_AREA), np.uint8)
         before, self._thumb = self._thumb, thumb
         if before.size == 0:
             return False

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import pantomime.core.video_pipeline as video_pipeline
+from pantomime.core import video_detection
 from pantomime.core.capture import CONTACTS, Capture
 from pantomime.core.jobs import Work, handler_of
 from pantomime.core.messages import Checkpoint, FitVideo, Message, Result
@@ -48,7 +48,7 @@ def clip(portrait: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(video_pipeline, "DETECTION_PART", 5)
+    monkeypatch.setattr(video_detection, "PART", 5)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def whole(clip: Path, pipeline: Pipeline, detector_models: None, tmp_path_factor
     out = tmp_path_factory.mktemp("whole") / "a.npz"
     files: list[Path] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(video_pipeline, "DETECTION_PART", 5)
+        patch.setattr(video_detection, "PART", 5)
         result = capture_clip(
             clip, out, ClipSettings(), pipeline, checkpoint=lambda path: files.append(_kept(path, out))
         )
@@ -106,6 +106,13 @@ def test_a_stopped_run_goes_on_with_the_same_result(
     for name in ("betas", "transl", "joints", "expression", "contacts", "confidence"):
         np.testing.assert_array_equal(getattr(again, name), getattr(whole, name), err_msg=name)
     np.testing.assert_array_equal(again.full_pose(), whole.full_pose())
+
+
+def test_one_core_gives_what_two_give(whole: Capture, clip: Path, pipeline: Pipeline, tmp_path: Path) -> None:
+    capture_clip(clip, tmp_path / "a.npz", ClipSettings(cores=1), pipeline)
+    alone = Capture.load(tmp_path / "a.npz")
+    for name in ("betas", "transl", "joints", "expression", "contacts", "confidence"):
+        np.testing.assert_array_equal(getattr(alone, name), getattr(whole, name), err_msg=name)
 
 
 def test_other_settings_do_not_go_on_from_these_parts(clip: Path, pipeline: Pipeline, tmp_path: Path) -> None:

@@ -287,7 +287,7 @@ def run(
 
 
 # Short windows, so that a short walk has several.
-SHORT = replace(VideoSettings(), keep_s=0.8, ahead_s=0.4, key_frames=3)
+SHORT = replace(VideoSettings(), keep_s=0.8, key_frames=3)
 ONE = replace(VideoSettings(), keep_s=20.0, ahead_s=1.0, key_frames=3, most_keep=1000)
 
 
