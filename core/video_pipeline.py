@@ -115,7 +115,7 @@ class _Job:
         s, base = self.settings, self.settings.base
         self._stage("read", "Opening the clip")
         clip = Clip(self.path, s.frame_rate)
-        self.identity = clip.identity()
+        self.identity, self.turned_deg = clip.identity(), clip.info.rotation_deg
         detection_key = key_of(
             version=DETECTION_VERSION, clip=self.identity, start=s.start, end=s.end, step=s.step, rate=s.frame_rate,
             models=base.models_dir, people=base.people, moving=s.moving_camera,
@@ -200,7 +200,7 @@ class _Job:
                     str(self.folder.path), detection_key, parts, number, size, asdict(camera), rate, key, asdict(base),
                 )),
             )  # fmt: skip
-            captures.append(replace(fit.run(), source=clip.source))
+            captures.append(self._signed(fit.run()))
         return captures
 
     def _helper(self, fit: HelpedFit) -> Helper | None:
@@ -219,10 +219,15 @@ class _Job:
             return PhotoCamera(base.focal_mm * float(np.hypot(*size)) / FILM_DIAGONAL_MM, "given")
         return PhotoCamera()
 
+    def _signed(self, capture: Capture) -> Capture:
+        """The capture with what it tells of the clip itself."""
+        turned = {"clip_turned_deg": self.turned_deg} if self.turned_deg else {}
+        return replace(capture, source=str(self.path), diagnostics=capture.diagnostics | turned)
+
     def _on_window(self, capture: Capture, name: str) -> None:
         assert self.checkpoint is not None
         path = self.folder.path / f"{name}.npz"
-        replace(capture, source=str(self.path)).save(path)
+        self._signed(capture).save(path)
         self.checkpoint(path)
 
     # --- small things -------------------------------------------------------------------------------------------

@@ -337,7 +337,11 @@ def _add_clip(avatar: Avatar, path: str, capture: Capture, timing: action.Animat
         return
     times = capture.frame_times_s
     indices = capture.frame_indices if len(capture.frame_indices) else np.arange(capture.num_frames)
-    clip.add_clip(avatar.camera, image, indices, times, timing.first_frame, timing.frames_per_second)
+    turned = capture.diagnostics.get("clip_turned_deg", 0)
+    clip.add_clip(
+        avatar.camera, image, indices, times, timing.first_frame, timing.frames_per_second,
+        turned if isinstance(turned, int) else 0,
+    )  # fmt: skip
 
 
 def _identity(capture: Capture, body: BodyModel, settings: AvatarSettings, ground: Floats) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -47,15 +48,23 @@ def add_clip(
     times_s: NDArray[np.floating],
     first_frame: float,
     frames_per_second: float,
+    turned_deg: int = 0,
 ) -> None:
     """Show the clip behind the scene, in step with the keys.
+
+    turned_deg: by how much the file's metadata turns it clockwise, 0, 90, 180 or 270.
 
     Frame `indices[k]` of the clip (from 0) was captured at `times_s[k]`, which lies at the scene's frame
     `first_frame` + time × rate. Blender shows one frame of a clip at each frame of the scene, shifted by an offset:
     where the rates differ, the offset is keyed.
     """
     add_background(camera, image)
-    user = camera.data.background_images[-1].image_user
+    background = camera.data.background_images[-1]
+    if not versions.TURNS_CLIPS and turned_deg:
+        # It lies: Blender fits the picture as it is stored into the frame, and turns it then.
+        background.rotation = math.radians(turned_deg)
+        background.scale = max(image.size) / min(image.size) if turned_deg % 180 else 1.0
+    user = background.image_user
     span = float(times_s[-1] - times_s[0])
     clip_rate = float(indices[-1] - indices[0]) / span if span > 0 else frames_per_second
     start = first_frame + float(times_s[0]) * frames_per_second

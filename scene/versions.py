@@ -6,6 +6,8 @@ from typing import Any
 
 import bpy
 
+# Movies that their metadata turns are shown upright; seen in 4.5 and 5.0, and not in 4.2.
+TURNS_CLIPS = bpy.app.version >= (4, 5, 0)
 STILL = 1e-7  # a channel that moves less, in metres, radians or key units, gets one key
 
 

@@ -191,6 +191,34 @@ def test_the_clip_behind_the_avatar_runs_with_the_keys(tmp_path: Path, scene_rat
         assert abs(shown_frame(eye.data, round(frame)) - index) <= 1, k
 
 
+@pytest.mark.parametrize(("turned", "scale"), [(0, 1.0), (90, 64 / 48), (180, 1.0), (270, 64 / 48)])
+def test_a_clip_that_its_metadata_turns_stands_behind_the_avatar(tmp_path: Path, turned: int, scale: float) -> None:
+    path = movie(tmp_path / "a.mp4")
+    turn_in_metadata(path, turned)
+    image = load_clip(str(path))
+    eye = bpy.data.objects.new("eye", bpy.data.cameras.new("eye"))
+    assert image is not None
+    add_clip(eye, image, np.arange(10), np.arange(10) / 10.0, 1.0, 10.0, turned)
+    background = eye.data.background_images[0]
+    if bpy.app.version < (4, 5, 0):
+        # A real window of 4.3 showed that this turns clockwise, and that the scale fills the frame.
+        assert tuple(image.size) == (64, 48)
+        assert background.rotation == pytest.approx(np.radians(turned)) and background.scale == pytest.approx(scale)
+    else:
+        assert tuple(image.size) == ((48, 64) if turned % 180 else (64, 48))
+        assert background.rotation == 0.0 and background.scale == 1.0
+
+
+def turn_in_metadata(path: Path, degrees: int) -> None:
+    """Let an MP4 file say that it is to be shown turned clockwise (ISO 14496-12, 8.3.2: the track header's matrix)."""
+    data = bytearray(path.read_bytes())
+    header = data.index(b"tkhd") - 4
+    cosine, sine = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
+    values = (cosine << 16, sine << 16, 0, -sine << 16, cosine << 16, 0, 0, 0, 1 << 30)
+    data[header + 48 : header + 84] = b"".join(value.to_bytes(4, "big", signed=True) for value in values)
+    path.write_bytes(data)
+
+
 def test_numbered_pictures_are_a_sequence_and_a_text_is_none(tmp_path: Path) -> None:
     cv2 = pytest.importorskip("cv2")
     for k in (1, 2, 10):
