@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ from .fitting.video_settings import VideoSettings
 from .fitting.video_shape import ClipShape, fit_shape
 from .fitting.video_standing import Footing, standing_of
 from .fitting.video_start import Known, fill_in, start_window
+from .fitting.video_straight import straight_shares, straighten_seen
 from .fitting.video_swaps import exchange, find_swaps
 from .media.turning import turns_of
 from .video_job import JobFolder
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 
 CACHED = 8  # parts of a motion that stay in memory
+AT_ONCE, AROUND = 256, 64  # frames that are judged together, and how far they look to both sides
 
 
 class PersonFit:
@@ -65,6 +68,7 @@ class PersonFit:
         span = slice(person.first, person.last + 1)
         self.time_s, self.index, self.shot = line.time_s[span], line.index[span], line.shot[span]
         self.swapped = np.zeros((len(self.time_s), 2), np.int64)
+        self.straight = np.zeros(len(self.time_s), np.float32)
         self.turn: NDArray[np.float32] | None = None  # (T, 3, 3) each frame's camera axes to the first's
         s, rate = self.clip.settings, self.rate
         keep = min(max(s.least_keep, round(s.keep_s * rate)), s.most_keep)
@@ -72,19 +76,31 @@ class PersonFit:
         self.windows = plan(self._spans(), keep, ahead)
         self._start_helper, self._cached, self._prepared = helper, dict[str, Motion](), ""
 
-    def _seen(self, start: int, end: int) -> Seen:
+    def _as_photos(self, start: int, end: int) -> Seen:
         """What was seen in some rows, left and right put right."""
         return exchange(self.sightings.seen(self.person, start, end), self.swapped[start:end])
 
-    def _find_swaps(self) -> NDArray[np.int64]:
-        name = f"swaps-{self.number}"
+    def _seen(self, start: int, end: int) -> Seen:
+        """The same, and legs that are seen straight made straight."""
+        seen = replace(self._as_photos(start, end), straight=self.straight[start:end])
+        return straighten_seen(seen, self.fitter.settings.straight)
+
+    def _judge(self) -> None:
+        """Which frames have left and right mixed up, and which show straight legs."""
+        name = f"judged-{self.number}"
         kept = self.folder.load(name, self.key)
         if kept is None:
             pose, confidence, size, depth = self.sightings.pose(self.person)
-            swapped = find_swaps(pose, confidence, size, self.time_s, self.shot, self.clip.settings.swaps, depth)
-            kept = {"swapped": swapped}
+            swaps = self.clip.settings.swaps
+            self.swapped = find_swaps(pose, confidence, size, self.time_s, self.shot, swaps, depth)
+            count, shares = len(self.time_s), []
+            for at in range(0, count, AT_ONCE):
+                start, last = max(0, at - AROUND), min(at + AT_ONCE, count)
+                seen = self._as_photos(start, min(last + AROUND, count))
+                shares.append(straight_shares(seen, self.fitter.settings.straight)[at - start : last - start])
+            kept = {"swapped": self.swapped, "straight": np.concatenate(shares)}
             self.folder.save(name, self.key, kept)
-        return np.asarray(kept["swapped"], np.int64)
+        self.swapped, self.straight = np.asarray(kept["swapped"], np.int64), kept["straight"]
 
     def run(self) -> Capture:
         """The person's capture, with everything that is not done yet."""
@@ -107,7 +123,7 @@ class PersonFit:
         if self._prepared == name:
             return
         if not self._prepared:
-            self.swapped = self._find_swaps()
+            self._judge()
             self.shape = self._shape()
             self._set_turn(self.shape)
         if name == "final":
@@ -141,7 +157,7 @@ class PersonFit:
         name = f"shape-{self.number}"
         kept = self.folder.load(name, self.key)
         if kept is None:
-            keys = Seen.join([self._seen(row, row + 1) for row in self._key_rows()])
+            keys = Seen.join([self._as_photos(row, row + 1) for row in self._key_rows()])
             shape = fit_shape(self.fitter, keys, self.image_size, self.camera, self.height_m)
             focal = self._focal(shape) if self.camera.focal_px is None else shape.focal_px
             if abs(np.log(focal / shape.focal_px)) > 0.01:

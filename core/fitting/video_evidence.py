@@ -67,24 +67,20 @@ class Seen:
     world_m: Array  # (T, NUM_WORLD, 3) metric hints, camera axes
     score: Array  # (T,) 0…1, 0 where the person was not seen
     box_px: Array  # (T, 4)
+    straight: Array | None = None  # (T,) 0…1: how surely both legs are seen straight, where that was asked
 
     def __len__(self) -> int:
         return len(self.index)
 
     def rows(self, which: slice | NDArray[Any]) -> Seen:
         """Some of the frames."""
-        return Seen(*(getattr(self, item.name)[which] for item in fields(self)))
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        return {item.name: getattr(self, item.name) for item in fields(self)}
-
-    @classmethod
-    def of(cls, arrays: dict[str, NDArray[Any]]) -> Seen:
-        return cls(*(arrays[item.name] for item in fields(cls)))
+        values = (getattr(self, item.name) for item in fields(self))
+        return Seen(*(None if value is None else value[which] for value in values))  # type: ignore[arg-type]
 
     @classmethod
     def join(cls, parts: list[Seen]) -> Seen:
-        return cls(*(np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(cls)))
+        columns = ([getattr(part, item.name) for part in parts] for item in fields(cls))
+        return cls(*(None if any(value is None for value in column) else np.concatenate(column) for column in columns))  # type: ignore[arg-type]
 
     def observation(self, row: int, image_size: tuple[int, int]) -> Observation:
         """One frame as a photo's observation."""

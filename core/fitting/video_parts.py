@@ -35,6 +35,7 @@ from .video_problem import PARTS, FramesProblem
 from .video_settings import VideoSettings
 from .video_shape import ClipShape
 from .video_smooth import Contact, Pins, Smoothness
+from .video_straight import straighten_predictions
 
 Array = NDArray[np.float32]
 HAND_PARTS = ("left_hand", "right_hand")
@@ -139,6 +140,8 @@ class ClipParts:
         hints, hint_trust = regressor_hints(seen)
         inputs = pixels, trust, np.zeros(len(seen)), hints, hint_trust
         prediction = regressor.predict_frames(*inputs, shape.focal_px, shape.principal_px)
+        if seen.straight is not None:
+            straighten_predictions(prediction, seen.straight, self.fitter.settings.straight)
         silent = torch.as_tensor((trust > 0).sum(1) < MIN_POINTS).to(prediction.rotmats.device)
         prediction.sigma_rad[silent] = 1e4
         prediction.direction_sigma_rad[silent] = 1e4
