@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--moving-camera", action="store_true", help="the camera turns: take its rotation from the background"
     )
+    parser.add_argument(
+        "--cores", type=whole, default=2, metavar="N", help="1: one after another; the result is the same (default: 2)"
+    )
     parser.add_argument("--keep-parts", action="store_true", help="leave the folder FILE.npz.parts in place at the end")
     add_solver_arguments(parser, several_people=True)
 
@@ -58,6 +61,7 @@ def clip_settings(arguments: argparse.Namespace) -> ClipSettings:
         frame_rate=arguments.fps,
         moving_camera=arguments.moving_camera,
         keep_parts=arguments.keep_parts,
+        cores=arguments.cores,
     )
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -131,6 +133,9 @@ def main() -> int:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     sys.stdout = sys.stderr
+    # Ctrl-C goes to all processes of a terminal; whoever started this one ends it.
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     inbox = _Inbox(os.fdopen(os.dup(0), encoding="utf-8"))
     first = inbox.next()
     fit = None
@@ -153,8 +158,6 @@ class _Inbox:
     """Lines as they come; the end of the input ends the process even in the middle of a window."""
 
     def __init__(self, stream: IO[str]) -> None:
-        import queue
-
         self._stream = stream
         self._lines: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         threading.Thread(target=self._read, name="inbox", daemon=True).start()

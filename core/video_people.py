@@ -87,7 +87,11 @@ class Sightings:
         )
 
     def people(self, least_sightings: int = 3) -> list[Person]:
-        """Everybody who was seen for a while, who was large for longest first. Shots are joined where that is plain."""
+        """Everybody who was seen for a while, who was large for longest first. Shots are joined where that is plain.
+
+        In a clip of fewer frames than `least_sightings` everybody counts.
+        """
+        least_sightings = min(least_sightings, max(1, len(self.timeline.index)))
         spans = {track: self._steady(frames, least_sightings) for track, frames in self._tracks.items()}
         spans = {track: frames for track, frames in spans.items() if frames}
         self._dropped = {

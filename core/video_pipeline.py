@@ -269,6 +269,8 @@ def _check_range(settings: ClipSettings) -> None:
         raise PipelineError("The range of frames is empty. Give an end after the start.")
     if settings.frame_rate is not None and not 0.01 < settings.frame_rate < 10_000:
         raise PipelineError(f"A frame rate of {settings.frame_rate:g} is impossible. Give one above 0.")
+    if settings.cores < 1:
+        raise PipelineError("The number of cores must be 1 or more.")
     if settings.base.points:
         raise PipelineError("A file of points belongs to a photo. Leave it out for a clip.")
 

@@ -138,6 +138,15 @@ def test_a_missing_clip_and_one_of_a_single_pixel(tmp_path: Path) -> None:
         Clip(tmp_path / "none.mp4")
     with pytest.raises(MediaError, match="only 16 × 16 pixels"):
         Clip(write(tmp_path / "small.avi", 2, size=(16, 16)))
+    with pytest.raises(MediaError, match="only 1 × 1 pixels"):
+        Clip(write(tmp_path / "one.avi", 2, size=(1, 1)))
+
+
+@pytest.mark.parametrize(("name", "codec", "words"), [("a.avi", "MJPG", "No frame of"), ("a.mp4", "mp4v", "damaged")])
+def test_a_clip_without_frames_is_one_sentence(tmp_path: Path, name: str, codec: str, words: str) -> None:
+    with pytest.raises(MediaError, match=words) as caught:
+        list(Clip(write(tmp_path / name, 0, codec=codec)).frames())
+    assert str(tmp_path / name) in str(caught.value)
 
 
 def test_a_codec_that_is_missing_is_said(clip: Path, tmp_path: Path) -> None:
