@@ -6,6 +6,7 @@ How surely legs are seen straight is a mean over a moment: a share that flickers
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,7 +79,7 @@ def straighten_predictions(prediction: Prediction, share: NDArray[np.float32], s
 
 
 def straightenings(
-    thigh: Float, shin: Float, share: NDArray[np.floating], settings: StraightSettings
+    thigh: Float, shin: Float, share: NDArray[np.floating[Any]], settings: StraightSettings
 ) -> tuple[Float, Float]:
     """What `straight.straightening` says of thighs and shins (T, 3): rotations (T, 3, 3) of each; identities where
     there is nothing to do."""
@@ -102,5 +103,4 @@ def _turns(axis: Float, angle: Float) -> Float:
     cross[:, [2, 0, 1], [1, 2, 0]] = axis
     cross[:, [1, 2, 0], [2, 0, 1]] = -axis
     sine, cosine = np.sin(angle)[:, None, None], np.cos(angle)[:, None, None]
-    result: Float = np.eye(3) + sine * cross + (1 - cosine) * (cross @ cross)
-    return result
+    return np.asarray(np.eye(3) + sine * cross + (1 - cosine) * (cross @ cross), np.float64)
