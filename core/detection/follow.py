@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..media.cuts import CutFinder
 from ..media.frame import Frame
-from .candidates import LIMBS, Candidate, box_of, distance, distinct_people, from_crop, inside
+from .candidates import Candidate, box_of, distance, distinct_people, from_crop, inside
 from .crops import Square, cut, fit_within
 from .details import Memory
 from .detector import Detector
@@ -29,8 +29,6 @@ Image = NDArray[np.uint8]
 class FollowSettings:
     crop_px: int = 320  # a person's crop for the pose network, at most
     crop_scale: float = 1.4  # side of a crop over the longer side of the expected person
-    # Scale and mirroring of further crops where the first does not show who is expected: a little else may be enough.
-    again: tuple[tuple[float, bool], ...] = ((1.8, True), (1.2, False))
     lost_s: float = 0.12  # after so long without a sighting somebody is looked for
     lost_turns: tuple[float, ...] = (0.0, 3.14, 1.57, -1.57)  # of the crops in which
     lost_scale: float = 0.6  # grows by this much for each second that the person was not seen
@@ -168,66 +166,33 @@ class Follower:
         s = self.settings
         size = (rgb.shape[1], rgb.shape[0])
         seen: list[Candidate] = []
-        for track in self.tracker.tracks:
-            if now - track.time_s <= s.lost_s:
-                expected = Candidate(track.predicted(now, s.tracking), track.visibility, np.zeros((33, 3), np.float32))
-                seen += self._crop(rgb, box_of(expected, size), s.crop_scale)
-        good = [person for person in seen if believable(person, size) >= s.least_visibility]
-        people = [group[0] for group in distinct_people(good, s.agree)]
+        lost = []
         for track in self.tracker.tracks:
             if now - track.time_s > s.lost_s:
-                people += self._look_for(rgb, track, people, now)
-            elif track.sightings >= s.tracking.settle:
-                people += self._look_again(rgb, track, people, now)
+                lost.append(track)
+                continue
+            expected = Candidate(track.predicted(now, s.tracking), track.visibility, np.zeros((33, 3), np.float32))
+            seen += self._crop(rgb, box_of(expected, size), s.crop_scale)
+        good = [person for person in seen if believable(person, size) >= s.least_visibility]
+        people = [group[0] for group in distinct_people(good, s.agree)]
+        for track in lost:
+            people += self._look_for(rgb, track, people, now)
         return people
-
-    def _look_again(self, rgb: Image, track: Track, people: list[Candidate], now: float) -> list[Candidate]:
-        """Somebody whom the crop at the expected place did not show: a little else around them may be enough."""
-        s = self.settings
-        size = (rgb.shape[1], rgb.shape[0])
-        expected, box = self._drifted(track, size, now)
-        place = [(expected.image_px, expected.visibility)]
-        if any(_near(person, place, s.tracking.gate) for person in people):
-            return []
-        taken = [(item.image_px, item.visibility) for item in people]
-        alone = _without(rgb, people, box, size)
-        for scale, mirrored in s.again:
-            for found in self._crop(alone, box, scale, mirrored):
-                if (
-                    believable(found, size) >= s.least_lost_visibility
-                    and _near(found, place, s.tracking.gate)
-                    and not _near(found, taken, s.new_gap)
-                ):
-                    again = self._crop(alone, box_of(found, size), s.crop_scale, not mirrored)
-                    if any(distance(item, found) <= s.agree for item in again):
-                        return [found]
-        return []
-
-    def _drifted(self, track: Track, size: tuple[int, int], now: float) -> tuple[Candidate, Array]:
-        """Where somebody who is not seen is by now, and the box around it: all points moved alike.
-
-        The points' own speeds carry them apart, the more the worse they were seen last.
-        """
-        moved = track.predicted(now, self.settings.tracking) - track.image_px
-        points = track.image_px + np.median(moved[LIMBS], axis=0)
-        drifted = Candidate(points.astype(np.float32), track.visibility, np.zeros((33, 3), np.float32))
-        return drifted, box_of(drifted, size)
 
     def _look_for(self, rgb: Image, track: Track, people: list[Candidate], now: float) -> list[Candidate]:
         """Somebody who was lost, where they may be by now; also lying, or upside down. Confirmed by a second look."""
         s = self.settings
         size = (rgb.shape[1], rgb.shape[0])
-        _, box = self._drifted(track, size, now)
-        grown = s.crop_scale + s.lost_scale * (now - track.time_s)
+        expected = Candidate(track.predicted(now, s.tracking), track.visibility, np.zeros((33, 3), np.float32))
+        box, grown = box_of(expected, size), s.crop_scale + s.lost_scale * (now - track.time_s)
         taken = [(item.image_px, item.visibility) for item in people]
-        alone = _without(rgb, people, box, size)
         # One other turn at a time: somebody who is gone must not cost more than all who are there.
         other = s.lost_turns[1 + int(30 * now) % (len(s.lost_turns) - 1)]
         for turn in (s.lost_turns[0], other):
-            for found in self._crop(alone, box, grown, False, turn):
+            for found in self._crop(rgb, box, grown, False, turn):
                 if believable(found, size) < s.least_lost_visibility or _near(found, taken, s.new_gap):
                     continue
-                again = self._crop(alone, box_of(found, size), s.crop_scale, True, turn)
+                again = self._crop(rgb, box_of(found, size), s.crop_scale, True, turn)
                 if any(distance(item, found) <= s.agree for item in again):
                     return [found]
         return []
@@ -299,22 +264,6 @@ def _seen_only(person: Candidate, rgb: Image) -> Candidate:
     """Without belief in what lies outside of the picture: it is guessed anew in every frame."""
     there = inside(person.image_px, (rgb.shape[1], rgb.shape[0]))
     return replace(person, visibility=np.where(there, person.visibility, 0.0).astype(np.float32))
-
-
-def _without(rgb: Image, people: list[Candidate], box: Array, size: tuple[int, int]) -> Image:
-    """The picture with people painted over, whom the network would see instead of somebody in `box`. Who overlaps
-    with the box stays: it may be painted over with them."""
-    result = rgb
-    for person in people:
-        other = box_of(person, size)
-        both = np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])
-        if both.min() > 0 and both.prod() > 0.2 * min((box[2:] - box[:2]).prod(), (other[2:] - other[:2]).prod()):
-            continue
-        x0, y0, x1, y1 = (int(value) for value in other)
-        if x1 > x0 and y1 > y0:
-            result = rgb.copy() if result is rgb else result
-            result[y0:y1, x0:x1] = result[y0:y1:8, x0:x1:8].mean((0, 1))
-    return result
 
 
 def _tiles(size: tuple[int, int], share: float, overlap: float) -> list[Square]:
