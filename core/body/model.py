@@ -6,7 +6,9 @@ in `core.body.skinning` (torch); reading of licensed files in `core.body.license
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +43,16 @@ class VirtualPoints:
     shapedirs: Array  # (N, 3, B)
     exprdirs: Array  # (N, 3, E)
     weights: Array  # (N, 55)
+
+    def take(self, index: NDArray[np.integer[Any]]) -> VirtualPoints:
+        """Some of the points, in the order of `index`."""
+        return VirtualPoints(self.template[index], self.shapedirs[index], self.exprdirs[index], self.weights[index])
+
+    @classmethod
+    def join(cls, parts: Sequence[VirtualPoints]) -> VirtualPoints:
+        """The points of all parts, of which there is at least one."""
+        names = ("template", "shapedirs", "exprdirs", "weights")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 @dataclass(frozen=True)

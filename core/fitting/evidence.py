@@ -268,9 +268,4 @@ def _join_points(parts: list[VirtualPoints], body: BodyModel) -> VirtualPoints:
             np.zeros((0, 3, body.num_expressions), np.float32),
             np.zeros((0, 55), np.float32),
         )
-    return VirtualPoints(
-        np.concatenate([p.template for p in parts]),
-        np.concatenate([p.shapedirs for p in parts]),
-        np.concatenate([p.exprdirs for p in parts]),
-        np.concatenate([p.weights for p in parts]),
-    )
+    return VirtualPoints.join(parts)

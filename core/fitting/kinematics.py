@@ -32,7 +32,7 @@ class Skeleton:
     num_betas: int
     num_expressions: int
     ancestors: Tensor  # (55, 55) 1 where column is row's ancestor or itself
-    levels: tuple[Tensor, ...]
+    above: tuple[Tensor, ...]  # of (56,) each: the joint 1, 2, 4, … levels up, 55 where there is none
     parents: Tensor  # (55,) the root's is 0 here
     face_moves_joints: bool  # whether expressions move rest joints
 
@@ -50,7 +50,9 @@ class Skeleton:
             if parent >= 0:
                 ancestors[joint] = ancestors[parent]
             ancestors[joint, joint] = 1
-        levels = tuple(torch.tensor(level, device=device) for level in joint_levels())
+        above = [torch.tensor([p if p >= 0 else NUM_JOINTS for p in PARENTS] + [NUM_JOINTS], device=device)]
+        while len(joint_levels()) > 1 << len(above):
+            above.append(above[-1][above[-1]])
         return cls(
             tensor(body.J_template),
             dirs,
@@ -58,10 +60,19 @@ class Skeleton:
             body.num_betas,
             body.num_expressions,
             ancestors,
-            levels,
+            tuple(above),
             parents,
             bool((body.J_exprdirs != 0).any()),
         )
+
+
+    def shape_columns(self, unknowns: Unknowns) -> slice | list[int]:
+        """Which of the B + E coefficients are solved for; a slice, which copies nothing, where it can be one."""
+        if not unknowns.num_expressions:
+            return slice(0, unknowns.num_betas)
+        if unknowns.num_betas in (0, self.num_betas):
+            return slice(self.num_betas - unknowns.num_betas, None)
+        return [*range(unknowns.num_betas), *range(self.num_betas, self.num_betas + self.num_expressions)]
 
 
 @dataclass(frozen=True)
@@ -75,16 +86,16 @@ class Chain:
 
 
 def pose_chain(skeleton: Skeleton, state: BodyState) -> Chain:
-    """Forward kinematics by level of the tree."""
+    """Forward kinematics, in few operations: rounds of products, each over twice as many joints as the one before."""
     coefficients = torch.cat([state.betas, state.expression], -1)
     rest = skeleton.J_template + (skeleton.dirs.reshape(-1, skeleton.dirs.shape[-1]) @ coefficients.T).T.reshape(
         -1, NUM_JOINTS, 3
     )
-    local = state.rotmats
-    globals_ = torch.empty_like(local)
-    globals_[:, :1] = local[:, :1]
-    for level in skeleton.levels[1:]:
-        globals_[:, level] = globals_[:, skeleton.parents[level]] @ local[:, level]
+    none = torch.eye(3, dtype=rest.dtype, device=rest.device).expand(len(rest), 1, 3, 3)
+    product = torch.cat([state.rotmats, none], 1)
+    for above in skeleton.above:
+        product = product.index_select(1, above) @ product
+    globals_ = product[:, :NUM_JOINTS]
     offsets = rest - rest[:, skeleton.parents]
     moved = (globals_[:, skeleton.parents] @ offsets[..., None])[..., 0]
     moved[:, 0] = rest[:, 0] + state.transl
@@ -150,27 +161,27 @@ class PointTable:
         carried = (turn @ local[..., None])[..., 0] + chain.joints[:, self.bones]
         return carried, (carried * self.bone_weights[..., None]).sum(2)
 
-    def differentiate(self, chain: Chain, unknowns: Unknowns) -> MovingPoints:
-        """Positions with what their Jacobian needs."""
+    def differentiate(self, chain: Chain, unknowns: Unknowns, own_axes: bool = True) -> MovingPoints:
+        """Positions with what their Jacobian needs. Without own_axes, that is by turns in the camera's axes."""
         carried, positions = self._corners(chain)
         levers = torch.einsum("pka,npki->npia", self.below, carried)
         joints = chain.joints[:, self.joints].transpose(1, 2)
         levers.addcmul_(self.below_sum[:, None], joints[:, None], value=-1)
         shaped = unknowns.num_betas + unknowns.num_expressions > 0
         shape_rows = self._shape_rows(chain, unknowns) if shaped else None
-        return MovingPoints(self.joints, chain.globals[:, self.joints], positions, levers, shape_rows)
+        turn = chain.globals[:, self.joints] if own_axes else None
+        return MovingPoints(self.joints, turn, positions, levers, shape_rows)
 
     def _shape_rows(self, chain: Chain, unknowns: Unknowns) -> Tensor:
         """∂p/∂(betas, expression), (N, P, 3, S), of the coefficients that are solved for."""
         skeleton = self.skeleton
-        columns = list(range(unknowns.num_betas))
-        columns += [skeleton.num_betas + i for i in range(unknowns.num_expressions)]
+        columns = skeleton.shape_columns(unknowns)
         n = chain.joints.shape[0]
         blend = (self.weights @ chain.globals.reshape(n, NUM_JOINTS, 9)).reshape(n, -1, 3, 3)
         if not (unknowns.num_betas or skeleton.face_moves_joints):
             return blend @ self.dirs[..., columns]
         offset_dirs = skeleton.offset_dirs[..., columns]
-        size = len(columns)
+        size = offset_dirs.shape[-1]
         moved = chain.globals[:, skeleton.parents] @ offset_dirs
         moved[:, 0] = offset_dirs[0]
         joints = (skeleton.ancestors @ moved.reshape(n, NUM_JOINTS, -1)).reshape(n, NUM_JOINTS, 3, size)
@@ -184,7 +195,7 @@ class MovingPoints:
     """Points of N bodies at one state, able to give rows of a Jacobian. Differences of points are such points, too."""
 
     joints: Tensor  # (A,) joints solved for
-    turn: Tensor  # (N, A, 3, 3) their global rotations
+    turn: Tensor | None  # (N, A, 3, 3) their global rotations; None: turns are in the camera's axes
     positions: Tensor  # (N, P, 3)
     levers: Tensor  # (N, P, 3, A)
     shape_rows: Tensor | None  # (N, P, 3, S) ∂p/∂(betas, expression)
@@ -200,7 +211,7 @@ class MovingPoints:
         shape_rows = None if self.shape_rows is None else self.shape_rows[which]
         return replace(
             self,
-            turn=self.turn[which],
+            turn=None if self.turn is None else self.turn[which],
             positions=self.positions[which],
             levers=self.levers[which],
             shape_rows=shape_rows,
@@ -213,30 +224,45 @@ class MovingPoints:
         levers = self.levers[:, ends] - self.levers[:, starts]
         return replace(self, positions=positions, levers=levers, shape_rows=shape_rows, travel=False)
 
-    def rows(self, covectors: Tensor, unknowns: Unknowns) -> Tensor:
-        """Jacobian of Σ_i covectors_i · p_i for each row. (N, P, R, 3) → (N, P, R, unknowns.size).
+    def rows(self, covectors: Tensor, unknowns: Unknowns, out: Tensor | None = None) -> Tensor:
+        """Jacobian of Σ_i covectors_i · p_i for each row. (N, P, R, 3) → (N, P, R, unknowns.size), into `out` if given.
 
         The focal length's column is left zero: points do not depend on it. A turn θ = G ω of a joint in the camera's
         axes changes c · p by c · (θ × l) = (l × c) · θ: products of whole rows of joints, and one matrix brings them
-        into the joints' own axes.
+        into the joints' own axes. By turns in the camera's axes, columns of joints are x of all joints, then y, then z
+        (`by_own_turns` tells normal equations by the joints' own turns).
         """
         n, p, r, _ = covectors.shape
         active = self.levers.shape[-1]
-        cross = covectors.new_empty(n, p, r, 3, active)
+        turning = 3 * active
+        if out is None:
+            out = covectors.new_zeros(n, p, r, unknowns.size)
+        cross = out if self.turn is None else covectors.new_empty(n, p, r, turning)
         for axis in range(3):
             one, other = (axis + 1) % 3, (axis + 2) % 3
-            part = cross[..., axis, :]
+            part = cross[..., axis * active : (axis + 1) * active]
             torch.mul(self.levers[:, :, None, one], covectors[..., other, None], out=part)
             part.addcmul_(self.levers[:, :, None, other], covectors[..., one, None], value=-1)
-        own = self.turn.new_zeros(n, 3, active, active, 3)
-        own.diagonal(dim1=2, dim2=3).copy_(self.turn.permute(0, 2, 3, 1))
-        turned = (cross.reshape(n, p * r, -1) @ own.reshape(n, 3 * active, -1)).reshape(n, p, r, -1)
-        if unknowns.size == 3 * active:
-            return turned
-        out = covectors.new_zeros(n, p, r, unknowns.size)
-        out[..., : 3 * active] = turned
+        if self.turn is not None:
+            own = self.turn.new_zeros(n, 3, active, active, 3)
+            own.diagonal(dim1=2, dim2=3).copy_(self.turn.permute(0, 2, 3, 1))
+            out[..., :turning] = (cross.reshape(n, p * r, -1) @ own.reshape(n, turning, -1)).reshape(n, p, r, -1)
         if unknowns.transl and self.travel:
             out[..., unknowns.transl_at : unknowns.transl_at + 3] = covectors
         if self.shape_rows is not None:
             out[..., unknowns.betas_at :] = covectors @ self.shape_rows
         return out
+
+
+def by_own_turns(equations: Tensor, turn: Tensor) -> Tensor:
+    """Normal equations by turns in the camera's axes (as `MovingPoints.rows` orders them), by the joints' own turns.
+
+    equations (N, n, n), symmetric; turn (N, A, 3, 3) global rotations of the joints that are solved for.
+    """
+    count = turn.shape[1]
+    inverse = turn.transpose(2, 3)
+    for _ in range(2):  # rows, and by symmetry columns
+        turning = equations[:, : 3 * count].unflatten(1, (3, count)).transpose(1, 2)
+        own = (inverse @ turning).flatten(1, 2)
+        equations = torch.cat([own, equations[:, 3 * count :]], 1).transpose(1, 2)
+    return equations

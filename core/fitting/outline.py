@@ -19,7 +19,6 @@ from ..body.skeleton import JOINT_INDEX, LEFT_HAND, RIGHT_HAND
 from .contour import Contour
 from .evidence import Evidence
 from .kinematics import Chain, PointTable, Skeleton
-from .residuals import reprojection
 from .settings import FitSettings
 
 _VOXEL_M = 0.013  # one vertex of each cube of the rest pose is kept
@@ -47,9 +46,10 @@ class Silhouette:
     outline: Outline
     matches: Matches
 
-    def table(self, joints: tuple[int, ...]) -> PointTable:
-        """The matched vertices for these unknowns."""
-        return self.outline.table(joints).take(self.matches.vertices)
+    @property
+    def carriers(self) -> VirtualPoints:
+        """The matched vertices."""
+        return self.outline.carriers.take(self.matches.vertices.cpu().numpy())
 
 
 class Outline:
@@ -62,17 +62,10 @@ class Outline:
             body.v_template[chosen], body.shapedirs[chosen], body.exprdirs[chosen], body.weights[chosen]
         )
         self._all = PointTable.of(skeleton, carriers, (0,))
-        self._carriers = carriers
+        self.carriers = carriers
         like = skeleton.J_template
         self.normals = torch.as_tensor(_normals(body)[chosen]).to(like)
         self.part = body.weights[chosen].argmax(1)
-        self._tables: dict[tuple[int, ...], PointTable] = {}
-
-    def table(self, joints: tuple[int, ...]) -> PointTable:
-        """All the vertices for these unknowns; made once."""
-        if joints not in self._tables:
-            self._tables[joints] = PointTable.of(self.skeleton, self._carriers, joints)
-        return self._tables[joints]
 
     def match(
         self,
@@ -129,14 +122,13 @@ class Outline:
 
 
 def outline_offset(
-    points: Tensor, log_focal: Tensor, principal: Tensor, seen: Tensor, normals: Tensor, inverse_sigma: Tensor
+    normals: Tensor, residual: Tensor, by_point: Tensor, by_focal: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """How far points of the outline are outside of the contour, across it.
 
-    points (N, M, 3); log_focal (N,); principal (2,); seen, normals (M, 2); inverse_sigma (M,) 1/px → residual (N, M),
-    its derivative by the point (N, M, 3) and by log_focal (N, M).
+    normals (M, 2); what `reprojection` gives of the points and their places on the contour: (N, M, 2), (N, M, 2, 3) and
+    (N, M, 2) → residual (N, M), its derivative by the point (N, M, 3) and by log_focal (N, M).
     """
-    residual, by_point, by_focal = reprojection(points, log_focal, principal, seen, inverse_sigma)
     return (
         (residual * normals).sum(-1),
         (normals[None, :, None] @ by_point)[..., 0, :],

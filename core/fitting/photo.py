@@ -29,8 +29,9 @@ from .ground import up_direction
 from .height import KnownHeight, StandingHeight
 from .kinematics import Chain, PointTable, Skeleton, pose_chain
 from .outline import Outline, Silhouette
-from .problem import CameraGuess, RotationPrior, StageProblem
+from .problem import CameraGuess, StageProblem
 from .regressed import Regressed
+from .rotation_terms import RotationPrior
 from .settings import INF, FitSettings, Stage
 from .solver import Solution, SolverSettings, Stop, solve
 from .start import hands_start, has_hints, place, relaxed_pose, start_from_hints, start_orientations
@@ -280,7 +281,10 @@ class Fitter:
             for side in ("left", "right")
             if self._knows_hand(observation, f"{side}_hand")
         }
-        if "pose33" in self.body.points and has_hints(points):
+        if prediction is not None:
+            rotmats = prediction.rotmats.clone()
+            rotmats[:, LEFT_HAND.start : RIGHT_HAND.stop] = self._tensor(hands_start(self.body, hands))
+        elif "pose33" in self.body.points and has_hints(points):
             assert points is not None
             rotmats = self._tensor(start_from_hints(self.body, points, hands))
         else:
@@ -288,10 +292,6 @@ class Fitter:
             rotmats = exp_so3(self._tensor(relaxed_pose())).repeat(len(orientations), 1, 1, 1)
             rotmats[:, 0] = orientations
             rotmats[:, LEFT_HAND.start : RIGHT_HAND.stop] = self._tensor(hands_start(self.body, hands))
-        if prediction is not None:
-            predicted = prediction.rotmats.clone()
-            predicted[:, LEFT_HAND.start : RIGHT_HAND.stop] = rotmats[:1, LEFT_HAND.start : RIGHT_HAND.stop]
-            rotmats = predicted
         count = len(rotmats)
         state = BodyState(
             rotmats,
@@ -301,11 +301,10 @@ class Fitter:
             rotmats.new_zeros(count, self.body.num_expressions),
         )
         # Hand and face points help to place someone of whom nothing else was seen.
-        table = (
-            problem if len(problem.observed) >= MIN_POINTS else self._problem(evidence, guess, self.settings.stages[-1])
-        )
-        positions = table.points.positions(pose_chain(self.skeleton, state))
-        transl = place(positions, state.log_focal, table.principal, table.observed, table.inverse_sigma)
+        if problem.evidence.count < MIN_POINTS:
+            problem = self._problem(evidence, guess, self.settings.stages[-1])
+        positions = problem.evidence.positions(pose_chain(self.skeleton, state))
+        transl = place(positions, state.log_focal, problem.principal, *problem.evidence.observed())
         return BodyState(rotmats, transl, state.log_focal, state.betas, state.expression)
 
     def _knows_hand(self, observation: Observation, name: str) -> bool:

@@ -19,7 +19,8 @@ from torch import Tensor
 from ..body.model import VirtualPoints
 from ..priors.limits import JointLimits
 from .kinematics import Chain, PointTable, Skeleton, pose_chain
-from .problem import RotationPrior, add_blocks
+from .problem import add_blocks
+from .rotation_terms import RotationPrior
 from .residuals import reprojection, robust_weight, rotation_offset
 from .solver import Linearisation
 from .state import BodyState, Unknowns, retract

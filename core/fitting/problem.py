@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..body.model import BodyModel, VirtualPoints
+from ..body.model import BodyModel
 from ..body.skeleton import JAW, JOINT_INDEX, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RIGHT_HAND
 from ..priors.limits import JointLimits
 from ..rotation import exp_so3
 from .collision import Collision
+from .directions import Directions, DirectionTerms
 from .evidence import Evidence, expression_sigmas, unseen_share
 from .height import KnownHeight
-from .kinematics import Chain, PointTable, Skeleton, pose_chain
-from .outline import Silhouette, outline_offset
+from .kinematics import Skeleton, by_own_turns, pose_chain
+from .outline import Silhouette
+from .point_terms import PointTerms
 from .regressed import Regressed
-from .residuals import bone_direction, reprojection, robust_weight, rotation_offset, upright
+from .rotation_terms import Offsets, RotationPrior, RotationTerms
 from .settings import FACE_SETS, HAND_SETS, INF, FitSettings, Stage
 from .solver import Linearisation
 from .start import relaxed_pose
@@ -29,16 +30,8 @@ from .state import BodyState, Unknowns, retract
 BODY = tuple(range(1, 22))
 HANDS = tuple(range(LEFT_HAND.start, RIGHT_HAND.stop))
 FACE = (JAW, LEFT_EYE, RIGHT_EYE)
-
-
-class RotationPrior(Protocol):
-    """A prior on local rotations of `joints`: residuals and their Jacobian by the right tangents."""
-
-    joints: tuple[int, ...]
-
-    def residual(self, rotmats: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, K, 3, 3) → residual (N, R), Jacobian (N, R, 3K)."""
-        ...
+_STIFF = {JOINT_INDEX["left_wrist"], JOINT_INDEX["right_wrist"], *HANDS}
+_RELAXED = relaxed_pose().float().numpy()
 
 
 @dataclass(frozen=True)
@@ -48,14 +41,6 @@ class CameraGuess:
     principal: tuple[float, float]
     log_focal: float
     focal_sigma: float  # of log_focal
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Residuals in whitened and robustly weighted form."""
-
-    residual: Tensor  # (N, R)
-    jacobian: Tensor  # (N, R, n)
 
 
 class StageProblem:
@@ -92,41 +77,13 @@ class StageProblem:
             min(stage.betas, body.num_betas),
             body.num_expressions if has_face else 0,
         )
-        in_stage = np.array([name in stage.sets for name in evidence.sets] or [False])
-        keep = np.flatnonzero(in_stage[evidence.set_of_point]) if len(evidence.set_of_point) else np.zeros(0, np.int64)
-        place = np.full(len(evidence.set_of_point) + 1, -1)
-        place[keep] = np.arange(len(keep))
-        carriers = VirtualPoints(
-            evidence.carriers.template[keep],
-            evidence.carriers.shapedirs[keep],
-            evidence.carriers.exprdirs[keep],
-            evidence.carriers.weights[keep],
-        )
-        self.points = PointTable.of(skeleton, carriers, self.unknowns.joints)
-        self.observed = self._tensor(evidence.image_px[keep])
-        self.inverse_sigma = self._tensor(evidence.inverse_sigma[keep])
-        bones = np.flatnonzero(in_stage[evidence.bone_set]) if len(evidence.bone_set) else np.zeros(0, np.int64)
-        self.bone_ends = torch.as_tensor(
-            np.concatenate([place[evidence.bone_end[bones]], place[evidence.bone_start[bones]]]), device=like.device
-        )
-        self.bone_direction = self._tensor(evidence.bone_direction[bones])
-        self.bone_inverse_sigma = self._tensor(evidence.bone_inverse_sigma[bones])
-        self.priors = tuple(
-            (prior, weight, self._prior_columns(prior)) for prior, weight in priors if self._touches(prior)
-        )
-        self.regressed = regressed if stage.body else None
-        self._set_rest(body, evidence, has_hands, has_face)
-        self._set_diagonal(body, evidence)
-        limited = tuple(joint for joint in self.unknowns.joints if joint)
-        self.limits = limits(limited) if limits is not None and limited else None
-        self.limit_columns = self._columns_of(limited)
-        stiff = {JOINT_INDEX["left_wrist"], JOINT_INDEX["right_wrist"], *HANDS}
-        weights = [settings.hand_limit if joint in stiff else settings.joint_limit for joint in limited]
-        self.limit_weight = self._tensor(np.array(weights))
-        self.collision = collision if stage.collision else None
         self.principal = self._tensor(np.array(camera.principal))
-        self.silhouette = silhouette.table(self.unknowns.joints) if silhouette is not None else None
-        self.matches = silhouette.matches if silhouette is not None else None
+        self.evidence = PointTerms(skeleton, evidence, self.unknowns, stage, settings, silhouette)
+        self.regressed = regressed if stage.body else None
+        self._set_rotations(body, evidence, priors, limits, has_hands, has_face)
+        self._set_directions()
+        self._set_diagonal(body, evidence)
+        self.collision = collision if stage.collision else None
         self.height = height if self.unknowns.num_betas else None
 
     # --- set-up ---------------------------------------------------------------------------------------------
@@ -134,23 +91,17 @@ class StageProblem:
     def _tensor(self, array: object) -> Tensor:
         return torch.as_tensor(array).to(dtype=self.like.dtype, device=self.like.device)
 
-    def _touches(self, prior: RotationPrior) -> bool:
-        return bool(set(prior.joints) & set(self.unknowns.joints))
-
-    def _prior_columns(self, prior: RotationPrior) -> tuple[Tensor, Tensor]:
-        """Which of the prior's tangent columns are solved for, and where they go."""
-        firsts = self.unknowns.joint_columns(prior.joints)
-        source = [3 * i + k for i, first in enumerate(firsts) if first >= 0 for k in range(3)]
-        target = [first + k for first in firsts if first >= 0 for k in range(3)]
-        return torch.tensor(source, device=self.like.device), torch.tensor(target, device=self.like.device)
-
-    def _columns_of(self, joints: tuple[int, ...]) -> Tensor:
-        """(K, 3) the columns of some joints that are solved for."""
-        firsts = torch.tensor(self.unknowns.joint_columns(joints), device=self.like.device, dtype=torch.long)
-        return firsts[:, None] + torch.arange(3, device=self.like.device)
-
-    def _set_rest(self, body: BodyModel, evidence: Evidence, has_hands: bool, has_face: bool) -> None:
-        """Hands, jaw and eyes are drawn to their mean, limbs that were not seen to the relaxed pose."""
+    def _set_rotations(
+        self,
+        body: BodyModel,
+        evidence: Evidence,
+        priors: tuple[tuple[RotationPrior, float], ...],
+        limits: Callable[[tuple[int, ...]], JointLimits] | None,
+        has_hands: bool,
+        has_face: bool,
+    ) -> None:
+        """Priors, limits, what is regressed; hands, jaw and eyes are drawn to their mean, limbs that were not seen to
+        the relaxed pose."""
         s = self.settings
         joints: list[int] = []
         means: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = []
@@ -159,12 +110,12 @@ class StageProblem:
             share, far_end = unseen_share(evidence.joint_trust, s)
             unseen = [joint for joint in BODY if share[joint] > 0]
             joints += unseen
-            means += [*relaxed_pose()[unseen].float().numpy()]
+            means += [*_RELAXED[unseen]]
             freedom = s.unseen_regressed if self.regressed is not None else 1.0
             for joint in unseen:
                 sigma = s.unseen_hinge_sigma_rad if far_end[joint] else s.unseen_sigma_rad
                 sigmas.append((freedom * sigma / float(share[joint]),) * 3)
-        if has_hands and not any(set(prior.joints) & set(HANDS) for prior, _, _ in self.priors):
+        if has_hands and not any(set(prior.joints) & set(HANDS) for prior, _ in priors):
             joints += HANDS
             means += [*body.hands_mean.reshape(-1, 3)]
             sigmas += [(s.hand_sigma_rad,) * 3] * len(HANDS)
@@ -173,11 +124,35 @@ class StageProblem:
             joints += FACE
             means += [np.zeros(3, np.float32)] * 3
             sigmas += [jaw, (s.eye_sigma_rad,) * 3, (s.eye_sigma_rad,) * 3]
-        self.rest_joints = joints
-        if joints:
-            self.rest_mean_inverse = exp_so3(self._tensor(np.stack(means))).transpose(-1, -2)
-            self.rest_inverse_sigma = 1 / self._tensor(np.array(sigmas))
-            self.rest_columns = self._columns_of(tuple(joints))
+        rest = Offsets(
+            tuple(joints),
+            exp_so3(self._tensor(np.array(means, np.float32).reshape(-1, 3))).transpose(-1, -2),
+            1 / self._tensor(np.array(sigmas, np.float32).reshape(-1, 3)),
+            self.like.new_full((len(joints),), INF),
+        )
+        if self.regressed is not None and s.regressor_rotations > 0:
+            rest = Offsets.join([self.regressed.offsets(), rest])
+        limited = tuple(joint for joint in self.unknowns.joints if joint)
+        weights = np.array([s.hand_limit if joint in _STIFF else s.joint_limit for joint in limited])
+        self.rotations = RotationTerms(
+            self.unknowns,
+            priors,
+            rest,
+            limits(limited) if limits is not None and limited else None,
+            self._tensor(weights),
+        )
+
+    def _set_directions(self) -> None:
+        """What is regressed; and the trunk stands up in the picture, unless it clearly does not: robust, so that who
+        lies is let lie."""
+        s = self.settings
+        pelvis = torch.zeros(1, dtype=torch.long, device=self.like.device)
+        up = self.like.new_tensor([[0.0, 1.0, 0.0]])
+        one = self.like.new_ones(1)
+        found = [Directions(pelvis, up, -up, one / s.upright_sigma, one * s.upright_robust_width)]
+        if self.regressed is not None and s.regressor_directions > 0:
+            found.append(self.regressed.pointing())
+        self.directions = DirectionTerms(self.skeleton, self.unknowns, Directions.join(found))
 
     def _set_diagonal(self, body: BodyModel, evidence: Evidence) -> None:
         """Betas, expression and focal length: independent normal distributions, straight onto the diagonal."""
@@ -199,41 +174,18 @@ class StageProblem:
 
     def linearise(self, state: BodyState) -> Linearisation:
         chain = pose_chain(self.skeleton, state)
-        cost, rows = self._evidence(chain, state)
         size = self.unknowns.size
-        n = state.transl.shape[0]
-        if rows:
-            residual = torch.cat([r.residual for r in rows], 1)
-            jacobian = torch.cat([r.jacobian for r in rows], 1)
-            hessian = jacobian.transpose(1, 2) @ jacobian
-            gradient = (jacobian.transpose(1, 2) @ residual[..., None])[..., 0]
-        else:
-            hessian = self.like.new_zeros(n, size, size)
-            gradient = self.like.new_zeros(n, size)
-        for prior, weight, (source, target) in self.priors:
-            r, j = prior.residual(state.rotmats[:, list(prior.joints)])
-            r, j = r * weight, j[..., source] * weight
-            cost = cost + (r * r).sum(-1)
-            hessian[:, target[:, None], target] += j.transpose(1, 2) @ j
-            gradient[:, target] += (j.transpose(1, 2) @ r[..., None])[..., 0]
-        if self.rest_joints:
-            blocks = rotation_offset(
-                state.rotmats[:, self.rest_joints], self.rest_mean_inverse, self.rest_inverse_sigma
-            )
-            cost = cost + add_blocks(hessian, gradient, *blocks, self.rest_columns)
-        cost = cost + self._upright(state, hessian, gradient)
-        if self.regressed is not None:
-            cost = cost + self.regressed.add(chain, state.rotmats, hessian, gradient)
-        if self.limits is not None:
-            r, j = self.limits.blocks(state.rotmats[:, list(self.limits.joints)])
-            r, j = r * self.limit_weight[:, None], j * self.limit_weight[:, None, None]
-            cost = cost + add_blocks(hessian, gradient, r, j, self.limit_columns)
+        cost, equations = self.evidence.equations(chain, state.log_focal, self.principal)
+        cost = cost + self.directions.add(chain, equations)
+        equations = by_own_turns(equations, chain.globals[:, self.unknowns.joints])
+        hessian, gradient = equations[:, :size, :size], equations[:, :size, size]
+        cost = cost + self.rotations.add(state.rotmats, hessian, gradient)
         overlap = self.collision.overlap(chain, self.unknowns) if self.collision is not None else None
         if overlap is not None:
             r, j = overlap.depth / self.settings.collision_sigma_m, overlap.jacobian / self.settings.collision_sigma_m
             cost = cost + (r * r).sum(-1)
-            hessian = hessian + j.transpose(1, 2) @ j
-            gradient = gradient + (j.transpose(1, 2) @ r[..., None])[..., 0]
+            hessian += j.transpose(1, 2) @ j
+            gradient += (j.transpose(1, 2) @ r[..., None])[..., 0]
         if self.height is not None:
             r, by_betas = self.height.residual(state.betas)
             cost = cost + r * r
@@ -243,18 +195,9 @@ class StageProblem:
             gradient[:, rows_at] += by_betas * r[:, None]
         values = self._diagonal_values(state)
         cost = cost + (self.diagonal * values * values).sum(-1)
-        gradient = gradient + self.diagonal * values
+        gradient += self.diagonal * values
         torch.diagonal(hessian, dim1=-2, dim2=-1).add_(self.diagonal)
         return Linearisation(cost, hessian, gradient)
-
-    def _upright(self, state: BodyState, hessian: Tensor, gradient: Tensor) -> Tensor:
-        """The trunk stands up in the picture, unless it clearly does not: robust, so that who lies is let lie."""
-        residual, jacobian = upright(state.rotmats[:, 0], self.settings.upright_sigma)
-        value, weight = robust_weight((residual * residual).sum(-1), self.settings.upright_robust_width)
-        root = weight.sqrt()[:, None]
-        columns = torch.arange(3, device=self.like.device)[None]
-        add_blocks(hessian, gradient, (residual * root)[:, None], (jacobian * root[..., None])[:, None], columns)
-        return value
 
     def _diagonal_values(self, state: BodyState) -> Tensor:
         u = self.unknowns
@@ -265,53 +208,6 @@ class StageProblem:
         if u.num_expressions:
             values[:, u.expression_at :] = state.expression
         return values - self.middle
-
-    def _evidence(self, chain: Chain, state: BodyState) -> tuple[Tensor, list[_Rows]]:
-        n = state.transl.shape[0]
-        rows: list[_Rows] = []
-        cost = state.transl.new_zeros(n)
-        if len(self.observed) == 0:
-            return cost, rows
-        moving = self.points.differentiate(chain, self.unknowns)
-        residual, by_point, by_focal = reprojection(
-            moving.positions, state.log_focal, self.principal, self.observed, self.inverse_sigma
-        )
-        jacobian = moving.rows(by_point, self.unknowns)
-        if self.unknowns.focal:
-            jacobian[..., self.unknowns.focal_at] = by_focal
-        value, weight = robust_weight((residual * residual).sum(-1), self.stage.robust_width)
-        cost = cost + value.sum(-1)
-        root = weight.sqrt()[..., None]
-        rows.append(
-            _Rows((residual * root).reshape(n, -1), (jacobian * root[..., None]).reshape(n, -1, self.unknowns.size))
-        )
-        if len(self.bone_direction):
-            count = len(self.bone_direction)
-            tips = moving.take(self.bone_ends)
-            end, start = tips.positions[:, :count], tips.positions[:, count:]
-            r, by_end = bone_direction(start, end, self.bone_direction, self.bone_inverse_sigma)
-            both = tips.rows(torch.cat([by_end, -by_end], 1), self.unknowns)
-            j = both[:, :count] + both[:, count:]
-            width = self.settings.hint_robust_width if self.stage.robust_width < INF else INF
-            value, weight = robust_weight((r * r).sum(-1), width)
-            cost = cost + value.sum(-1)
-            root = weight.sqrt()[..., None]
-            rows.append(_Rows((r * root).reshape(n, -1), (j * root[..., None]).reshape(n, -1, self.unknowns.size)))
-        if self.silhouette is not None and self.matches is not None:
-            seen = self.matches
-            rim = self.silhouette.differentiate(chain, self.unknowns)
-            offset, by_place, by_log_focal = outline_offset(
-                rim.positions, state.log_focal, self.principal, seen.seen, seen.normals, seen.inverse_sigma
-            )
-            jacobian = rim.rows(by_place[:, :, None], self.unknowns)[:, :, 0]
-            if self.unknowns.focal:
-                jacobian[..., self.unknowns.focal_at] = by_log_focal
-            value, weight = robust_weight(offset * offset, self.settings.silhouette_robust_width)
-            share = self.settings.silhouette
-            cost = cost + share * value.sum(-1)
-            root = (share * weight).sqrt()
-            rows.append(_Rows(offset * root, jacobian * root[..., None]))
-        return cost, rows
 
     def move(self, state: BodyState, step: Tensor) -> BodyState:
         return retract(state, step, self.unknowns, self.bounded)

@@ -8,8 +8,10 @@ from torch import Tensor
 from ..body.model import BodyModel
 from ..priors.regressor import DIRECTION_JOINTS, NUM_BODY, Prediction, rest_directions
 from ..rotation import hat
+from .directions import Directions
 from .kinematics import Chain, Skeleton
 from .residuals import robust_weight, rotation_offset
+from .rotation_terms import Offsets
 from .settings import FitSettings
 from .wrenches import moments_of
 
@@ -43,7 +45,6 @@ class Regressed:
         weight = settings.regressor * settings.regressor_rotations
         inverse_sigma = weight / prediction.sigma_rad.to(like).clamp_min(settings.regressor_least_sigma)
         self.inverse_sigma = inverse_sigma[..., None].expand(*inverse_sigma.shape, 3)
-        self.columns = torch.arange(3 * NUM_BODY, device=like.device).reshape(NUM_BODY, 3)
         self.joints = torch.tensor(DIRECTION_JOINTS, device=like.device)
         self.below = skeleton.ancestors[self.joints, :NUM_BODY]
         self.rest = torch.as_tensor(rest_directions(body.J_template)).to(like)
@@ -51,17 +52,18 @@ class Regressed:
         sigma = prediction.direction_sigma_rad.to(like).clamp_min(settings.regressor_least_sigma)
         self.direction_inverse_sigma = settings.regressor * settings.regressor_directions / sigma
 
-    def add(self, chain: Chain, rotmats: Tensor, hessian: Tensor, gradient: Tensor) -> Tensor:
-        """Add to the normal equations, whose first columns are the body joints', in place; the cost (N,)."""
-        size = 3 * NUM_BODY
-        cost, blocks, pull = self.rotations(rotmats)
-        if blocks is not None:
-            gradient[:, :size] += pull.flatten(1)
-            hessian[:, self.columns[:, :, None], self.columns[:, None, :]] += blocks
-        return cost + self.add_directions(chain, hessian, gradient)
+    def offsets(self) -> Offsets:
+        """What is said of one person's rotations."""
+        width = self.mean_inverse.new_full((NUM_BODY,), self.settings.regressor_robust_width)
+        return Offsets(tuple(range(NUM_BODY)), self.mean_inverse[0], self.inverse_sigma, width)
+
+    def pointing(self) -> Directions:
+        """What is said of one person's directions."""
+        width = self.rest.new_full((len(self.joints),), self.settings.regressor_robust_width)
+        return Directions(self.joints, self.rest, self.seen, self.direction_inverse_sigma, width)
 
     def add_directions(self, chain: Chain, hessian: Tensor, gradient: Tensor) -> Tensor:
-        """The directions' part of `add`."""
+        """Add the directions to the normal equations, whose first columns are the body joints', in place; the cost."""
         size, cost = 3 * NUM_BODY, gradient.new_zeros(len(gradient))
         if self.settings.regressor_directions > 0:
             turns = chain.globals[:, :NUM_BODY]

@@ -69,12 +69,12 @@ def upright(root: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
     return (root[..., 1] - up) / sigma, -(root @ hat(axis)) / sigma
 
 
-def robust_weight(squared: Tensor, width: float) -> tuple[Tensor, Tensor]:
+def robust_weight(squared: Tensor, width: float | Tensor) -> tuple[Tensor, Tensor]:
     """Geman–McClure ρ(e) = e²/(1 + e²/c²): its value and its weight for iteratively re-weighted least squares.
 
-    squared: e² in units of σ², any shape; width c in σ. An infinite width is plain least squares.
+    squared: e² in units of σ², any shape; width c in σ, one or of that shape. An infinite width is plain least squares.
     """
-    if width == float("inf"):
+    if isinstance(width, float) and width == float("inf"):
         return squared, torch.ones_like(squared)
     fraction = 1 / (1 + squared / (width * width))
     return squared * fraction, fraction * fraction

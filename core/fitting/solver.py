@@ -88,12 +88,15 @@ def solve(
         there = problem.linearise(trial)
         better = solved & torch.isfinite(there.cost) & (there.cost < now.cost) & ~done
         fall = (now.cost - there.cost) / now.cost.clamp_min(1e-12)
-        state = trial.where(better, state)
-        now = Linearisation(
-            torch.where(better, there.cost, now.cost),
-            torch.where(better[:, None, None], there.hessian, now.hessian),
-            torch.where(better[:, None], there.gradient, now.gradient),
-        )
+        if bool(better.all()):
+            state, now = trial, there
+        elif bool(better.any()):
+            state = trial.where(better, state)
+            now = Linearisation(
+                torch.where(better, there.cost, now.cost),
+                torch.where(better[:, None, None], there.hessian, now.hessian),
+                torch.where(better[:, None], there.gradient, now.gradient),
+            )
         damping = torch.where(better, damping * 0.2, damping * 8.0).clamp_min(1e-7)
         converged = better & (fall < settings.tolerance) & ~done
         stalled = (damping > settings.max_damping) & ~done
@@ -109,14 +112,13 @@ def _step(
     """The damped step (N, n), and whether the equations could be solved (N,)."""
     hessian, gradient = now.hessian, now.gradient
     held = problem.held(state, gradient)
-    diagonal = torch.diagonal(hessian, dim1=-2, dim2=-1)
-    if held is not None:
-        free = (~held).to(hessian.dtype)
-        hessian = hessian * (free[:, :, None] * free[:, None, :])
-        gradient = gradient * free
-        diagonal = torch.where(held, torch.ones_like(diagonal), diagonal)
-        torch.diagonal(hessian, dim1=-2, dim2=-1).copy_(diagonal)
-    damped = hessian + torch.diag_embed(damping[:, None] * diagonal + 1e-6)
+    damped = hessian.clone()
+    diagonal = torch.diagonal(damped, dim1=-2, dim2=-1)
+    if held is not None and bool(held.any()):
+        damped.masked_fill_(held[:, :, None] | held[:, None, :], 0.0)
+        gradient = gradient.masked_fill(held, 0.0)
+        diagonal.masked_fill_(held, 1.0)
+    diagonal.add_(damping[:, None] * diagonal + 1e-6)
     factor, info = torch.linalg.cholesky_ex(damped)
     step = -torch.cholesky_solve(gradient[..., None], factor)[..., 0]
     solved = (info == 0) & torch.isfinite(step).all(-1)

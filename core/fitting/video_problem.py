@@ -19,7 +19,7 @@ from ..rotation import exp_so3
 from .banded import joint_blocks
 from .evidence import expression_sigmas
 from .kinematics import Chain, MovingPoints, PointTable, Skeleton, pose_chain
-from .problem import RotationPrior
+from .rotation_terms import RotationPrior
 from .regressed import Regressed
 from .residuals import bone_direction, reprojection, robust_weight, rotation_offset, upright
 from .settings import INF, FitSettings

@@ -90,8 +90,11 @@ class FlowPosePrior:
 
     def residual(self, rotmats: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 21, 3, 3) → residual (B, 64), Jacobian (B, 64, 63) by right tangents."""
-        f, batch = self.layers, rotmats.shape[0]
-        vector, inner = log_with_jacobian(rotmats)
+        return self.from_tangent(*log_with_jacobian(rotmats))
+
+    def from_tangent(self, vector: Tensor, inner: Tensor) -> tuple[Tensor, Tensor]:
+        """The same from logarithms and their derivatives."""
+        f, batch = self.layers, vector.shape[0]
         x = (vector.reshape(batch, 63) - f.mean) @ f.whitening.T
         jacobian = (self.by_joint @ inner).transpose(1, 2).reshape(batch, 63, 63)
         bend = jacobian.new_zeros(batch, 63)  # derivative of the log det

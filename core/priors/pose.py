@@ -32,6 +32,10 @@ class PosePrior(Protocol):
         """(B, K, 3, 3) → residual (B, R), Jacobian (B, R, 3K) by right tangents. Frame: each joint's own."""
         ...
 
+    def from_tangent(self, vector: Tensor, inner: Tensor) -> tuple[Tensor, Tensor]:
+        """The same from what `log_with_jacobian` makes of the rotations: (B, K, 3), (B, K, 3, 3)."""
+        ...
+
 
 @dataclass(frozen=True)
 class GaussianParameters:
@@ -85,8 +89,11 @@ class GaussianPosePrior:
 
     def residual(self, rotmats: Tensor) -> tuple[Tensor, Tensor]:
         """(B, K, 3, 3) → (B, R), (B, R, 3K); R is 3K, and one more with several components."""
-        batch, size = rotmats.shape[0], self.size
-        vector, inner = log_with_jacobian(rotmats)
+        return self.from_tangent(*log_with_jacobian(rotmats))
+
+    def from_tangent(self, vector: Tensor, inner: Tensor) -> tuple[Tensor, Tensor]:
+        """The same from logarithms and their derivatives."""
+        batch, size = vector.shape[0], self.size
         pose = vector.reshape(batch, size)
         if len(self.means) == 1:
             residual = (pose - self.means) @ self.whitening[0].T

@@ -81,8 +81,11 @@ class VaePosePrior:
 
     def residual(self, rotmats: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 21, 3, 3) → residual (B, 95), Jacobian (B, 95, 63) by right tangents."""
-        f, batch = self.layers, rotmats.shape[0]
-        vector, inner = log_with_jacobian(rotmats)
+        return self.from_tangent(*log_with_jacobian(rotmats))
+
+    def from_tangent(self, vector: Tensor, inner: Tensor) -> tuple[Tensor, Tensor]:
+        """The same from logarithms and their derivatives."""
+        f, batch = self.layers, vector.shape[0]
         pose = vector.reshape(batch, 63)
         a1, s1 = _silu(torch.addmm(f.f1, (pose - f.mean) / f.spread, f.e1.T))
         a2, s2 = _silu(torch.addmm(f.f2, a1, f.e2.T))
