@@ -38,8 +38,7 @@ def contour_of(observation: Observation, spacing_px: float, level: float, margin
     height, width = mask.shape
     scale = np.array([(box[2] - box[0]) / width, (box[3] - box[1]) / height], np.float32)
     values = mask.astype(np.float32) / 255 - level
-    places, directions, blind = [], [], []
-    slope = np.stack([_slope(values, 1), _slope(values, 0)], -1)
+    places, pixels, blind = [], [], []
     for axis in (0, 1):
         first, second = (values[:, :-1], values[:, 1:]) if axis else (values[:-1], values[1:])
         rows, columns = np.nonzero((first > 0) != (second > 0))
@@ -49,37 +48,36 @@ def contour_of(observation: Observation, spacing_px: float, level: float, margin
         place = np.stack([columns + 0.5, rows + 0.5], -1).astype(np.float32)
         place[:, 0 if axis else 1] += share
         places.append(place)
-        directions.append(slope[rows, columns])
-    place = np.concatenate(places)
-    # In pixels of the picture; across an edge values fall outwards.
-    outward = -np.concatenate(directions) / scale
-    length = np.linalg.norm(outward, axis=1)
-    image = place * scale + box[:2]
+        pixels.append(np.stack([rows, columns], -1))
+    image = np.concatenate(places) * scale + box[:2]
     inner = np.array(observation.image_size) - margin_px
     unseen = np.concatenate(blind)
     if len(unseen) and unseen.mean() > _HARD:
         unseen[:] = False
-    kept = np.flatnonzero(~unseen & (length > 0) & (image > margin_px).all(1) & (image < inner).all(1))
+    kept = np.flatnonzero(~unseen & (image > margin_px).all(1) & (image < inner).all(1))
     if len(kept) == 0:
         return None
     # One of each cell of a grid.
     cells = np.floor(image[kept] / spacing_px).astype(np.int64)
     _, one = np.unique(cells[:, 0] * (1 << 20) + cells[:, 1], return_index=True)
     kept = kept[one]
-    return Contour(
-        image[kept].astype(np.float32), (outward[kept] / np.maximum(length[kept], 1e-9)[:, None]).astype(np.float32)
-    )
+    # In pixels of the picture; across an edge values fall outwards.
+    outward = -_slope(values, np.concatenate(pixels)[kept]) / scale
+    length = np.linalg.norm(outward, axis=1)
+    known = length > 0
+    normals = outward[known] / length[known, None]
+    return Contour(image[kept[known]].astype(np.float32), normals.astype(np.float32)) if known.any() else None
 
 
-def _slope(values: Array, axis: int) -> Array:
-    """Derivative of the smoothed values along an axis, (H, W)."""
+def _slope(values: Array, pixels: NDArray[np.int64]) -> Array:
+    """Derivative by x and y (M, 2) of the smoothed values (H, W) at some pixels (M, 2) row, column."""
     size = 2 * _SMOOTH + 1
-    result = values
-    for k in (0, 1):
-        padded = np.concatenate(
-            [np.repeat(result.take([0], k), _SMOOTH + 1, k), result, np.repeat(result.take([-1], k), _SMOOTH, k)], k
-        )
-        total = np.cumsum(padded, axis=k, dtype=np.float32)
-        length = result.shape[k]
-        result = (total.take(np.arange(size, size + length), k) - total.take(np.arange(length), k)) / size
-    return np.asarray(np.gradient(result, axis=axis), np.float32)
+    padded = np.pad(values, _SMOOTH + 1, mode="edge")
+    around = np.lib.stride_tricks.sliding_window_view(padded, (size + 2, size + 2))[pixels[:, 0], pixels[:, 1]]
+    box = np.zeros(size + 2, np.float32)
+    box[1:-1] = 1 / size
+    # A difference of boxes two pixels apart.
+    step = np.zeros(size + 2, np.float32)
+    step[:size] -= 0.5 / size
+    step[2:] += 0.5 / size
+    return np.stack([(around @ step) @ box, (around @ box) @ step], -1)

@@ -88,7 +88,7 @@ class Outline:
         rim = np.flatnonzero((facing.cpu().numpy() < _RIM) & trusted & (place[:, 2] > _NEAREST_M))
         place, normal = place[rim], normal[rim]
         ray = place[:, :2] / place[:, 2:]
-        pixels = focal_px * ray + principal
+        pixels = np.float32(focal_px) * ray + principal.astype(np.float32)
         # A normal's direction in the picture: what is perpendicular to the ray, projected.
         flat = normal[:, :2] - normal[:, 2:] * ray
         flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)

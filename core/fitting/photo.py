@@ -145,7 +145,7 @@ class Fitter:
         problem = self._problem(evidence, guess, stages[0], regressed, height)
         state = self._start(observation, evidence, guess, problem, prediction)
         contour = self._contour(observation, evidence)
-        steps, stops, fitted = 0, [], None
+        steps, stops, fitted, silhouette = 0, [], None, None
         for number, stage in enumerate(stages):
             if on_stage is not None:
                 on_stage(stage.name, number / len(stages))
@@ -157,10 +157,12 @@ class Fitter:
                 # Fingers are many unknowns: they move only where they are in each other's way.
                 stage = replace(stage, hands=stage.hands and fingers)
             if number:
-                silhouette = self._silhouette(stage, contour, state, evidence, guess)
-                problem = self._problem(evidence, guess, stage, regressed, height, silhouette)
+                if stage.silhouette and not stage.collision:  # keeping apart hardly moves the outline
+                    silhouette = self._silhouette(contour, state, evidence, guess)
+                rim = silhouette if stage.silhouette else None
+                problem = self._problem(evidence, guess, stage, regressed, height, rim)
             solution = solve(
-                problem, state, SolverSettings(max_steps=stage.max_steps, tolerance=stage.tolerance), is_cancelled
+                problem, state, SolverSettings(stage.max_steps, stage.tolerance, trust_last=True), is_cancelled
             )
             best = int(torch.nan_to_num(solution.linearisation.cost, nan=math.inf).argmin())
             state = solution.state.select(torch.tensor([best], device=self.device))
@@ -223,10 +225,10 @@ class Fitter:
         return contour_of(observation, s.silhouette_spacing * size, s.silhouette_level, s.silhouette_margin * size)
 
     def _silhouette(
-        self, stage: Stage, contour: Contour | None, state: BodyState, evidence: Evidence, guess: CameraGuess
+        self, contour: Contour | None, state: BodyState, evidence: Evidence, guess: CameraGuess
     ) -> Silhouette | None:
         """The outline of the body as it is now, matched with the mask's edge."""
-        if not stage.silhouette or contour is None:
+        if contour is None:
             return None
         if self._outline is None:
             self._outline = Outline(self.body, self.skeleton)

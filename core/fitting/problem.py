@@ -31,7 +31,7 @@ BODY = tuple(range(1, 22))
 HANDS = tuple(range(LEFT_HAND.start, RIGHT_HAND.stop))
 FACE = (JAW, LEFT_EYE, RIGHT_EYE)
 _STIFF = {JOINT_INDEX["left_wrist"], JOINT_INDEX["right_wrist"], *HANDS}
-_RELAXED = relaxed_pose().float().numpy()
+_RELAXED_INVERSE = exp_so3(-relaxed_pose()).numpy()  # (55, 3, 3)
 
 
 @dataclass(frozen=True)
@@ -104,30 +104,30 @@ class StageProblem:
         the relaxed pose."""
         s = self.settings
         joints: list[int] = []
-        means: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = []
+        inverses: list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = []
         sigmas: list[tuple[float, float, float]] = []
         if self.stage.body:
             share, far_end = unseen_share(evidence.joint_trust, s)
             unseen = [joint for joint in BODY if share[joint] > 0]
             joints += unseen
-            means += [*_RELAXED[unseen]]
+            inverses.append(_RELAXED_INVERSE[unseen])
             freedom = s.unseen_regressed if self.regressed is not None else 1.0
             for joint in unseen:
                 sigma = s.unseen_hinge_sigma_rad if far_end[joint] else s.unseen_sigma_rad
                 sigmas.append((freedom * sigma / float(share[joint]),) * 3)
         if has_hands and not any(set(prior.joints) & set(HANDS) for prior, _ in priors):
             joints += HANDS
-            means += [*body.hands_mean.reshape(-1, 3)]
+            inverses.append(exp_so3(-torch.as_tensor(body.hands_mean).reshape(-1, 3).double()).numpy())
             sigmas += [(s.hand_sigma_rad,) * 3] * len(HANDS)
         if has_face:
             jaw = (s.bounded_jaw_sigma_rad,) * 3 if self.bounded else s.jaw_sigma_rad
             joints += FACE
-            means += [np.zeros(3, np.float32)] * 3
+            inverses.append(np.broadcast_to(np.eye(3), (3, 3, 3)))
             sigmas += [jaw, (s.eye_sigma_rad,) * 3, (s.eye_sigma_rad,) * 3]
         rest = Offsets(
             tuple(joints),
-            exp_so3(self._tensor(np.array(means, np.float32).reshape(-1, 3))).transpose(-1, -2),
-            1 / self._tensor(np.array(sigmas, np.float32).reshape(-1, 3)),
+            self._tensor(np.concatenate([np.zeros((0, 3, 3)), *inverses])),
+            self._tensor(1 / np.array(sigmas).reshape(-1, 3)),
             self.like.new_full((len(joints),), INF),
         )
         if self.regressed is not None and s.regressor_rotations > 0:

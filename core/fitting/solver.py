@@ -52,6 +52,7 @@ class Problem(Protocol):
 class SolverSettings:
     max_steps: int = 10
     tolerance: float = 1e-3  # relative fall of the cost that counts as converged
+    trust_last: bool = False  # take a step that promises less than that, and stop, without looking at where it leads
     first_damping: float = 1e-3
     max_damping: float = 1e6
     max_turn_rad: float = 1.0  # longest step of any single unknown: angles, metres, betas alike
@@ -61,7 +62,7 @@ class SolverSettings:
 class Solution:
     state: BodyState
     linearisation: Linearisation
-    steps: int  # evaluations of the normal equations after the first
+    steps: int  # steps tried
     stops: list[Stop]  # one for each body
 
 
@@ -71,7 +72,11 @@ def solve(
     settings: SolverSettings,
     is_cancelled: Callable[[], bool] | None = None,
 ) -> Solution:
-    """Minimise a problem from `start`. A step that does not lower the cost, or is not finite, is never taken."""
+    """Minimise a problem from `start`. A step that does not lower the cost, or is not finite, is never taken.
+
+    With `trust_last` the last one may be, as small as it is; cost and normal equations are then those before it, and an
+    evaluation is saved.
+    """
     state = start
     now = problem.linearise(state)
     damping = torch.full_like(now.cost, settings.first_damping)
@@ -85,6 +90,14 @@ def solve(
         count += 1
         step, solved = _step(problem, state, now, damping, settings)
         trial = problem.move(state, step)
+        if settings.trust_last:
+            # What the equations promise is at least that much.
+            promised = -(now.gradient * step).sum(-1)
+            last = solved & (promised < settings.tolerance * now.cost) & ~done
+            if bool((last | done).all()):
+                state = trial.where(last, state)
+                stops = [Stop.CONVERGED if yes else stop for yes, stop in zip(last.tolist(), stops, strict=True)]
+                break
         there = problem.linearise(trial)
         better = solved & torch.isfinite(there.cost) & (there.cost < now.cost) & ~done
         fall = (now.cost - there.cost) / now.cost.clamp_min(1e-12)
