@@ -1,8 +1,8 @@
 """Directions that are rigid in a joint's frame, and where they should point: what a regressor says of limbs, and that
 people stand upright.
 
-A turn θ of a joint above moves such a direction d by θ × d, wherever the joint is: in the camera's axes all joints above
-it have the same derivative, and the normal equations are sums over directions alone.
+A turn θ of a joint above moves such a direction d by θ × d, wherever the joint is. So in the camera's axes all joints
+above it have the same derivative, and the normal equations are sums over directions alone.
 """
 
 from __future__ import annotations

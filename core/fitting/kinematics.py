@@ -32,7 +32,7 @@ class Skeleton:
     num_betas: int
     num_expressions: int
     ancestors: Tensor  # (55, 55) 1 where column is row's ancestor or itself
-    above: tuple[Tensor, ...]  # of (56,) each: the joint 1, 2, 4, … levels up, 55 where there is none
+    above: tuple[Tensor, ...]  # (56,) each, as `joints_above`
     parents: Tensor  # (55,) the root's is 0 here
     face_moves_joints: bool  # whether expressions move rest joints
 
@@ -50,9 +50,6 @@ class Skeleton:
             if parent >= 0:
                 ancestors[joint] = ancestors[parent]
             ancestors[joint, joint] = 1
-        above = [torch.tensor([p if p >= 0 else NUM_JOINTS for p in PARENTS] + [NUM_JOINTS], device=device)]
-        while len(joint_levels()) > 1 << len(above):
-            above.append(above[-1][above[-1]])
         return cls(
             tensor(body.J_template),
             dirs,
@@ -60,11 +57,10 @@ class Skeleton:
             body.num_betas,
             body.num_expressions,
             ancestors,
-            tuple(above),
+            joints_above(device),
             parents,
             bool((body.J_exprdirs != 0).any()),
         )
-
 
     def shape_columns(self, unknowns: Unknowns) -> slice | list[int]:
         """Which of the B + E coefficients are solved for; a slice, which copies nothing, where it can be one."""
@@ -73,6 +69,14 @@ class Skeleton:
         if unknowns.num_betas in (0, self.num_betas):
             return slice(self.num_betas - unknowns.num_betas, None)
         return [*range(unknowns.num_betas), *range(self.num_betas, self.num_betas + self.num_expressions)]
+
+
+def joints_above(device: torch.device | str) -> tuple[Tensor, ...]:
+    """Of each joint, and of none (55), the one 1, 2, 4, … levels up; (56,) each, as many as the tree's depth needs."""
+    above = [torch.tensor([p if p >= 0 else NUM_JOINTS for p in PARENTS] + [NUM_JOINTS], device=device)]
+    while len(joint_levels()) > 1 << len(above):
+        above.append(above[-1][above[-1]])
+    return tuple(above)
 
 
 @dataclass(frozen=True)

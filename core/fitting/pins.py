@@ -20,8 +20,8 @@ from ..body.model import VirtualPoints
 from ..priors.limits import JointLimits
 from .kinematics import Chain, PointTable, Skeleton, pose_chain
 from .problem import add_blocks
-from .rotation_terms import RotationPrior
 from .residuals import reprojection, robust_weight, rotation_offset
+from .rotation_terms import RotationPrior
 from .solver import Linearisation
 from .state import BodyState, Unknowns, retract
 

@@ -19,9 +19,9 @@ from ..rotation import exp_so3
 from .banded import joint_blocks
 from .evidence import expression_sigmas
 from .kinematics import Chain, MovingPoints, PointTable, Skeleton, pose_chain
-from .rotation_terms import RotationPrior
 from .regressed import Regressed
 from .residuals import bone_direction, reprojection, robust_weight, rotation_offset, upright
+from .rotation_terms import RotationPrior
 from .settings import INF, FitSettings
 from .solver import Linearisation
 from .start import relaxed_pose

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from pantomime.core.body.model import VirtualPoints
 from pantomime.core.body.skeleton import NUM_JOINTS, PARENTS
-from pantomime.core.fitting.kinematics import PointTable, Skeleton, pose_chain
+from pantomime.core.fitting.directions import Directions, DirectionTerms
+from pantomime.core.fitting.kinematics import PointTable, Skeleton, by_own_turns, joints_above, pose_chain
+from pantomime.core.fitting.regressed import turned_direction
 from pantomime.core.fitting.residuals import bone_direction, reprojection, robust_weight, rotation_offset, upright
 from pantomime.core.fitting.state import BodyState, Unknowns, retract
 from pantomime.core.rotation import exp_so3, inverse_right_jacobian, log_so3, rotation_between
@@ -44,11 +46,9 @@ def scene() -> tuple[Skeleton, VirtualPoints, BodyState]:
         if parent >= 0:
             ancestors[joint] = ancestors[parent]
         ancestors[joint, joint] = 1
-    from pantomime.core.body.skeleton import joint_levels
-
-    levels = tuple(torch.tensor(level) for level in joint_levels())
+    above = joints_above("cpu")
     skeleton = Skeleton(
-        torch.as_tensor(template), dirs, offset_dirs, NUM_BETAS, NUM_EXPRESSIONS, ancestors, levels, parents, True
+        torch.as_tensor(template), dirs, offset_dirs, NUM_BETAS, NUM_EXPRESSIONS, ancestors, above, parents, True
     )
     weights = np.zeros((NUM_POINTS, NUM_JOINTS))
     for row in weights:
@@ -82,6 +82,69 @@ def test_point_rows_match_finite_differences(
         lambda d: table.positions(pose_chain(skeleton, retract(state, d, unknowns, False))), unknowns.size
     )
     torch.testing.assert_close(analytic, expected, atol=1e-7, rtol=1e-6)
+
+
+def test_global_rotations_are_products_along_the_tree(scene: tuple[Skeleton, VirtualPoints, BodyState]) -> None:
+    skeleton, _, state = scene
+    chain = pose_chain(skeleton, state)
+    for joint, parent in enumerate(PARENTS):
+        own = state.rotmats[:, joint]
+        expected = own if parent < 0 else chain.globals[:, parent] @ own
+        torch.testing.assert_close(chain.globals[:, joint], expected, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("unknowns", [ALL, SOME], ids=["all unknowns", "some unknowns"])
+def test_equations_by_turns_in_the_cameras_axes_become_those_by_own_turns(
+    scene: tuple[Skeleton, VirtualPoints, BodyState], unknowns: Unknowns
+) -> None:
+    skeleton, points, state = scene
+    chain = pose_chain(skeleton, state)
+    table = PointTable.of(skeleton, points, unknowns.joints)
+    rng = np.random.default_rng(6)
+    pulls = torch.as_tensor(rng.normal(size=(NUM_BODIES, NUM_POINTS, 2, 3)))
+    residual = torch.as_tensor(rng.normal(size=(NUM_BODIES, 2 * NUM_POINTS, 1)))
+    found = []
+    for own_axes in (True, False):
+        rows = table.differentiate(chain, unknowns, own_axes).rows(pulls, unknowns).flatten(1, 2)
+        both = torch.cat([rows, residual], -1)
+        found.append(both.transpose(1, 2) @ both)
+    size = unknowns.size
+    turned = by_own_turns(found[1], chain.globals[:, unknowns.joints])
+    torch.testing.assert_close(turned[:, :size], found[0][:, :size], atol=1e-9, rtol=1e-9)
+
+
+def test_equations_of_directions_are_those_of_their_rows(scene: tuple[Skeleton, VirtualPoints, BodyState]) -> None:
+    skeleton, _, state = scene
+    chain = pose_chain(skeleton, state)
+    rng = np.random.default_rng(7)
+    unit = torch.nn.functional.normalize
+    joints = torch.tensor([0, 16, 18, 4])
+    rest, seen = (unit(torch.as_tensor(rng.normal(size=(4, 3))), dim=-1) for _ in range(2))
+    inverse_sigma, width = torch.as_tensor(rng.uniform(1, 5, 4)), torch.tensor([1.5, 3.0, 3.0, float("inf")])
+    size = SOME.size
+    equations = torch.zeros(NUM_BODIES, size + 1, size + 1, dtype=torch.float64)
+    terms = DirectionTerms(skeleton, SOME, Directions(joints, rest, seen, inverse_sigma, width.double()))
+    cost = terms.add(chain, equations)
+    turned = by_own_turns(equations, chain.globals[:, SOME.joints])
+    turns = chain.globals[:, SOME.joints]
+    carriers = [SOME.joints.index(joint) if joint in SOME.joints else -1 for joint in joints.tolist()]
+    expected, total = torch.zeros_like(turned), torch.zeros_like(cost)
+    for k, joint in enumerate(joints.tolist()):
+        above = skeleton.ancestors[joint, list(SOME.joints)][None]
+        # a direction whose own joint stays is turned by those above it
+        carried = turns if carriers[k] >= 0 else torch.cat([turns, chain.globals[:, [joint]]], 1)
+        at = torch.tensor([carriers[k] if carriers[k] >= 0 else carried.shape[1] - 1])
+        below = above if carriers[k] >= 0 else torch.cat([above, above.new_zeros(1, 1)], 1)
+        r, j = turned_direction(carried, at, below, rest[[k]], seen[[k]], inverse_sigma[[k]])
+        rows = j[:, 0, :, : len(SOME.joints)].reshape(NUM_BODIES, 3, -1)
+        value, weight = robust_weight((r * r).sum(-1)[:, 0], float(width[k]))
+        total += value
+        turning = slice(0, 3 * len(SOME.joints))
+        expected[:, turning, turning] += weight[:, None, None] * rows.transpose(1, 2) @ rows
+        expected[:, turning, -1] += weight[:, None] * (rows.transpose(1, 2) @ r[:, 0, :, None])[..., 0]
+    torch.testing.assert_close(cost, total)
+    torch.testing.assert_close(turned[:, :, :size], expected[:, :, :size], atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(turned[:, :size, size], expected[:, :size, size], atol=1e-9, rtol=1e-9)
 
 
 def test_taken_points_have_the_rows_of_the_whole(scene: tuple[Skeleton, VirtualPoints, BodyState]) -> None:

@@ -22,6 +22,7 @@ from pantomime.core.fitting.kinematics import PointTable, Skeleton, pose_chain
 from pantomime.core.fitting.outline import Outline, Silhouette, outline_offset
 from pantomime.core.fitting.photo import Fitter, PhotoCamera
 from pantomime.core.fitting.problem import CameraGuess, StageProblem
+from pantomime.core.fitting.residuals import reprojection
 from pantomime.core.fitting.settings import FitSettings
 from pantomime.core.fitting.start import relaxed_pose
 from pantomime.core.fitting.state import BodyState, retract
@@ -131,9 +132,9 @@ def test_outline_offset_jacobian_matches_finite_differences() -> None:
 
     def at(d: np.ndarray) -> Tensor:
         moved = points + torch.as_tensor(d[:3])
-        return outline_offset(moved, focal + float(d[3]), principal, seen, normals, inverse_sigma)[0]
+        return outline_offset(normals, *reprojection(moved, focal + float(d[3]), principal, seen, inverse_sigma))[0]
 
-    _, by_point, by_focal = outline_offset(points, focal, principal, seen, normals, inverse_sigma)
+    _, by_point, by_focal = outline_offset(normals, *reprojection(points, focal, principal, seen, inverse_sigma))
     step = 1e-6 * np.eye(4)
     expected = torch.stack([(at(step[k]) - at(-step[k])) / 2e-6 for k in range(4)], -1)
     torch.testing.assert_close(by_point, expected[..., :3], atol=1e-6, rtol=1e-6)
@@ -185,11 +186,11 @@ def test_the_outline_lies_on_the_contour_of_its_own_mask(body: BodyModel, wide: 
     chain, principal = pose_chain(skeleton, wide.state), np.array(SIZE) / 2
     outline = Outline(body, skeleton)
     matches = outline.match(chain, FOCAL_PX, principal, contour, evidence, settings)
-    places = outline.table((0,)).take(matches.vertices).positions(chain)
+    places = PointTable.of(skeleton, Silhouette(outline, matches).carriers, (0,)).positions(chain)
     log_focal = torch.log(torch.tensor([FOCAL_PX], dtype=torch.float64))
-    offset = outline_offset(
-        places, log_focal, torch.as_tensor(principal), matches.seen, matches.normals, torch.ones(len(matches.seen))
-    )[0]
+    ones = torch.ones(len(matches.seen))
+    projected = reprojection(places, log_focal, torch.as_tensor(principal), matches.seen, ones)
+    offset = outline_offset(matches.normals, *projected)[0]
     assert abs(float(offset.median())) < 1.0  # px
     assert float(offset.abs().quantile(0.9)) < 3.0
 
