@@ -11,33 +11,31 @@ import torch
 from torch import Tensor
 
 from ..body.model import BodyModel
-from ..body.skeleton import BODY, JAW, JOINT_NAMES, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RIGHT_HAND
+from ..body.skeleton import LEFT_HAND, RIGHT_HAND
 from ..capture import Capture
 from ..detection.observation import Observation
 from ..detection.sides import put_right
 from ..priors.errors import PriorError
 from ..priors.expressions import ExpressionReader
-from ..priors.hands import load_hand_prior
 from ..priors.limits import JointLimits
-from ..priors.pose import load_gaussian_prior
 from ..priors.regressor import Prediction, Regressor, load_regressor, rest_directions
-from ..rotation import exp_so3, log_so3
+from ..rotation import exp_so3
 from .collision import Collision
 from .contour import Contour, contour_of
 from .evidence import Evidence, gather
-from .ground import up_direction
 from .height import KnownHeight, StandingHeight
-from .kinematics import Chain, PointTable, Skeleton, pose_chain
+from .kinematics import Skeleton, pose_chain
 from .outline import Outline, Silhouette
+from .photo_capture import Fitted, capture_of
+from .photo_priors import default_priors, hand_priors
 from .problem import CameraGuess, StageProblem
 from .regressed import Regressed
 from .rotation_terms import RotationPrior
 from .settings import INF, FitSettings, Stage
-from .solver import Solution, SolverSettings, Stop, solve
-from .start import hands_start, has_hints, place, relaxed_pose, start_from_hints, start_orientations
+from .solver import SolverSettings, Stop, solve
+from .start import hands_start, has_hints, lean_of, place, relaxed_pose, start_from_hints, start_orientations
 from .state import BodyState
 from .straight import flatten_feet, straight_share, straighten_hints, straighten_prediction
-from .uncertainty import joint_uncertainty
 from .unseen import hang, hidden_forearms, hidden_legs, without_guesses
 
 MIN_POINTS = 4
@@ -176,7 +174,9 @@ class Fitter:
                 break
         if fitted is None:
             raise FitError("These settings have no stage that fits. Use the default ones.")
-        capture = self._capture(observation, camera, evidence, state, fitted, steps, stops, person_id)
+        focal_source = camera.focal_source if camera.focal_px is not None else "fitted"
+        end = Fitted(evidence, state, *fitted, steps, tuple(stops))
+        capture = capture_of(self.body, self.settings, observation, end, focal_source, person_id, self.warnings)
         if mixed_up is not None:
             capture.diagnostics["exchanged_sides"] = mixed_up  # the detector had taken left for right there
         return capture
@@ -290,7 +290,7 @@ class Fitter:
             assert points is not None
             rotmats = self._tensor(start_from_hints(self.body, points, hands))
         else:
-            orientations = self._tensor(start_orientations(_lean(observation), self.settings))
+            orientations = self._tensor(start_orientations(lean_of(observation), self.settings))
             rotmats = exp_so3(self._tensor(relaxed_pose())).repeat(len(orientations), 1, 1, 1)
             rotmats[:, 0] = orientations
             rotmats[:, LEFT_HAND.start : RIGHT_HAND.stop] = self._tensor(hands_start(self.body, hands))
@@ -314,123 +314,3 @@ class Fitter:
         if points is None or points.world_m is None or name not in self.body.points:
             return False
         return bool(np.isfinite(points.world_m).all() and points.confidence.mean() > self.settings.min_confidence)
-
-    def _capture(
-        self,
-        observation: Observation,
-        camera: PhotoCamera,
-        evidence: Evidence,
-        state: BodyState,
-        fitted: tuple[StageProblem, Solution, int],
-        steps: int,
-        stops: list[Stop],
-        person_id: int,
-    ) -> Capture:
-        problem, solution, best = fitted
-        chain = pose_chain(self.skeleton, state)
-        position_sigma, rotation_sigma = joint_uncertainty(
-            self.skeleton, chain, problem.unknowns, solution.linearisation.hessian[best], self.settings
-        )
-        rotvec = log_so3(state.rotmats[0].double()).float().cpu().numpy()
-        principal = np.array(problem.camera.principal, np.float32)
-        residuals, inliers = self._residuals(evidence, chain, state, problem.camera)
-        known = camera.focal_px is not None
-        joints = chain.joints.float().cpu().numpy()
-
-        def flat(part: slice | int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-            return rotvec[part].reshape(1, -1)
-
-        return Capture(
-            betas=state.betas[0].float().cpu().numpy(),
-            expression=state.expression.float().cpu().numpy(),
-            global_orient=flat(0),
-            body_pose=flat(BODY),
-            jaw_pose=flat(JAW),
-            leye_pose=flat(LEFT_EYE),
-            reye_pose=flat(RIGHT_EYE),
-            left_hand_pose=flat(LEFT_HAND),
-            right_hand_pose=flat(RIGHT_HAND),
-            transl=state.transl.float().cpu().numpy(),
-            joints=joints,
-            joint_names=JOINT_NAMES,
-            focal_px=float(torch.exp(state.log_focal[0])),
-            principal_px=principal,
-            image_size=observation.image_size,
-            focal_source=camera.focal_source if known else "fitted",
-            up_camera=up_direction(joints[0], evidence.joint_trust),
-            confidence=np.array([inliers * observation.score], np.float32),
-            joint_sigma_m=position_sigma[None],
-            joint_sigma_rad=rotation_sigma[None],
-            frame_times_s=np.zeros(1, np.float32),
-            gender=self.body.gender,
-            surface_model_type=self.body.surface_model_type,
-            body_id=self.body.body_id,
-            person_id=person_id,
-            diagnostics={
-                "residual_px": residuals,
-                "steps": steps,
-                "stop": stops[-1].value,
-                "stage_stops": [stop.value for stop in stops],
-                "energy": float(solution.linearisation.cost[best]),
-                "observation_source": observation.source,
-                "observation_score": float(observation.score),
-                "person_px": evidence.person_px,
-                **({"warnings": list(self.warnings)} if self.warnings else {}),
-            },
-            points={
-                name: np.concatenate([seen.image_px, seen.confidence[:, None]], 1)[None].astype(np.float32)
-                for name, seen in observation.points.items()
-            },
-        )
-
-    def _residuals(
-        self, evidence: Evidence, chain: Chain, state: BodyState, guess: CameraGuess
-    ) -> tuple[dict[str, float], float]:
-        """Mean distance in px by point set, and the share of trusted points within three σ."""
-        table = PointTable.of(self.skeleton, evidence.carriers, (0,))
-        points = table.positions(chain)[0].double().cpu().numpy()
-        focal = float(torch.exp(state.log_focal[0]))
-        projected = focal * points[:, :2] / np.maximum(points[:, 2:], 0.05) + np.array(guess.principal)
-        distance = np.linalg.norm(projected - evidence.image_px, axis=1)
-        by_set = {
-            name: round(float(distance[evidence.set_of_point == i].mean()), 3)
-            for i, name in enumerate(evidence.sets)
-            if bool((evidence.set_of_point == i).any())
-        }
-        return by_set, float((distance * evidence.inverse_sigma < 3).mean())
-
-
-def default_priors(
-    body: BodyModel, settings: FitSettings, dtype: torch.dtype, device: str | torch.device
-) -> tuple[tuple[RotationPrior, float], ...]:
-    """The priors that a fit uses unless told otherwise. Raises PriorError."""
-    return ((load_gaussian_prior("gaussian", dtype, device), settings.pose_prior),)
-
-
-def hand_priors(
-    body: BodyModel, settings: FitSettings, dtype: torch.dtype, device: str | torch.device
-) -> tuple[tuple[RotationPrior, float], ...]:
-    """The priors of both hands about the body's own relaxed hands. Raises PriorError."""
-    if settings.hand_prior == 0:
-        return ()
-    return tuple(
-        (load_hand_prior(right, body.J_template, body.hands_mean[int(right)], dtype, device), settings.hand_prior)
-        for right in (False, True)
-    )
-
-
-def _lean(observation: Observation) -> float:
-    """Angle of hips → neck against the picture's up, clockwise, from whatever set shows both; 0 when none does."""
-    pairs = {
-        "pose33": ((23, 24), (11, 12)),
-        "body25": ((9, 12), (2, 5)),
-        "coco17": ((11, 12), (5, 6)),
-    }
-    for name, (low, high) in pairs.items():
-        points = observation.points.get(name)
-        if points is None or min(points.confidence[[*low, *high]]) < 0.2:
-            continue
-        up = points.image_px[list(high)].mean(0) - points.image_px[list(low)].mean(0)
-        if float(np.linalg.norm(up)) > 1:
-            return math.atan2(float(up[0]), float(-up[1]))
-    return 0.0

@@ -102,20 +102,21 @@ class PointTerms:
         root = (weight * self.share).sqrt()
         of_points, of_bones, of_rim = root[..., None].split(list(self.counts), 1)
 
-        def fill(covectors: Tensor, residual: Tensor, focal: Tensor | None, start: int) -> Tensor:
+        def fill(residual: Tensor, focal: Tensor | None, start: int) -> Tensor:
             part = rows[:, start : start + residual.shape[1] * residual.shape[2]].unflatten(1, residual.shape[1:])
             part[..., size] = residual
             if focal is not None and u.focal:
                 part[..., u.focal_at] = focal
-            return part[..., :size]
+            unknown: Tensor = part[..., :size]
+            return unknown
 
-        part = fill(by_place, place * of_points, by_focal * of_points, 0)
+        part = fill(place * of_points, by_focal * of_points, 0)
         moving.take(slice(0, points)).rows(by_place * of_points[..., None], u, part)
         if bones:
-            part = fill(by_end, turned * of_bones, None, 2 * points)
+            part = fill(turned * of_bones, None, 2 * points)
             between.rows(by_end * of_bones[..., None], u, part)
         if rim:
-            part = fill(by_rim, offset[..., None] * of_rim, rim_by_focal[..., None] * of_rim, 2 * points + 3 * bones)
+            part = fill(offset[..., None] * of_rim, rim_by_focal[..., None] * of_rim, 2 * points + 3 * bones)
             moving.take(slice(points, None)).rows((by_rim * of_rim)[:, :, None], u, part)
         return (value * self.share).sum(-1), rows.transpose(1, 2) @ rows
 

@@ -11,14 +11,17 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..body.model import BodyModel
 from ..body.skeleton import FINGERS, JOINT_INDEX, LEFT_HAND, NUM_JOINTS, PARENTS, RIGHT_HAND
-from ..detection.observation import Points
+from ..detection.observation import Observation, Points
 from ..detection.vocabulary import HAND21, POSE33
 from ..rotation import exp_so3, log_so3, rotation_between
 from .settings import FitSettings
+
+Float = NDArray[np.float64]
 
 MIN_BEND = math.sin(math.radians(15))  # a straighter elbow or knee does not tell where its hinge points
 MAX_WRIST_TURN = math.radians(120)  # more is a wrong hand point, not a wrist
@@ -100,7 +103,8 @@ def hands_start(body: BodyModel, hands: dict[str, Points]) -> Tensor:
     local = exp_so3(torch.as_tensor(body.hands_mean, dtype=torch.float64).reshape(2, 15, 3))
     for which, side in enumerate(("left", "right")):
         if side in hands:
-            local[which] = fingers_from_hints(body, hands[side], side)
+            fingers = torch.as_tensor(fingers_from_hints(*hand_places(body, hands[side], side)))
+            local[which] = fingers.reshape(-1, 3, 3)
     return local.reshape(-1, 3, 3)
 
 
@@ -115,6 +119,23 @@ def start_orientations(observed_up: float, settings: FitSettings) -> Tensor:
     yaws = torch.arange(settings.start_yaws, dtype=torch.float64) * (2 * math.pi / settings.start_yaws)
     turn = exp_so3(torch.stack([torch.zeros_like(yaws), yaws, torch.zeros_like(yaws)], -1))
     return roll @ upright @ turn
+
+
+def lean_of(observation: Observation) -> float:
+    """Angle of hips → neck against the picture's up, clockwise, from whatever set shows both; 0 when none does."""
+    pairs = {
+        "pose33": ((23, 24), (11, 12)),
+        "body25": ((9, 12), (2, 5)),
+        "coco17": ((11, 12), (5, 6)),
+    }
+    for name, (low, high) in pairs.items():
+        points = observation.points.get(name)
+        if points is None or min(points.confidence[[*low, *high]]) < 0.2:
+            continue
+        up = points.image_px[list(high)].mean(0) - points.image_px[list(low)].mean(0)
+        if float(np.linalg.norm(up)) > 1:
+            return math.atan2(float(up[0]), float(-up[1]))
+    return 0.0
 
 
 def place(positions: Tensor, log_focal: Tensor, principal: Tensor, observed: Tensor, inverse_sigma: Tensor) -> Tensor:
@@ -178,46 +199,58 @@ def _wrist(globals_: dict[str, Tensor], seen: dict[str, tuple[Tensor, Tensor, fl
 
 def _palm(globals_: dict[str, Tensor], body: BodyModel, points: Points, side: str) -> bool:
     """The wrist from a hand's own metric points; False where its palm can't be that arm's."""
-    palm, along = _palm_of(body, points, side)
-    return _turn_wrist(globals_, palm, along, side)
+    world, rest = hand_places(body, points, side)
+    along = rest[HAND21.index("middle1")] - rest[HAND21.index("wrist")]
+    return _turn_wrist(globals_, torch.as_tensor(palm_of(world, rest)), torch.as_tensor(along), side)
 
 
-def _palm_of(body: BodyModel, points: Points, side: str) -> tuple[Tensor, Tensor]:
-    """The palm's rotation (3, 3) from rest, and where it points at rest (3,)."""
-    place = {name: i for i, name in enumerate(HAND21)}
-    palms = []
-    world, rest = _hand_places(body, points, side)
+def palm_of(world: Float, rest: Float) -> Float:
+    """The rotation (3, 3) from rest of a hand's palm, from its points (21, 3) and where they are at rest."""
+    frames = []
     for where in (world, rest):
-        across = where[place["index1"]] - where[place["pinky1"]]
-        ahead = 0.5 * (where[place["index1"]] + where[place["pinky1"]]) - where[place["wrist"]]
-        palms.append(_frame(ahead, across))
-    return palms[0] @ palms[1].T, rest[place["middle1"]] - rest[place["wrist"]]
+        index, pinky, wrist = (where[HAND21.index(name)] for name in ("index1", "pinky1", "wrist"))
+        ahead = 0.5 * (index + pinky) - wrist
+        out = np.cross(ahead, index - pinky)
+        ahead, out = ahead / max(np.linalg.norm(ahead), 1e-9), out / max(np.linalg.norm(out), 1e-9)
+        frames.append(np.stack([ahead, np.cross(out, ahead), out], -1))
+    return np.asarray(frames[0] @ frames[1].T)
 
 
-def _hand_places(body: BodyModel, points: Points, side: str) -> tuple[Tensor, Tensor]:
+def hand_places(body: BodyModel, points: Points, side: str) -> tuple[Float, Float]:
     """A hand's metric points (21, 3), and where they are on the body at rest."""
-    world = torch.as_tensor(np.asarray(points.world_m), dtype=torch.float64)
-    return world, torch.as_tensor(body.virtual_points(body.points[f"{side}_hand"]).template, dtype=torch.float64)
+    rest = body.virtual_points(body.points[f"{side}_hand"]).template
+    return np.asarray(points.world_m, np.float64), rest.astype(np.float64)
 
 
-def fingers_from_hints(body: BodyModel, points: Points, side: str) -> Tensor:
-    """Local rotations (15, 3, 3), float64, of fingers whose bones point where a hand's metric points say.
+def fingers_from_hints(world: Float, rest: Float) -> Float:
+    """Local rotations (5, 3, 3, 3) of fingers whose bones point where a hand's metric points say (`hand_places`).
 
     They hang on the hand alone, so they hold whatever the arm does: from straight fingers a fit does not find back to
     a fist.
     """
-    world, rest = _hand_places(body, points, side)
-    place = {name: i for i, name in enumerate(HAND21)}
-    above = _palm_of(body, points, side)[0].expand(len(FINGERS), 3, 3)
-    local = torch.empty(len(FINGERS), 3, 3, 3, dtype=torch.float64)
+    above = np.broadcast_to(palm_of(world, rest), (len(FINGERS), 3, 3))
+    local = np.empty((len(FINGERS), 3, 3, 3))
     for k in (1, 2, 3):
-        near = [place[f"{finger}{k}"] for finger in FINGERS]
-        far = [place[f"{finger}{k + 1}"] for finger in FINGERS]
-        bone_rest = (rest[far] - rest[near])[..., None]
-        turned = rotation_between((above @ bone_rest)[..., 0], world[far] - world[near]) @ above
-        local[:, k - 1] = above.transpose(-1, -2) @ turned
-        above = turned
-    return local.reshape(-1, 3, 3)
+        bone, bone_rest = (where[finger_points(k + 1)] - where[finger_points(k)] for where in (world, rest))
+        local[:, k - 1] = _swing(bone_rest, (np.swapaxes(above, 1, 2) @ bone[..., None])[..., 0])
+        above = above @ local[:, k - 1]
+    return local
+
+
+def finger_points(number: int) -> list[int]:
+    """Where the fingers' points of a number (1: knuckle … 4: tip) are among a hand's."""
+    return [HAND21.index(f"{finger}{number}") for finger in FINGERS]
+
+
+def _swing(source: Float, target: Float) -> Float:
+    """The smallest rotations (N, 3, 3) that turn `source` into `target`, (N, 3) each; opposite ones are left."""
+    a, b = (v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-9) for v in (source, target))
+    axis = np.cross(a, b)
+    cross = np.zeros((len(a), 3, 3))
+    cross[:, 2, 1], cross[:, 0, 2], cross[:, 1, 0] = axis.T
+    cross -= np.swapaxes(cross, 1, 2)
+    share = 1 / np.maximum(1 + (a * b).sum(1), 1e-12)
+    return np.asarray(np.eye(3) + cross + share[:, None, None] * (cross @ cross))
 
 
 def _turn_wrist(globals_: dict[str, Tensor], hand: Tensor, along: Tensor, side: str) -> bool:

@@ -16,7 +16,7 @@ from pantomime.core.capture import Capture
 from pantomime.core.detection.observation import Observation, Points
 from pantomime.core.fitting.kinematics import PointTable, Skeleton, pose_chain
 from pantomime.core.fitting.photo import Fitter, PhotoCamera
-from pantomime.core.fitting.start import fingers_from_hints
+from pantomime.core.fitting.start import fingers_from_hints, hand_places
 from pantomime.core.fitting.state import BodyState
 from pantomime.core.priors.hands import angle_axes, relaxed_angles
 from pantomime.core.priors.limits import JointLimits
@@ -109,9 +109,10 @@ def test_fingers_start_as_a_hand_says_whatever_way_it_is_turned(body: BodyModel)
     rotmats = pose(body, FIST)
     observation, _ = seen(body, rotmats)
     for side, part in (("left", LEFT_HAND), ("right", RIGHT_HAND)):
-        found = fingers_from_hints(body, observation.points[f"{side}_hand"], side)
-        turned = observation.points[f"{side}_hand"].world_m @ exp_so3(torch.tensor([1.0, 2.0, -0.5])).numpy().T
-        again = fingers_from_hints(body, replace(observation.points[f"{side}_hand"], world_m=turned), side)
+        world, rest = hand_places(body, observation.points[f"{side}_hand"], side)
+        found = torch.as_tensor(fingers_from_hints(world, rest)).reshape(-1, 3, 3)
+        turned = world @ exp_so3(torch.tensor([1.0, 2.0, -0.5])).double().numpy().T
+        again = fingers_from_hints(turned, rest).reshape(-1, 3, 3)
         np.testing.assert_allclose(again, found, atol=1e-5)
         bend = torch.acos(((found.diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2).clamp(-1, 1))
         true = torch.acos(((rotmats[part].diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2).clamp(-1, 1))

@@ -84,6 +84,31 @@ def test_the_cost_never_grows() -> None:
     assert costs[-1] < 0.1 * costs[0]
 
 
+def test_a_small_last_step_can_be_taken_on_trust() -> None:
+    def linear(x: Tensor) -> Tensor:
+        return torch.cat([x - 1.0, torch.full_like(x[:, :1], 30.0)], -1)
+
+    start = at(torch.tensor([[0.9, 1.2, 1.0]], dtype=torch.float64))
+    seeing, trusting = Residuals(linear), Residuals(linear)
+    looked = solve(seeing, start, SolverSettings(tolerance=1e-2))
+    trusted = solve(trusting, start, SolverSettings(tolerance=1e-2, trust_last=True))
+    assert looked.stops == trusted.stops == [Stop.CONVERGED]
+    assert (looked.steps, trusted.steps) == (1, 1)
+    assert (len(seeing.costs), len(trusting.costs)) == (2, 1)
+    torch.testing.assert_close(trusted.state.transl, looked.state.transl)
+
+
+def test_steps_that_promise_much_are_looked_at() -> None:
+    start = torch.tensor([[2.0, 0.1, 0.1]], dtype=torch.float64)
+
+    def cliff(x: Tensor) -> Tensor:
+        return torch.stack([torch.log(x[:, 0]) + 3, x[:, 1], x[:, 2]], -1)
+
+    settings = SolverSettings(max_steps=60, tolerance=1e-9, max_turn_rad=100.0, trust_last=True)
+    solution = solve(Residuals(cliff), at(start), settings)
+    assert float(solution.state.transl[0, 0]) == pytest.approx(0.0497871, rel=1e-3)
+
+
 def test_a_start_without_a_finite_cost_is_named() -> None:
     start = torch.tensor([[float("nan"), 0.0, 0.0], [0.5, 0.0, 0.0]], dtype=torch.float64)
     solution = solve(Residuals(rosenbrock), at(start), SolverSettings(max_steps=50, tolerance=1e-9))

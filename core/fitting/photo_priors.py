@@ -1,0 +1,30 @@
+"""The pose priors that fits use unless told otherwise."""
+
+from __future__ import annotations
+
+import torch
+
+from ..body.model import BodyModel
+from ..priors.hands import load_hand_prior
+from ..priors.pose import load_gaussian_prior
+from .rotation_terms import RotationPrior
+from .settings import FitSettings
+
+
+def default_priors(
+    body: BodyModel, settings: FitSettings, dtype: torch.dtype, device: str | torch.device
+) -> tuple[tuple[RotationPrior, float], ...]:
+    """The priors that a fit uses unless told otherwise. Raises PriorError."""
+    return ((load_gaussian_prior("gaussian", dtype, device), settings.pose_prior),)
+
+
+def hand_priors(
+    body: BodyModel, settings: FitSettings, dtype: torch.dtype, device: str | torch.device
+) -> tuple[tuple[RotationPrior, float], ...]:
+    """The priors of both hands about the body's own relaxed hands. Raises PriorError."""
+    if settings.hand_prior == 0:
+        return ()
+    return tuple(
+        (load_hand_prior(right, body.J_template, body.hands_mean[int(right)], dtype, device), settings.hand_prior)
+        for right in (False, True)
+    )
