@@ -36,6 +36,11 @@ COMMANDS: tuple[tuple[str, str, str | None], ...] = (
     ("package", "make a zip for Blender, with the solver's packages or without (development)", ".core.package.command"),
     ("mocap", "read a folder of motion capture, for training of priors (development)", ".core.priors.mocap"),
     ("train-prior", "train the pose prior on motion capture (development)", ".core.priors.train"),
+    (
+        "paint-pairs",
+        "paint people and look at them, for the regressor's training (development)",
+        ".core.body.paint_pairs",
+    ),
     ("train-regressor", "train what starts fits from seen points (development)", ".core.priors.train_regressor"),
     (
         "train-expressions",

@@ -163,8 +163,9 @@ class Mannequin:
         look: Look,
         rng: np.random.Generator,
         smooth: int = 2,
+        backdrop: Float | None = None,
     ) -> NDArray[np.uint8]:
-        """The picture of `picture` alone."""
+        """The picture of `picture` alone. backdrop: linear colours (H, W, 3) behind it, in place of the look's."""
         normals = _vertex_normals(vertices, self.faces)
         dressed = vertices + HAIR_M * self.hair_push[:, None] * normals
         big = (size[0] * smooth, size[1] * smooth)
@@ -181,6 +182,8 @@ class Mannequin:
         shown = np.empty((big[1], big[0], 3), np.float32)
         fade = np.linspace(0.0, 1.0, big[1], dtype=np.float32)[:, None, None]
         shown[:] = look.background[0] * (1.0 - fade) + look.background[1] * fade
+        if backdrop is not None:
+            shown[:] = backdrop.repeat(smooth, axis=0).repeat(smooth, axis=1)
         shown[seen] = colour * light
         shown = shown.reshape(size[1], smooth, size[0], smooth, 3).mean(axis=(1, 3))
         display = np.clip(shown, 0.0, 1.0) ** (1.0 / 2.2) + rng.normal(0.0, 0.008, shown.shape)

@@ -29,6 +29,7 @@ from .regressor import (
     read_outputs,
 )
 from .regressor_input import POINTS
+from .view_pairs import Pairs, PairViews, load_pairs, pairs_hash
 from .view_settings import ViewSettings
 from .views import ViewMaker, Views, forward
 from .weights import read_tensors, write_tensors
@@ -56,6 +57,8 @@ class TrainSettings:
     direction_weight: float = 1.0
     betas_weight: float = 0.1
     sigma_weight: float = 0.05
+    pairs_share: float = 0.25  # of a batch to be people as a detector really saw them, where there are such
+    pairs_copies: int = 12  # views of each
     network: NetworkSettings = field(default_factory=NetworkSettings)
     views: ViewSettings = field(default_factory=ViewSettings)
 
@@ -114,9 +117,13 @@ def aligned_error(found: Tensor, true: Tensor) -> Tensor:
 @torch.no_grad()
 def evaluate(network: Network, maker: ViewMaker, count: int = 2000) -> dict[str, float]:
     """Errors on `count` fresh views. z² is the mean squared error over σ², by axis: 1 where σ tell the truth."""
-    views = maker.batch(count)
-    out = both_ways(network, views.features)
-    return measure(out, views)
+    return judge(network, maker.batch(count))
+
+
+@torch.no_grad()
+def judge(network: Network, views: Views) -> dict[str, float]:
+    """Errors on views, asked one way and mirrored."""
+    return measure(both_ways(network, views.features), views)
 
 
 def measure(out: Outputs, views: Views) -> dict[str, float]:
@@ -145,9 +152,10 @@ def measure(out: Outputs, views: Views) -> dict[str, float]:
 class Trainer:
     """Steps, running mean of the weights, and checkpoints from which a run goes on as if it had not stopped."""
 
-    def __init__(self, body: BodyModel, poses: PoseSet, settings: TrainSettings) -> None:
+    def __init__(self, body: BodyModel, poses: PoseSet, settings: TrainSettings, pairs: Pairs | None = None) -> None:
         torch.manual_seed(settings.seed)
         self.settings = settings
+        self.pairs = None if pairs is None else PairViews(body, pairs.training(), settings.pairs_copies, settings.seed)
         self.maker = ViewMaker(body, poses.part(poses.split == "train"), settings.views, settings.seed + 1)
         self.network = Network(settings.network)
         torch.nn.init.zeros_(self.network.leave.bias)
@@ -175,7 +183,12 @@ class Trainer:
 
     def advance(self) -> float:
         """One step; its loss."""
-        views = self.maker.batch(self.settings.batch)
+        drawn = self.settings.batch
+        if self.pairs is not None:
+            drawn -= round(self.settings.pairs_share * drawn)
+        views = self.maker.batch(drawn)
+        if self.pairs is not None:
+            views = views.join(self.pairs.batch(self.settings.batch - drawn, self.maker.random))
         for group in self.optimizer.param_groups:
             group["lr"] = max(self.rate(), 1e-6)
         loss = loss_of(self.network(views.features), views, self.settings)
@@ -233,9 +246,15 @@ def train(
     checkpoint: Path | None = None,
     report: Callable[[str], None] = print,
     start: Path | None = None,
+    pairs: list[Path] | None = None,
 ) -> dict[str, float]:
-    """Train, write the weights, and return the errors on the validation split. start: weights to begin with."""
-    trainer = Trainer(body, poses, settings)
+    """Train, write the weights, and return the errors on the validation split.
+
+    start: weights to begin with. pairs: files of people as the detector saw them.
+    """
+    seen = load_pairs(pairs) if pairs else None
+    trainer = Trainer(body, poses, settings, seen)
+    kept_back = None if seen is None else PairViews(body, seen.validation(), 1, settings.seed).views
     if start is not None:
         trainer.begin_from(start)
     if checkpoint is not None and checkpoint.exists():
@@ -250,6 +269,8 @@ def train(
             pace = (time.monotonic() - begin) / (trainer.step - first)
             text = ", ".join(f"{name} {value:.2f}" for name, value in errors.items())
             report(f"step {trainer.step} ({pace * 1e3:.0f} ms each), loss {mean_loss:.3f}: {text}")
+            if kept_back is not None:
+                report("  as detected: " + ", ".join(f"{k} {v:.2f}" for k, v in judge(trainer.mean, kept_back).items()))
             if checkpoint is not None:
                 trainer.save(checkpoint)
     errors = validate(trainer.mean, body, poses, settings)
@@ -260,7 +281,12 @@ def train(
         "settings": json.dumps(asdict(settings)),
         "data_sha256": data_hash(poses),
         "start_sha256": start_hash,
+        "pairs_sha256": pairs_hash(pairs) if pairs else "",
+        "pairs": "0" if seen is None else str(len(seen.training())),
         "validation": json.dumps({name: round(value, 3) for name, value in errors.items()}),
+        "validation_as_detected": json.dumps(
+            {name: round(value, 3) for name, value in judge(trainer.mean, kept_back).items()} if kept_back else {}
+        ),
     }
     write_weights(trainer.mean, output, metadata)
     return errors
@@ -279,6 +305,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, required=True, help="folder with MANIFEST.csv and the capture files")
     parser.add_argument("--output", type=Path, default=REGRESSOR_FILE, help="file to write")
     parser.add_argument("--start", type=Path, metavar="FILE", help="weights to begin with (default: random ones)")
+    parser.add_argument(
+        "--pairs",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="people as the detector saw them, of `pantomime paint-pairs`",
+    )
     parser.add_argument("--checkpoint", type=Path, help="file to save to now and then, and to go on from")
     parser.add_argument("--steps", type=int, default=defaults.steps, help="steps of training (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=defaults.batch, help="people in a step (default: %(default)s)")
@@ -297,6 +330,8 @@ def main(arguments: argparse.Namespace) -> int:
         return 1
     settings = TrainSettings(seed=arguments.seed, steps=arguments.steps, batch=arguments.batch, rate=arguments.rate)
     report = lambda text: print(text, flush=True)  # noqa: E731
-    train(load_body(), poses, settings, arguments.output, arguments.checkpoint, report, arguments.start)
+    train(
+        load_body(), poses, settings, arguments.output, arguments.checkpoint, report, arguments.start, arguments.pairs
+    )
     print(f"wrote {arguments.output.name}, {arguments.output.stat().st_size} bytes")
     return 0

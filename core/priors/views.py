@@ -7,7 +7,7 @@ Cameras look at the person; where the person is in the picture does not matter t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -56,6 +56,19 @@ class Views:
     joints: Tensor  # (B, 22, 3) metres, the pelvis at the origin
     rest: Tensor  # (B, 22, 3) rest joints
     betas: Tensor  # (B, all of the body's)
+
+    def part(self, rows: Tensor) -> Views:
+        """Some of them."""
+        return Views(*(getattr(self, item.name)[rows] for item in fields(self)))
+
+    def join(self, other: Views) -> Views:
+        """These and others."""
+        return Views(*(torch.cat([getattr(self, item.name), getattr(other, item.name)]) for item in fields(self)))
+
+    def choose(self, other: Views, rows: Tensor) -> Views:
+        """These, and the other ones where rows (B,) say so."""
+        pairs = ((getattr(self, item.name), getattr(other, item.name)) for item in fields(self))
+        return Views(*(torch.where(rows.view(-1, *[1] * (a.dim() - 1)), b, a) for a, b in pairs))
 
 
 _FINGERTIPS = ("middle2", "middle3", "thumb3")
