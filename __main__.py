@@ -47,6 +47,7 @@ COMMANDS: tuple[tuple[str, str, str | None], ...] = (
         "train what reads expressions off face meshes (development)",
         ".core.body.train_expressions",
     ),
+    ("train-gaze", "train what reads where eyes look (development)", ".core.body.train_gaze"),
     ("render-people", "make photos of people whose body is known, to measure fits on", None),
     ("render-clips", "make clips of people whose motion is known, to measure captured motion on", None),
     ("bench", "measure: body (surface distance), accuracy (fits of rendered people), speed (time and memory)", None),

@@ -15,7 +15,7 @@ from .video_job import Arrays, JobFolder
 
 ALONE_S = 0.35
 PERSON_M = 1.7
-PACKED = ("image_px", "confidence", "world_m", "score", "box_px")
+PACKED = ("image_px", "confidence", "world_m", "score", "box_px", "face_m", "irises_px", "face_picture")
 
 
 def sightings_arrays(frames: list[FrameSightings], homographies: list[NDArray[np.float64]] | None = None) -> Arrays:

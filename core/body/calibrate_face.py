@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..detection.crops import Square, apply
 from ..detection.face import FaceSettings, trace_mesh
-from ..detection.face_network import FACE_INPUT_PX, LIPS
+from ..detection.face_network import FACE_INPUT_PX, LIPS, MESH_POINTS
 from ..detection.vocabulary import POINT_SETS
 from .calibrate_pose import meet_rays
 from .calibrate_stage import (
@@ -71,7 +71,7 @@ def see_heads(
         if traced is None or traced[1] < settings.least_face_score:
             continue
         points, _, square = traced
-        image = apply(square.matrix(FACE_INPUT_PX), points[:, :2])
+        image = apply(square.matrix(FACE_INPUT_PX), points[:MESH_POINTS, :2])
         found, fronts = _cast(image, triangles, places, model, skin, template, sight)
         weight = np.where(np.isfinite(found[:, 0]) & (fronts > settings.grazing), fronts, 0.0).astype(np.float32)
         sights.append(replace(sight, image_px=(image - half).astype(np.float32), weight=weight, places=found))

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from ..detection.crops import Square, apply
 from ..detection.face import FaceSettings, metric_mesh, trace_mesh
-from ..detection.face_network import FACE_INPUT_PX, FaceNetwork
+from ..detection.face_network import FACE_INPUT_PX, MESH_POINTS, FaceNetwork
 from .bake_face import bake_expressions, shorten_lashes
 from .bake_rig import TPose, fold_weights, people_in_t_pose
 from .bake_source import load_source
 from .calibrate_stage import turn
+from .face_draws import SEEN, draw_expression
 from .mannequin import Look, Mannequin, random_look
 from .model import BodyModel
 from .skeleton import JOINT_INDEX
@@ -66,38 +67,8 @@ class FaceViews:
         return FaceViews(self.meshes[which], self.size_px[which], self.expressions[which], self.person[which])
 
 
-_SEEN = ("jawOpen", "mouthSmile", "eyeBlink", "mouthPucker", "browInnerUp", "browOuterUp", "browDown", "mouthFrown")
-_PLAIN = _Kind(0.2, _SEEN, (0.15, 0.1), 0.22, (26.0,), False)
-_VARIOUS = _Kind(0.25, (*_SEEN, "eyeWide", "noseSneer"), (0.2, 0.13), 0.24, (90.0, 16.0, 16.0), True)
-_TOGETHER = (("mouthSmile", "cheekSquint"), ("browInnerUp", "browOuterUp"), ("eyeSquint", "cheekSquint"))
-_LONE_SIDE = 0.3  # of actions of two sides, how many are of one
-
-
-def draw_expression(
-    rng: np.random.Generator, names: tuple[str, ...], neutral_share: float, common: tuple[str, ...] = _SEEN
-) -> Array:
-    """Components (52,) 0…1: nothing, or one to four actions, each with its strength, and traces of others."""
-    values = np.zeros(len(names), np.float32)
-    if rng.random() < neutral_share:
-        return values
-    stems = sorted({name.removesuffix("Left").removesuffix("Right") for name in names} - {"tongueOut"})
-    weights = np.array([4.0 if stem in common else 1.0 for stem in stems])
-    chosen = rng.choice(
-        len(stems), int(rng.choice([1, 2, 3, 4], p=[0.4, 0.3, 0.2, 0.1])), False, weights / weights.sum()
-    )
-    acts = [(stems[i], float(rng.uniform(0.15, 1.0))) for i in chosen]
-    for first, second in _TOGETHER:
-        acts += [(second, strength * float(rng.uniform(0.3, 1.0))) for stem, strength in acts if stem == first][:1]
-    for stem, strength in acts:
-        sides = [i for i, name in enumerate(names) if name.removesuffix("Left").removesuffix("Right") == stem]
-        alone = int(rng.integers(2)) if len(sides) == 2 and rng.random() < _LONE_SIDE else None
-        for k, i in enumerate(sides):
-            if alone is None or alone == k:
-                values[i] = max(values[i], strength * float(rng.uniform(0.85, 1.0)))
-    traces = rng.choice(len(names), 6, replace=False)
-    values[traces] = np.maximum(values[traces], rng.uniform(0, 0.12, 6))
-    values[[i for i, name in enumerate(names) if name == "tongueOut"]] = 0.0
-    return values
+_PLAIN = _Kind(0.2, SEEN, (0.15, 0.1), 0.22, (26.0,), False)
+_VARIOUS = _Kind(0.25, (*SEEN, "eyeWide", "noseSneer"), (0.2, 0.13), 0.24, (90.0, 16.0, 16.0), True)
 
 
 def random_face_look(rng: np.random.Generator) -> Look:
@@ -193,6 +164,7 @@ class FaceMaker:
             if traced is None or traced[1] < s.least_score:
                 continue
             points, _, square = traced
+            points = points[:MESH_POINTS]
             seen_px = float(np.ptp(apply(square.matrix(FACE_INPUT_PX), points[:, :2]), axis=0).max())
             faces.append((metric_mesh(points, square.angle_rad), seen_px, expression, person))
         return faces

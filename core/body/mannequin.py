@@ -47,6 +47,16 @@ class Look:
     brows: Float | None = None  # colour (3,); None: the hair's
     brow_raise_m: float = 0.0  # how much higher they grow than usual
     brow_size: float = 1.0  # how thick they are, times the usual
+    brow_slant: float = 0.0  # how much higher they end than usual, m a metre outwards
+    fringe_m: float = 0.0  # how far hair reaches down the forehead from the hairline
+    beard: float = 0.0  # how much hair on cheeks, chin and upper lip, 0…1
+    frame_m: float = 0.0  # how thick the frame of glasses is; 0: none
+    frame_size: float = 1.0  # of that frame, times the usual
+    forehead_lines: float = 0.0  # how dark lines across the forehead are, 0…1
+    frown_lines: float = 0.0  # the same of lines between the brows
+    mottled: float = 0.0  # how much brighter and darker skin is in places, 0…1
+    mottle: Float | None = None  # (K, 4) waves of it: 1/m along x, y and z, and a phase
+    iris: Float | None = None  # colour (3,)
 
 
 def random_look(rng: np.random.Generator) -> Look:
@@ -93,9 +103,10 @@ class Mannequin:
         amount: Float = np.clip(np.maximum(front, side) / 0.02, 0.0, 1.0).astype(np.float32)
         return amount
 
-    def brow_amount(self, places: Float, raise_m: float = 0.0, size: float = 1.0) -> Float:
+    def brow_amount(self, places: Float, raise_m: float = 0.0, size: float = 1.0, slant: float = 0.0) -> Float:
         """0…1 for places (…, 3) on the template: the brows, some 20 mm above the middle of the eye."""
         out, up = np.abs(places[..., 0]) - self.eye_x, places[..., 1] - self.eye_y - raise_m
+        up = up - slant * out
         middle = np.interp(out, [-0.020, 0.010, 0.030], [0.0175, 0.0225, 0.0165])
         half = size * np.interp(out, [-0.020, -0.012, 0.012, 0.030], [0.0025, 0.0042, 0.0034, 0.0006])
         within = (out > -0.020) & (out < 0.030) & (places[..., 2] > self.eye_z - 0.04)
@@ -120,7 +131,12 @@ class Mannequin:
         paint(y < knee + 0.01, look.shoes)
         on_head = (y > self.joint["head"][1] - 0.12) & (x < 0.11)
         paint(np.where(on_head, self.hair_amount(places) > 0.25, False), look.hair)
-        brows = self.brow_amount(places, look.brow_raise_m, look.brow_size)
+        self._age(places, colour, is_skin, look)
+        if look.fringe_m:
+            lifted = places + np.array([0.0, look.fringe_m, 0.0], np.float32)
+            ahead = on_head & (places[:, 2] > self.eye_z - 0.05)
+            paint(np.where(ahead, self.hair_amount(lifted) > 0.25, False), look.hair)
+        brows = self.brow_amount(places, look.brow_raise_m, look.brow_size, look.brow_slant)
         paint(brows * 0.85, look.hair if look.brows is None else look.brows)
         for name, value in _MATERIAL_COLOURS.items():
             if name in names:
@@ -134,9 +150,35 @@ class Mannequin:
         ahead = np.degrees(np.arccos(np.clip(aim[:, 2] / (np.linalg.norm(aim, axis=1) + 1e-9), -1.0, 1.0)))
         on_eye = np.isin(material, [names.index(name) for name in ("sclera", "iris", "pupil") if name in names])
         colour[on_eye] = _MATERIAL_COLOURS["sclera"]
-        colour[on_eye & (ahead < _IRIS_DEG)] = _MATERIAL_COLOURS["iris"]
+        colour[on_eye & (ahead < _IRIS_DEG)] = _MATERIAL_COLOURS["iris"] if look.iris is None else look.iris
         colour[on_eye & (ahead < _PUPIL_DEG)] = _MATERIAL_COLOURS["pupil"]
+        if look.frame_m:
+            bridge = (np.abs(y - self.eye_y - 0.006) < 0.5 * look.frame_m) & (x < self.eye_x - 0.02)
+            lens = np.hypot((x - self.eye_x - 0.001) / 1.15, y - self.eye_y + 0.003) / look.frame_size
+            rim = (np.abs(lens - 0.0215) < 0.5 * look.frame_m) & (places[:, 2] > self.eye_z - 0.03)
+            colour[is_skin & (rim | bridge) & on_head] = (0.03, 0.03, 0.035)
         return colour.astype(np.float32)
+
+    def _age(self, places: Float, colour: Float, is_skin: NDArray[np.bool_], look: Look) -> None:
+        """Lines, patches and a beard on the skin's colour (N, 3)."""
+        x, up = np.abs(places[:, 0]), places[:, 1] - self.eye_y
+        shade = np.ones(len(places), np.float32)
+        if look.mottle is not None:
+            waves = np.cos(places @ look.mottle[:, :3].T + look.mottle[:, 3]).mean(axis=1)
+            shade *= 1.0 + look.mottled * waves
+        if look.forehead_lines:
+            lines = np.clip(np.cos(2 * np.pi * (up + 0.5 * x * x / 0.05) / 0.0085) - 0.55, 0, 1) / 0.45
+            shade *= 1.0 - look.forehead_lines * lines * ((up > 0.032) & (up < 0.062) & (x < 0.04))
+        if look.frown_lines:
+            lines = np.exp(-(((x - 0.0075) / 0.0016) ** 2))
+            shade *= 1.0 - look.frown_lines * lines * ((up > 0.008) & (up < 0.034))
+        if look.beard:
+            low = np.clip((-0.045 - 0.9 * np.clip(x - 0.02, 0, 0.03) * 0.0 - up) / 0.008, 0, 1)
+            side = np.clip((x - 0.045) / 0.01, 0, 1) * np.clip((-0.02 - up) / 0.01, 0, 1)
+            amount = look.beard * np.maximum(low, side) * (places[:, 2] > self.eye_z - 0.09)
+            share = np.where(is_skin, amount, 0.0)[:, None]
+            colour[:] = colour * (1.0 - share) + look.hair * share
+        colour[is_skin] *= shade[is_skin, None]
 
     def picture(
         self,
@@ -166,29 +208,55 @@ class Mannequin:
         backdrop: Float | None = None,
     ) -> NDArray[np.uint8]:
         """The picture of `picture` alone. backdrop: linear colours (H, W, 3) behind it, in place of the look's."""
+        big = (size[0] * smooth, size[1] * smooth)
+        behind = None if backdrop is None else backdrop.repeat(smooth, axis=0).repeat(smooth, axis=1)
+        shown = self.shade(self.sight(vertices, focal_px * smooth, big), look, rng, behind)
+        shown = shown.reshape(size[1], smooth, size[0], smooth, 3).mean(axis=(1, 3))
+        return developed(shown, rng)
+
+    def sight(self, vertices: Float, focal_px: float, size: tuple[int, int]) -> Sight:
+        """What each pixel sees of posed `vertices` (V, 3), with hair: the same for every look and light."""
         normals = _vertex_normals(vertices, self.faces)
         dressed = vertices + HAIR_M * self.hair_push[:, None] * normals
-        big = (size[0] * smooth, size[1] * smooth)
-        hits = rasterise(dressed.astype(np.float32), self.faces, focal_px * smooth, big)
+        hits = rasterise(dressed.astype(np.float32), self.faces, focal_px, size)
         seen = hits.triangles >= 0
         triangle, place = hits.triangles[seen], hits.barycentric[seen]
         corner = self.faces[triangle]
         template = np.einsum("nk,nki->ni", place, self.template[corner])
-        colour = self.colours(template, self.face_material[triangle], look)
         normal = np.einsum("nk,nki->ni", place, normals[corner])
         normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9
         normal *= np.where(normal[:, 2:] > 0.0, -1.0, 1.0)
-        light = _light(normal, rng)
-        shown = np.empty((big[1], big[0], 3), np.float32)
-        fade = np.linspace(0.0, 1.0, big[1], dtype=np.float32)[:, None, None]
+        return Sight(seen, template, self.face_material[triangle], normal)
+
+    def shade(self, sight: Sight, look: Look, rng: np.random.Generator, backdrop: Float | None = None) -> Float:
+        """Linear colours (H, W, 3) of what is seen, in a random light, before `backdrop` (H, W, 3) or the look's own."""
+        colour = self.colours(sight.places, sight.material, look)
+        light = _light(sight.normals, rng)
+        height, width = sight.seen.shape
+        shown = np.empty((height, width, 3), np.float32)
+        fade = np.linspace(0.0, 1.0, height, dtype=np.float32)[:, None, None]
         shown[:] = look.background[0] * (1.0 - fade) + look.background[1] * fade
         if backdrop is not None:
-            shown[:] = backdrop.repeat(smooth, axis=0).repeat(smooth, axis=1)
-        shown[seen] = colour * light
-        shown = shown.reshape(size[1], smooth, size[0], smooth, 3).mean(axis=(1, 3))
-        display = np.clip(shown, 0.0, 1.0) ** (1.0 / 2.2) + rng.normal(0.0, 0.008, shown.shape)
-        picture: NDArray[np.uint8] = (np.clip(display, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
-        return picture
+            shown[:] = backdrop
+        shown[sight.seen] = colour * light
+        return shown
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What pixels (H, W) see of a body, for the N of them that see it."""
+
+    seen: NDArray[np.bool_]  # (H, W)
+    places: Float  # (N, 3) on the template
+    material: NDArray[np.uint8]  # (N,)
+    normals: Float  # (N, 3) camera frame
+
+
+def developed(shown: Float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Linear colours as a camera shows them, with a little noise."""
+    display = np.clip(shown, 0.0, 1.0) ** (1.0 / 2.2) + rng.normal(0.0, 0.008, shown.shape)
+    picture: NDArray[np.uint8] = (np.clip(display, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+    return picture
 
 
 def material_of_faces(body: BodyModel) -> NDArray[np.uint8]:

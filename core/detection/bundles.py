@@ -43,8 +43,8 @@ def with_normalisation(network: bytes, mean: float, std: float) -> bytes:
 _ATTENTION = {
     "mesh.tflite": ("input_1", ("output_mesh", "conv_faceflag", "p_re_lu_3")),
     "lips.tflite": ("transform_tensor_bilinear_v2", ("reshape_1",)),
-    "right_eye.tflite": ("transform_tensor_bilinear_v2_1", ("reshape_3",)),
-    "left_eye.tflite": ("transform_tensor_bilinear_v2_2", ("reshape_6",)),
+    "right_eye.tflite": ("transform_tensor_bilinear_v2_1", ("reshape_3", "reshape_4")),  # lids and brows; the iris
+    "left_eye.tflite": ("transform_tensor_bilinear_v2_2", ("reshape_6", "reshape_7")),
 }
 
 

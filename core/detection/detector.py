@@ -15,6 +15,7 @@ from .crops import cut, pixel_index
 from .details import Memory, follow_face, follow_hands
 from .face import FaceSettings, detect_face, face_square, metric_mesh, metric_scale
 from .face_network import FaceNetwork
+from .face_picture import face_picture
 from .hands import HandSettings, detect_hands
 from .landmarkers import FaceTask, HandNetwork, HandTraceNetwork, LandmarkerError, PoseNetwork
 from .models import ModelPaths
@@ -162,6 +163,7 @@ class Detector:
             mask_box_px=mask_box,
             source="mediapipe",
             face_scores=scores,
+            face_picture=face_picture(rgb, points["face468"]) if "face468" in points else None,
         )
 
     def _head_scale(self, rgb: Image, person: Candidate) -> float | None:

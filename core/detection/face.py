@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .candidates import Candidate, inside, pixels_per_metre
 from .crops import Square, apply, cut
-from .face_network import FACE_INPUT_PX
+from .face_network import FACE_INPUT_PX, MESH_POINTS
 from .observation import Points
 
 Array = NDArray[np.float32]
@@ -58,21 +58,22 @@ def face_in(
     if traced is None or traced[1] < settings.least_score:
         return None
     points, score, square = traced
-    image = apply(square.matrix(FACE_INPUT_PX), points[:, :2]).astype(np.float32)
+    image, irises = np.split(apply(square.matrix(FACE_INPUT_PX), points[:, :2]).astype(np.float32), [MESH_POINTS])
     if not _on_the_head(image, pose):
         return None
     confidence = np.where(inside(image, size), score, 0.0).astype(np.float32)
-    return Points(image, confidence, metric_mesh(points, square.angle_rad))
+    mesh = metric_mesh(points[:MESH_POINTS], square.angle_rad)
+    return Points(image, confidence, mesh, irises_px=irises if len(irises) else None)
 
 
 def trace_mesh(
     rgb: Image, square: Square, network: Callable[[Image], tuple[Array, float]], settings: FaceSettings
 ) -> tuple[Array, float, Square] | None:
-    """Mesh (468, 3) in crop pixels, its score, and the crop: `square` first, then crops laid by the mesh itself."""
+    """Mesh and irises (478, 3) in crop pixels, score, and the crop: `square` first, then crops laid by the mesh."""
     best: tuple[Array, float, Square] | None = None
     for _ in range(settings.looks):
         points, score = network(cut(rgb, square, FACE_INPUT_PX))
-        if not np.isfinite(points).all() or score < 0.1:
+        if not np.isfinite(points[:MESH_POINTS]).all() or score < 0.1:
             break
         if best is None or score >= best[1] - 0.02:
             best = (points, score, square)

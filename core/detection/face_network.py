@@ -30,6 +30,7 @@ _MAP_PX = 48  # side of the map of features
 _LOOK_PX = 16  # side of what a part sees of it
 _UNIT = 64.0  # a part's points are in 1/64 of what it sees
 _MARGIN = 1.5  # what a part sees over the box of its points
+MESH_POINTS, IRIS_POINTS = 468, 5  # the right iris follows the mesh, then the left: its middle, and four of its rim
 
 # Points that each part gives anew, in its order (MediaPipe's graph, tensors_to_face_landmarks_with_attention).
 LIPS = (
@@ -61,18 +62,19 @@ class _Part:
     name: str
     points: tuple[int, ...]
     level: tuple[int, int]
+    iris: slice | None = None  # where its iris goes, of an eye
 
 
 # Sides are the person's.
 _PARTS = (
     _Part("lips.tflite", LIPS, (61, 291)),
-    _Part("right_eye.tflite", RIGHT_EYE, (33, 133)),
-    _Part("left_eye.tflite", LEFT_EYE, (362, 263)),
+    _Part("right_eye.tflite", RIGHT_EYE, (33, 133), slice(468, 473)),
+    _Part("left_eye.tflite", LEFT_EYE, (362, 263), slice(473, 478)),
 )
 
 
 class FaceNetwork:
-    """468 points from a square crop with level eyes. Raises LandmarkerError."""
+    """468 points and 10 of the irises from a square crop with level eyes. Raises LandmarkerError."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -90,7 +92,7 @@ class FaceNetwork:
         self._outputs = [*self._mesh.getUnconnectedOutLayersNames(), _FEATURES]
 
     def detect(self, rgb: Image) -> tuple[Array, float]:
-        """Points (468, 3) in the crop's pixels (z to the same scale, away from the camera) and the face score 0…1."""
+        """Points (478, 3) in the crop's pixels (z to the same scale, away from the camera) and the face score 0…1."""
         with self._one_at_a_time:
             return self._detect(rgb)
 
@@ -98,11 +100,16 @@ class FaceNetwork:
         self._mesh.setInput(cv2.dnn.blobFromImage(rgb, 1.0 / 255.0, (FACE_INPUT_PX, FACE_INPUT_PX)))
         flag, mesh, features = sorted(self._mesh.forward(self._outputs), key=lambda item: item.size)
         score = 1.0 / (1.0 + np.exp(-float(flag.reshape(-1)[0])))
-        points = mesh.reshape(468, 3).astype(np.float32)
-        if np.isfinite(points).all():
-            coarse = points[:, :2].copy()
+        points = np.full((MESH_POINTS + 2 * IRIS_POINTS, 3), np.nan, np.float32)
+        points[:MESH_POINTS] = mesh.reshape(MESH_POINTS, 3)
+        if np.isfinite(mesh).all():
+            coarse = points[:MESH_POINTS, :2].copy()
             for part, network in self._parts:
-                points[list(part.points), :2] = _look_closer(coarse, features[0], part, network)
+                found = _look_closer(coarse, features[0], part, network)
+                points[list(part.points), :2] = found[0]
+                if part.iris is not None:
+                    points[part.iris, :2] = found[1]
+                    points[part.iris, 2] = points[list(part.level), 2].mean()
         return points, score
 
     def close(self) -> None:
@@ -113,16 +120,16 @@ def _network(data: bytes) -> Any:
     return cv2.dnn.readNetFromTFLite(np.frombuffer(data, np.uint8))
 
 
-def _look_closer(mesh: Array, features: Array, part: _Part, network: Any) -> Array:
-    """The part's points (N, 2) in the crop's pixels, from the mesh (468, 2) and the features (C, 48, 48) under it."""
+def _look_closer(mesh: Array, features: Array, part: _Part, network: Any) -> list[Array]:
+    """The part's points (N, 2), and its iris's, in the crop's pixels, from the mesh (468, 2) and the features
+    (C, 48, 48) under it."""
     turn, centre, size = _box(mesh[list(part.points)], mesh[part.level[1]] - mesh[part.level[0]])
     scale = _MAP_PX / FACE_INPUT_PX
     steps = (np.arange(_LOOK_PX, dtype=np.float32) + 0.5) / _LOOK_PX - 0.5
     grid = np.stack(np.meshgrid(steps, steps), -1) * size
     network.setInput(_sample(features, (grid @ turn.T + centre) * scale - 0.5)[None])
-    found = min(network.forward(network.getUnconnectedOutLayersNames()), key=lambda item: -item.size)
-    result: Array = ((found.reshape(-1, 2) / _UNIT - 0.5) * size @ turn.T + centre).astype(np.float32)
-    return result
+    found = sorted(network.forward(network.getUnconnectedOutLayersNames()), key=lambda item: -item.size)
+    return [((item.reshape(-1, 2) / _UNIT - 0.5) * size @ turn.T + centre).astype(np.float32) for item in found]
 
 
 def _box(points: Array, level: Array) -> tuple[Array, Array, Array]:

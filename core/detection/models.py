@@ -25,7 +25,7 @@ FACE_MESH = "face_mesh.task"
 LICENCE_FILE = "LICENSE-mediapipe"
 MANIFEST = "models.json"
 # Counts up when the way of assembling changes, so that an old cache is made anew.
-ASSEMBLY_VERSION = 2
+ASSEMBLY_VERSION = 3
 
 OFFICIAL_POSE = ("pose_landmarker_heavy.task", "pose_landmarker_full.task", "pose_landmarker_lite.task")
 OFFICIAL_HAND = ("hand_landmarker.task",)
@@ -45,7 +45,7 @@ class ModelPaths:
 
     pose: Path  # .task
     hand: Path  # .task
-    face_mesh: Path  # .task of our own, for FaceNetwork: 468 points
+    face_mesh: Path  # .task of our own, for FaceNetwork: 468 points and the irises'
     face_task: Path | None = None  # official .task with blendshapes, where the user has one
 
 

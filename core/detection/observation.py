@@ -21,6 +21,7 @@ class Points:
     confidence: Array  # (N,) 0…1; 0 = not seen
     world_m: Array | None = None  # (N, 3) metric 3D hint, camera axes (x right, y down, z away), set's own origin
     left_score: float | None = None  # of a hand: how much it looks like a left one, 0…1
+    irises_px: Array | None = None  # (10, 2) of a face: middle and rim of the right iris, then of the left one
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Observation:
     mask_box_px: Array | None = None  # (4,) x0, y0, x1, y1
     source: str = ""  # "mediapipe", "openpose-json", "coco-wholebody-json"
     face_scores: dict[str, float] | None = None  # ARKit names → 0…1, with the official face bundle only
+    face_picture: NDArray[np.uint8] | None = None  # (112, 112) grey, the face laid upright (`face_picture`)
 
 
 _LEAST, _FULL = 0.2, 0.65  # other detectors' points count from the one, and fully from the other

@@ -52,9 +52,13 @@ def save_observations(path: Path, observations: list[Observation], digest: str) 
                 arrays[f"{i}/{name}/world_m"] = points.world_m
             if points.left_score is not None:
                 arrays[f"{i}/{name}/left_score"] = np.asarray(points.left_score)
+            if points.irises_px is not None:
+                arrays[f"{i}/{name}/irises_px"] = points.irises_px
         if item.mask is not None and item.mask_box_px is not None:
             arrays[f"{i}/mask"] = item.mask
             arrays[f"{i}/mask_box_px"] = item.mask_box_px
+        if item.face_picture is not None:
+            arrays[f"{i}/face_picture"] = item.face_picture
     write_npz(path, arrays)
 
 
@@ -76,6 +80,7 @@ def load_observations(path: Path, digest: str | None) -> list[Observation] | Non
                 stored[f"{i}/{name}/confidence"],
                 stored.get(f"{i}/{name}/world_m"),
                 float(stored[f"{i}/{name}/left_score"]) if f"{i}/{name}/left_score" in stored else None,
+                stored.get(f"{i}/{name}/irises_px"),
             )
             for name in head["sets"]
         }
@@ -90,6 +95,7 @@ def load_observations(path: Path, digest: str | None) -> list[Observation] | Non
                 mask_box_px=stored.get(f"{i}/mask_box_px"),
                 source=head["source"],
                 face_scores=head["face_scores"],
+                face_picture=stored.get(f"{i}/face_picture"),
             )
         )
     return found
@@ -171,6 +177,7 @@ def without(observation: Observation, parts: tuple[str, ...]) -> Observation:
         points.pop("right_hand", None)
     if "face" in parts:
         points.pop("face468", None)
+        observation = replace(observation, face_picture=None)
     if "hints" in parts:
         points = {name: replace(item, world_m=None) for name, item in points.items()}
     mask = None if "mask" in parts else observation.mask

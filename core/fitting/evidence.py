@@ -14,6 +14,8 @@ from ..body.skeleton import JOINT_INDEX, NUM_JOINTS, PARENTS
 from ..detection.observation import Observation, trust_of
 from ..detection.vocabulary import HAND21, POINT_SETS, POSE33
 from ..priors.expressions import ExpressionReader, SeenExpression
+from ..priors.gaze import SeenGaze, gaze_vectors, lid_components
+from ..priors.gaze_reader import GazeReader
 from .settings import FitSettings
 
 Array = NDArray[np.float32]
@@ -70,15 +72,28 @@ class Evidence:
     bone_set: NDArray[np.int32]  # (K,) index into `sets`
     person_px: float  # size of the person in the picture
     expression: SeenExpression | None  # what the face says of the body's components, σ with the face's trust in it
+    gaze: SeenGaze | None  # where both eyes look, drawn to straight ahead by how badly that is seen
     joint_trust: (
         Array  # (55,) 0…1: how well the part that a body joint turns was seen; 1 for joints that it does not judge
     )
 
 
+@dataclass(frozen=True)
+class FaceReaders:
+    """What reads faces; None where it is switched off or its file can't be read."""
+
+    mesh: ExpressionReader | None = None
+    gaze: GazeReader | None = None
+
+
+NO_READERS = FaceReaders()
+
+
 def gather(
-    body: BodyModel, observation: Observation, settings: FitSettings, reader: ExpressionReader | None = None
+    body: BodyModel, observation: Observation, settings: FitSettings, readers: FaceReaders = NO_READERS
 ) -> Evidence:
     """Collect all sets that both the observation and the body know. P may be 0."""
+    expression, gaze = seen_face(body, observation, settings, readers)
     sets = tuple(name for name in observation.points if name in body.points)
     person_px = person_size(observation)
     chosen: list[NDArray[np.int64]] = []
@@ -116,7 +131,8 @@ def gather(
         np.array([b[3] for b in bones], np.float32),
         np.array([b[4] for b in bones], np.int32),
         person_px,
-        seen_expression(body, observation, settings, reader),
+        expression,
+        gaze,
         joint_trust(observation),
     )
 
@@ -130,38 +146,64 @@ def expression_sigmas(body: BodyModel, settings: FitSettings) -> Array:
     return np.array([found[0] if found else settings.expression_sigma for found in named], np.float32)
 
 
-def seen_expression(
-    body: BodyModel, observation: Observation, settings: FitSettings, reader: ExpressionReader | None
-) -> SeenExpression | None:
-    """The body's bounded components as the reader of face meshes and a detector's own scores tell them, joined.
+def seen_face(
+    body: BodyModel, observation: Observation, settings: FitSettings, readers: FaceReaders
+) -> tuple[SeenExpression | None, SeenGaze | None]:
+    """The body's bounded components as readers of faces and a detector's own scores tell them, joined; and the gaze.
 
-    A component of which nothing is known has an infinite σ.
+    A component of which nothing is known has an infinite σ. Lids follow the gaze, where there is one.
     """
-    if not body.bounded_expression:
-        return None
-    precision, sums = np.zeros(body.num_expressions), np.zeros(body.num_expressions)
-
-    def add(names: Sequence[str], values: Array, weight: Array) -> None:
-        for name, value, share in zip(names, values, weight, strict=True):
-            if name in body.expression_names:
-                precision[body.expression_names.index(name)] += share
-                sums[body.expression_names.index(name)] += share * value
-
     face = observation.points.get("face468")
-    if reader is not None and face is not None:
-        seen = reader.read(face)
-        if seen is not None:
-            trust = settings.expression_reader * float((trust_of("face468", face.confidence) ** 2).mean())
-            add(seen.names, seen.values, (trust / seen.sigma) ** 2)
+    trust = float((trust_of("face468", face.confidence) ** 2).mean()) if face is not None else 0.0
+    shares: list[tuple[Sequence[str], Array, Array]] = []
+    seen = readers.mesh.read(face) if readers.mesh is not None and face is not None and trust > 0 else None
+    shut = 0.0
+    if seen is not None:
+        if body.bounded_expression:
+            shares.append((seen.names, seen.values, (settings.expression_reader * trust / seen.sigma) ** 2))
+        shut = min(float(value) for name, value in zip(seen.names, seen.values, strict=True) if "eyeBlink" in name)
+    gaze = readers.gaze.read(observation, shut) if readers.gaze is not None and trust > 0 else None
+    if gaze is not None:
+        gaze = drawn_ahead(gaze, settings, trust)
     scores = {name: value for name, value in (observation.face_scores or {}).items() if np.isfinite(value)}
     if scores:
         values = np.clip(np.array([*scores.values()], np.float32), 0, 1)
-        add([*scores], values, np.full(len(scores), settings.face_score_sigma**-2, np.float32))
+        shares.append(([*scores], values, np.full(len(scores), settings.face_score_sigma**-2, np.float32)))
+    if gaze is not None:
+        lids = lid_components(gaze.angles)
+        shares = [(names, values, weight * [name not in lids for name in names]) for names, values, weight in shares]
+        own = np.array([*lids.values()], np.float32)
+        shares.append(([*lids], own, np.full(len(own), settings.lid_sigma**-2, np.float32)))
+    if not body.bounded_expression:
+        return None, gaze
+    precision, sums = np.zeros(body.num_expressions), np.zeros(body.num_expressions)
+    place = {name: i for i, name in enumerate(body.expression_names)}
+    for names, values, weight in shares:
+        for name, value, share in zip(names, values, weight, strict=True):
+            if name in place:
+                precision[place[name]] += share
+                sums[place[name]] += share * value
     if not precision.any():
-        return None
+        return None, gaze
     known = np.maximum(precision, 1e-9)
     sigma = np.where(precision > 0, known**-0.5, np.inf)
-    return SeenExpression(body.expression_names, (sums / known).astype(np.float32), sigma.astype(np.float32))
+    return SeenExpression(body.expression_names, (sums / known).astype(np.float32), sigma.astype(np.float32)), gaze
+
+
+def drawn_ahead(seen: SeenGaze, settings: FitSettings, trust: float) -> SeenGaze | None:
+    """A gaze joined with looking straight ahead: where it is hardly seen, that is all that is left."""
+    if settings.gaze_reader <= 0:
+        return None
+    precision = (settings.gaze_reader * trust / seen.sigma) ** 2
+    whole = precision + np.array(settings.eye_sigma_rad) ** -2
+    return SeenGaze((precision * seen.angles / whole).astype(np.float32), (whole**-0.5).astype(np.float32))
+
+
+def eyes_at_rest(gaze: SeenGaze | None, settings: FitSettings) -> tuple[Array, Array]:
+    """The rotation vector (3,) that draws both eyes, and its σ (3,): straight ahead where no gaze was seen."""
+    side, up = settings.eye_sigma_rad if gaze is None else gaze.sigma
+    vector = np.zeros(3) if gaze is None else gaze_vectors(gaze.angles)
+    return vector.astype(np.float32), np.array([up, side, 0.5 * min(settings.eye_sigma_rad)], np.float32)
 
 
 # What a body joint turns, nearest first, as ends of point names. A joint is trusted as its best seen part.

@@ -17,12 +17,13 @@ from ..detection.observation import Observation
 from ..detection.sides import put_right
 from ..priors.errors import PriorError
 from ..priors.expressions import ExpressionReader
+from ..priors.gaze_reader import GazeReader
 from ..priors.limits import JointLimits
 from ..priors.regressor import Prediction, Regressor, load_regressor, rest_directions
 from ..rotation import exp_so3
 from .collision import Collision
 from .contour import Contour, contour_of
-from .evidence import Evidence, gather
+from .evidence import Evidence, FaceReaders, gather
 from .height import KnownHeight, StandingHeight
 from .kinematics import Skeleton, pose_chain
 from .outline import Outline, Silhouette
@@ -88,12 +89,7 @@ class Fitter:
             self.priors += hand_priors(body, self.settings, dtype, device)
         except PriorError as error:
             self.warnings.append(f"{error} Until then fingers are held to the relaxed hand one by one.")
-        self.reader: ExpressionReader | None = None
-        if self.settings.expression_reader > 0 and body.bounded_expression:
-            try:
-                self.reader = ExpressionReader()
-            except PriorError as error:
-                self.warnings.append(str(error))
+        self.readers = self._readers()
         self.regressor: Regressor | None = None
         if self.settings.regressor > 0:
             try:
@@ -122,7 +118,7 @@ class Fitter:
         observation = straighten_hints(observation, straight, self.settings.straight)
         forearms = hidden_forearms(observation, self.settings.hang)
         observation = without_guesses(observation, forearms, hidden_legs(observation, self.settings.hang))
-        evidence = gather(self.body, observation, self.settings, self.reader)
+        evidence = gather(self.body, observation, self.settings, self.readers)
         if len(evidence.image_px) < MIN_POINTS:
             raise FitError(
                 "Too few points of this person were seen to fit a body. Use a picture that shows more of the person."
@@ -182,6 +178,20 @@ class Fitter:
         return capture
 
     # --- parts ----------------------------------------------------------------------------------------------
+
+    def _readers(self) -> FaceReaders:
+        s, mesh, gaze = self.settings, None, None
+        try:
+            if s.expression_reader > 0:
+                mesh = ExpressionReader()
+        except PriorError as error:
+            self.warnings.append(str(error))
+        try:
+            if s.gaze_reader > 0:
+                gaze = GazeReader()
+        except PriorError as error:
+            self.warnings.append(f"{error} Until then eyes look straight ahead.")
+        return FaceReaders(mesh, gaze)
 
     def _tensor(self, array: object) -> Tensor:
         return torch.as_tensor(array).to(dtype=self.dtype, device=self.device)

@@ -15,7 +15,7 @@ from ..priors.limits import JointLimits
 from ..rotation import exp_so3
 from .collision import Collision
 from .directions import Directions, DirectionTerms
-from .evidence import Evidence, expression_sigmas, unseen_share
+from .evidence import Evidence, expression_sigmas, eyes_at_rest, unseen_share
 from .height import KnownHeight
 from .kinematics import Skeleton, by_own_turns, pose_chain
 from .outline import Silhouette
@@ -122,8 +122,11 @@ class StageProblem:
         if has_face:
             jaw = (s.bounded_jaw_sigma_rad,) * 3 if self.bounded else s.jaw_sigma_rad
             joints += FACE
-            inverses.append(np.broadcast_to(np.eye(3), (3, 3, 3)))
-            sigmas += [jaw, (s.eye_sigma_rad,) * 3, (s.eye_sigma_rad,) * 3]
+            eyes, spread = eyes_at_rest(evidence.gaze, s)
+            eye = (float(spread[0]), float(spread[1]), float(spread[2]))
+            ahead = exp_so3(torch.as_tensor(-eyes)).numpy()
+            inverses.append(np.stack([np.eye(3), ahead, ahead]))
+            sigmas += [jaw, eye, eye]
         rest = Offsets(
             tuple(joints),
             self._tensor(np.concatenate([np.zeros((0, 3, 3)), *inverses])),

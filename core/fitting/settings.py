@@ -116,13 +116,15 @@ class FitSettings:
         default_factory=lambda: {"brow": 0.15, "noseSneer": 0.15, "eyeWide": 0.15, "mouthPucker": 0.25}
     )
     expression_reader: float = 2.0  # weight on what the face mesh says of them, over its own σ; 0 = without it
+    gaze_reader: float = 1.0  # weight on where the face says that eyes look, over its own σ; 0 = straight ahead
+    lid_sigma: float = 0.1  # of the eyeLook… components from what lids do that follow a gaze
     face_score_sigma: float = 0.1  # of a detector's own scores of ARKit's components
     free_expression_sigma: float = 1.0  # SMPL-X components
     hand_prior: float = 1.3  # weight (1/σ scale) of the prior of hands
     hand_sigma_rad: float = 0.45  # of each finger joint where that prior is not to be had
     jaw_sigma_rad: tuple[float, float, float] = (0.15, 0.03, 0.03)
     bounded_jaw_sigma_rad: float = 0.01  # jawOpen, jawLeft … do the jaw's work where they exist
-    eye_sigma_rad: float = 0.15
+    eye_sigma_rad: tuple[float, float] = (0.2, 0.12)  # of both eyes from straight ahead, sideways and up
     straight: StraightSettings = field(default_factory=StraightSettings)  # legs that are seen straight
     hang: HangSettings = field(default_factory=HangSettings)  # limbs that were not seen
     focal_guess: float = 1.15  # times the longer side of the picture, when nothing is known

@@ -1,11 +1,12 @@
 """What was seen of one person in the frames of a clip, in one layout; evidence for a batch of frames. numpy only.
 
 T frames. The layout of points is `pose33`, `left_hand`, `right_hand`, `face468`; what was not seen has confidence 0.
+Beside them what faces are read from: the metric mesh, irises and the face's picture, zeros where there were none.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 
 from ..body.model import BodyModel, VirtualPoints
 from ..body.skeleton import JOINT_INDEX, NUM_JOINTS
+from ..detection.face_picture import PICTURE_PX
 from ..detection.observation import Observation, Points, trust_of
 from ..detection.vocabulary import HAND21, POINT_SETS, POSE33
 from ..priors.regressor_input import POINTS as REGRESSOR_POINTS
 from ..priors.regressor_input import SOURCES, hints_of
-from .evidence import HAND_BONES, POSE_BONES, TURNS
+from .evidence import HAND_BONES, POSE_BONES, TURNS, FaceReaders, eyes_at_rest, seen_face
 from .settings import FitSettings
 
 Array = NDArray[np.float32]
@@ -67,6 +69,9 @@ class Seen:
     world_m: Array  # (T, NUM_WORLD, 3) metric hints, camera axes
     score: Array  # (T,) 0…1, 0 where the person was not seen
     box_px: Array  # (T, 4)
+    face_m: Array  # (T, 468, 3) metric mesh
+    irises_px: Array  # (T, 10, 2)
+    face_picture: NDArray[np.uint8]  # (T, 112, 112)
     straight: Array | None = None  # (T,) 0…1: how surely both legs are seen straight, where that was asked
 
     def __len__(self) -> int:
@@ -91,7 +96,13 @@ class Seen:
             if confidence.max() > 0:
                 world = self.world_m[row, part] if part.stop <= NUM_WORLD else None
                 points[name] = Points(self.image_px[row, part], confidence, world)
-        return Observation(image_size, self.box_px[row], float(self.score[row]), points, source="mediapipe")
+        picture = None
+        if "face468" in points and self.face_m[row].any():
+            irises = self.irises_px[row] if self.irises_px[row].any() else None
+            points["face468"] = replace(points["face468"], world_m=self.face_m[row], irises_px=irises)
+            picture = self.face_picture[row] if self.face_picture[row].any() else None
+        box, score = self.box_px[row], float(self.score[row])
+        return Observation(image_size, box, score, points, source="mediapipe", face_picture=picture)
 
 
 def pack(observation: Observation | None) -> dict[str, Array]:
@@ -100,6 +111,8 @@ def pack(observation: Observation | None) -> dict[str, Array]:
     confidence = np.zeros(NUM_POINTS, np.float32)
     world = np.zeros((NUM_WORLD, 3), np.float32)
     score, box = np.float32(0), np.zeros(4, np.float32)
+    mesh, irises = np.zeros((468, 3), np.float32), np.zeros((10, 2), np.float32)
+    picture = np.zeros((PICTURE_PX, PICTURE_PX), np.uint8)
     if observation is not None:
         for name in SETS:
             seen = observation.points.get(name)
@@ -112,7 +125,21 @@ def pack(observation: Observation | None) -> dict[str, Array]:
             if seen.world_m is not None and part.stop <= NUM_WORLD:
                 world[part] = np.nan_to_num(seen.world_m)
         score, box = np.float32(max(observation.score, 1e-3)), observation.box_px
-    return {"image_px": image, "confidence": confidence, "world_m": world, "score": np.asarray(score), "box_px": box}
+        face = observation.points.get("face468")
+        if face is not None and face.world_m is not None:
+            mesh = np.nan_to_num(face.world_m).astype(np.float32)
+            irises = irises if face.irises_px is None else np.nan_to_num(face.irises_px).astype(np.float32)
+            picture = picture if observation.face_picture is None else observation.face_picture
+    return {
+        "image_px": image,
+        "confidence": confidence,
+        "world_m": world,
+        "score": np.asarray(score),
+        "box_px": box,
+        "face_m": mesh,
+        "irises_px": irises,
+        "face_picture": picture,
+    }
 
 
 @dataclass(frozen=True)
@@ -126,6 +153,34 @@ class FrameEvidence:
     bone_end: NDArray[np.int64]
     bone_direction: Array  # (N, K, 3) unit
     bone_inverse_sigma: Array  # (N, K) 1/rad
+
+
+@dataclass(frozen=True)
+class SeenFaces:
+    """What N frames show of a face beside its points."""
+
+    expression: Array  # (N, E)
+    expression_inverse_sigma: Array  # (N, E); 0 where nothing is known
+    eyes: Array  # (N, 3) rotation vector of both eyes
+    eyes_sigma: Array  # (N, 3) rad
+
+
+def seen_faces(
+    body: BodyModel, seen: Seen, settings: FitSettings, readers: FaceReaders, image_size: tuple[int, int]
+) -> SeenFaces:
+    """Where eyes look in each frame, and the lids that follow them, as a photo's are read."""
+    count, e = len(seen), body.num_expressions
+    values, inverse = np.zeros((count, e), np.float32), np.zeros((count, e), np.float32)
+    eyes, sigma = np.zeros((count, 3), np.float32), np.zeros((count, 3), np.float32)
+    lids = np.array([name.startswith("eyeLook") for name in body.expression_names], np.float32)
+    for row in range(count):
+        expression, gaze = None, None
+        if seen.face_m[row].any():
+            expression, gaze = seen_face(body, seen.observation(row, image_size), settings, readers)
+        if expression is not None and gaze is not None:
+            values[row], inverse[row] = expression.values, lids / expression.sigma
+        eyes[row], sigma[row] = eyes_at_rest(gaze, settings)
+    return SeenFaces(values, inverse, eyes, sigma)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from .video_evidence import (
     layout,
     regressor_hints,
     regressor_input,
+    seen_faces,
 )
 from .video_problem import PARTS, FramesProblem
 from .video_settings import VideoSettings
@@ -114,7 +115,9 @@ class ClipParts:
         f = self.fitter
         evidence = evidence_of(seen, self.layouts[part], self.carriers[part], f.settings)
         joints = tuple(joint for joint in PARTS[part] if joint)
-        trust = None
+        trust, faces = None, None
+        if part == "face":
+            faces = seen_faces(self.body, seen, f.settings, f.readers, image_size)
         if part == "body":
             trust = spread_in_time(joint_trusts(seen), seen.time_s, self.settings.unseen_full_s)
         return FramesProblem(
@@ -130,6 +133,7 @@ class ClipParts:
             regressed,
             trust,
             probes,
+            faces,
         )
 
     def regressed(self, seen: Seen, shape: ClipShape) -> tuple[Regressed | None, Tensor | None]:

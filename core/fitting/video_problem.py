@@ -17,7 +17,7 @@ from ..body.skeleton import JAW, LEFT_EYE, LEFT_HAND, NUM_JOINTS, PARENTS, RIGHT
 from ..priors.limits import JointLimits
 from ..rotation import exp_so3
 from .banded import joint_blocks
-from .evidence import expression_sigmas
+from .evidence import expression_sigmas, eyes_at_rest
 from .kinematics import Chain, MovingPoints, PointTable, Skeleton, pose_chain
 from .regressed import Regressed
 from .residuals import bone_direction, reprojection, robust_weight, rotation_offset, upright
@@ -26,7 +26,7 @@ from .settings import INF, FitSettings
 from .solver import Linearisation
 from .start import relaxed_pose
 from .state import BodyState, Unknowns, retract
-from .video_evidence import FrameEvidence
+from .video_evidence import FrameEvidence, SeenFaces
 from .wrenches import Tree, normal_equations, rows_of, wrenches_at
 
 BODY = tuple(range(22))
@@ -71,6 +71,7 @@ class FramesProblem:
         regressed: Regressed | None = None,
         trust: np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None = None,
         probes: VirtualPoints | None = None,
+        faces: SeenFaces | None = None,
     ) -> None:
         self.part, self.settings, self.skeleton, self.robust_width = part, settings, skeleton, robust_width
         self.bounded = body.bounded_expression
@@ -93,10 +94,16 @@ class FramesProblem:
         self.frames = len(evidence.image_px)
         self.at_once = AT_ONCE if self.like.device.type == "cpu" else max(1, self.frames)
         self._set_tree()
-        self._set_rest(body, trust)
-        self.diagonal = self.like.new_zeros(self.unknowns.size)
+        self._set_rest(body, trust, faces)
+        # Normal distributions of the unknowns, each frame's own.
+        self.diagonal, self.middle = self.like.new_zeros(2, self.frames, self.unknowns.size)
         if face:
-            self.diagonal[self.unknowns.expression_at :] = self._tensor(expression_sigmas(body, settings)) ** -2
+            at = slice(self.unknowns.expression_at, None)
+            self.diagonal[:, at] = self._tensor(expression_sigmas(body, settings)) ** -2
+            if faces is not None:
+                precision = self._tensor(faces.expression_inverse_sigma) ** 2
+                self.diagonal[:, at] += precision
+                self.middle[:, at] = precision * self._tensor(faces.expression) / self.diagonal[:, at]
 
     def _tensor(self, array: object) -> Tensor:
         return torch.as_tensor(array).to(dtype=self.like.dtype, device=self.like.device)
@@ -130,7 +137,12 @@ class FramesProblem:
         shift = (residual * weight).sum(1) / weight.sum(1).clamp_min(1e-9)
         self.observed = self.observed + shift[:, None]
 
-    def _set_rest(self, body: BodyModel, trust: np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None) -> None:
+    def _set_rest(
+        self,
+        body: BodyModel,
+        trust: np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None,
+        faces: SeenFaces | None,
+    ) -> None:
         """Fingers, jaw and eyes are drawn to their mean, limbs that were not seen for long to the relaxed pose."""
         s, joints = self.settings, list(PARTS[self.part])
         if self.part == "body":
@@ -142,7 +154,11 @@ class FramesProblem:
         elif self.part == "face":
             jaw = (s.bounded_jaw_sigma_rad,) * 3 if self.bounded else s.jaw_sigma_rad
             mean = np.zeros((3, 3), np.float32)
-            inverse_sigma = 1 / np.array([jaw, (s.eye_sigma_rad,) * 3, (s.eye_sigma_rad,) * 3])
+            ahead = eyes_at_rest(None, s)[1]
+            inverse_sigma = 1 / np.array([jaw, ahead, ahead])
+            if faces is not None:
+                mean, inverse_sigma = (np.tile(array, (self.frames, 1, 1)) for array in (mean, inverse_sigma))
+                mean[:, 1:], inverse_sigma[:, 1:] = faces.eyes[:, None], 1 / faces.eyes_sigma[:, None]
         else:
             mean = body.hands_mean.reshape(2, -1, 3)[0 if self.part == "left_hand" else 1]
             inverse_sigma = np.full((len(joints), 3), 1 / s.hand_sigma_rad)
@@ -200,6 +216,7 @@ class FramesProblem:
         if u.num_expressions:
             values = state.transl.new_zeros(n, u.size)
             values[:, u.expression_at :] = state.expression
+            values = values - self.middle
             cost = cost + (self.diagonal * values * values).sum(-1)
             gradient = gradient + self.diagonal * values
             torch.diagonal(hessian, dim1=-2, dim2=-1).add_(self.diagonal)

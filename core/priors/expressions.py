@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..detection.face_picture import STEADY, lay
 from ..detection.observation import Points
 from .errors import PriorError
 from .weights import DAMAGED, read_tensors
@@ -26,11 +27,6 @@ LEAST_SIGMA = 0.02
 LEAST_PX, MOST_PX = 14.0, 140.0
 REST_PX = 60.0  # size from which faces at rest are read as well as the largest
 TURNED_AXES = 40  # leading axes whose meaning changes with where the head looks
-# Points that expressions hardly move: forehead, temples, bridge of the nose, corners of the eyes.
-STEADY = (
-    10, 67, 103, 109, 297, 332, 338, 54, 284, 21, 251, 127, 356, 162, 389, 234, 454, 6, 197, 195, 168,
-    33, 133, 263, 362,
-)  # fmt: skip
 
 TENSORS = (
     "canonical", "mean", "linear", "offset", "axes", "rest",
@@ -50,18 +46,11 @@ class SeenExpression:
 def upright_mesh(mesh: Array, canonical: Array) -> tuple[Array, Array]:
     """Meshes (N, 468, 3) in camera axes laid on the canonical one by their steady points, and their turn (N, 3, 3).
 
-    The best similarity over STEADY (Umeyama 1991).
+    The best similarity over STEADY.
     """
-    steady = list(STEADY)
-    goal = canonical[steady] - canonical[steady].mean(axis=0)
-    centre = mesh[:, steady].mean(axis=1, keepdims=True)
-    own = mesh[:, steady] - centre
-    u, singular, vt = np.linalg.svd(own.transpose(0, 2, 1) @ goal)
-    sign = np.ones_like(singular)
-    sign[:, 2] = np.sign(np.linalg.det(u @ vt))
-    turn = u @ (sign[..., None] * vt)
-    scale = (singular * sign).sum(-1) / (own * own).sum((1, 2)).clip(1e-12)
-    laid = scale[:, None, None] * (mesh - centre) @ turn + canonical[steady].mean(axis=0)
+    goal = canonical[list(STEADY)]
+    scale, turn, centre = lay(mesh[:, list(STEADY)], goal)
+    laid = scale[:, None, None] * (mesh - centre) @ turn + goal.mean(axis=0)
     return laid.astype(np.float32), turn.astype(np.float32)
 
 
@@ -125,18 +114,25 @@ class ExpressionReader:
         """The expression of one face (`face468` with its metric mesh); None without a whole mesh."""
         if points.world_m is None or not np.isfinite(points.world_m).all():
             return None
-        s = self._stored
         size_px = np.array([mesh_size_px(points.image_px)])
-        x, view = features(points.world_m[None].astype(np.float32), s["canonical"], size_px)
+        values, sigma = self._read(points.world_m[None].astype(np.float32), size_px)
+        return SeenExpression(self.names, values[0], sigma[0])
+
+    def read_many(self, meshes: Array, size_px: Array) -> Array:
+        """The expressions (N, E) of metric meshes (N, 468, 3) of faces size_px (N,) large in the picture."""
+        return self._read(meshes, size_px)[0]
+
+    def _read(self, meshes: Array, size_px: Array) -> tuple[Array, Array]:
+        s = self._stored
+        x, view = features(meshes, s["canonical"], size_px)
         x = x - s["mean"]
         guess = x @ s["linear"] + s["offset"]
         x = inputs(x, view, s["axes"], guess)
         for i in range(2):
             x = _silu(x @ s[f"weight{i}"].T + s[f"bias{i}"])
         correction, log_sigma = np.split(x @ s["weight2"].T + s["bias2"], 2, axis=1)
-        values = at_rest(np.clip(guess + correction, 0, 1), s["rest"], size_px)[0]
-        sigma = np.maximum(np.exp(np.clip(log_sigma[0], -4, 1)), LEAST_SIGMA)
-        return SeenExpression(self.names, values, sigma.astype(np.float32))
+        values = at_rest(np.clip(guess + correction, 0, 1), s["rest"], size_px)
+        return values, np.maximum(np.exp(np.clip(log_sigma, -4, 1)), LEAST_SIGMA).astype(np.float32)
 
 
 def _silu(x: Array) -> Array:

@@ -80,6 +80,14 @@ def test_a_real_portrait_gives_face_and_shoulders_where_they_are(detector: Detec
     assert_honest(seen)
     assert seen.source == "mediapipe"
     face = seen.points["face468"]
+    assert face.irises_px is not None and seen.face_picture is not None and seen.face_picture.shape == (112, 112)
+    for iris, corners in (
+        (face.irises_px[:5], face.image_px[[33, 133]]),
+        (face.irises_px[5:], face.image_px[[362, 263]]),
+    ):
+        wide = float(np.ptp(corners[:, 0]))
+        assert corners[0, 0] < iris[0, 0] < corners[1, 0] and abs(iris[0, 1] - corners[:, 1].mean()) < 0.4 * wide
+        assert 0.2 * wide < float(np.ptp(iris[1:, 0])) < 0.8 * wide
     # Read off the picture: outer corners of her right and left eye, tip of the nose, chin.
     for index, place in ((33, (195, 101)), (263, (256, 104)), (1, (218, 135)), (152, (224, 178))):
         assert np.linalg.norm(face.image_px[index] - place) < 7.0

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from pantomime.core.body.face_views import draw_expression, photographed
+from pantomime.core.body.face_draws import draw_expression
+from pantomime.core.body.face_views import photographed
 from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.train_expressions import mirror_names, mirror_points
 from pantomime.core.detection.observation import Observation, Points
-from pantomime.core.fitting.evidence import gather
+from pantomime.core.fitting.evidence import FaceReaders, gather
 from pantomime.core.fitting.kinematics import PointTable, Skeleton, pose_chain
 from pantomime.core.fitting.photo import Fitter, PhotoCamera
 from pantomime.core.fitting.settings import FitSettings
@@ -123,9 +124,9 @@ def test_reader_and_scores_are_joined_by_how_sure_they_are(
     body: BodyModel, someone: Observation, reader: ExpressionReader
 ) -> None:
     observation = replace(someone, face_scores={"jawOpen": 1.0})
-    alone = gather(body, replace(observation, face_scores=None), FitSettings(), reader).expression
-    scores = gather(body, observation, FitSettings(), None).expression
-    both = gather(body, observation, FitSettings(), reader).expression
+    alone = gather(body, replace(observation, face_scores=None), FitSettings(), FaceReaders(reader)).expression
+    scores = gather(body, observation, FitSettings()).expression
+    both = gather(body, observation, FitSettings(), FaceReaders(reader)).expression
     assert alone is not None and scores is not None and both is not None
     i = body.expression_names.index("jawOpen")
     assert scores.values[i] == 1.0 and np.isinf(np.delete(scores.sigma, i)).all()

@@ -41,6 +41,7 @@ ALLOWED_IN_CORE = {
         "core.body",
         "core.npz_errors",
         "core.rotation",
+        "core.detection.face_picture",
         "core.detection.observation",
         "core.detection.vocabulary",
     },

@@ -18,7 +18,7 @@ from pantomime.core.fitting.kinematics import PointTable, Skeleton, pose_chain
 from pantomime.core.fitting.photo import Fitter
 from pantomime.core.fitting.start import relaxed_pose
 from pantomime.core.fitting.state import BodyState
-from pantomime.core.priors import expressions, hands, pose, proxies_file, regressor
+from pantomime.core.priors import expressions, gaze_reader, hands, pose, proxies_file, regressor
 from pantomime.core.priors.errors import PriorError
 from pantomime.core.priors.hands import load_hand_prior
 from pantomime.core.priors.learned import best_pose_prior, read_learned
@@ -32,6 +32,7 @@ FILES = {
     "free_proxies.npz": (proxies_file, "PROXIES_PATH"),
     "hands.npz": (hands, "HANDS_FILE"),
     "expressions.safetensors": (expressions, "EXPRESSION_FILE"),
+    "gaze.safetensors": (gaze_reader, "GAZE_FILE"),
 }
 KINDS = ("missing", "empty", "cut", "scribbled")
 

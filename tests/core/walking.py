@@ -146,4 +146,7 @@ def see(
         world.astype(np.float32),
         np.full(frames, 0.95, np.float32),
         box.astype(np.float32),
+        np.zeros((frames, 468, 3), np.float32),
+        np.zeros((frames, 10, 2), np.float32),
+        np.zeros((frames, 112, 112), np.uint8),
     )
