@@ -58,7 +58,8 @@ class FacePictures:
 
     def shut(self, names: tuple[str, ...]) -> Array:
         """How far the more open eye is shut, 0…1 (N,)."""
-        return self.expressions[:, [names.index(f"eyeBlink{side}") for side in ("Left", "Right")]].min(axis=1)
+        blinks = self.expressions[:, [names.index(f"eyeBlink{side}") for side in ("Left", "Right")]]
+        return np.asarray(blinks.min(axis=1), np.float32)
 
     @classmethod
     def join(cls, parts: list[FacePictures]) -> FacePictures:
@@ -76,7 +77,7 @@ class FacePictures:
                 continue
             size = mesh_size_px(face.image_px)
             kept.append((seen.face_picture, face.world_m, *irises, size, expression, gaze, person))
-        columns = list(zip(*kept, strict=True)) or [[] for _ in range(8)]
+        columns = list(zip(*kept, strict=True)) or [() for _ in range(8)]
         shapes = ((PICTURE_PX, PICTURE_PX), (468, 3), (10, 2), (), (), (52,), (2,), ())
         kinds = (np.uint8, *(np.float32,) * 6, np.int32)
         return cls(

@@ -65,11 +65,11 @@ def train(
     off = (table(kept) - mean) @ linear + offset - kept.gaze
     # The median error falls with the eyes' size; then all is scaled so that σ are what errors are.
     looks, px = head_looks(kept.meshes), eye_px[known & held]
-    plain = gaze_sigma(px, looks, np.zeros((2, 2)))
+    plain = gaze_sigma(px, looks, np.zeros((2, 2), np.float32))
     rows = np.stack([np.ones(len(px)), np.log(np.clip(px, 6.0, 40.0) / 20.0)], axis=1)
     sigma = np.linalg.lstsq(rows, np.log(np.maximum(np.abs(off), 0.01) / plain), rcond=None)[0]
     sigma[1] = np.minimum(sigma[1], 0.0)
-    sigma[0] += 0.5 * np.log(((off / gaze_sigma(px, looks, sigma)) ** 2).mean(axis=0))
+    sigma[0] += 0.5 * np.log(((off / gaze_sigma(px, looks, sigma.astype(np.float32))) ** 2).mean(axis=0))
     errors = {}
     for title, gap in (("read", off), ("ahead", kept.gaze)):
         for axis, value in zip(("side", "up"), np.degrees(np.sqrt((gap**2).mean(axis=0))), strict=True):

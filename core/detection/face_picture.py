@@ -62,7 +62,8 @@ def face_places() -> Array:
     steps = ((np.arange(PICTURE_PX) + 0.5) / PICTURE_PX - 0.5) * PICTURE_MM
     x, y = np.meshgrid(steps + _MIDDLE_MM[0], steps + _MIDDLE_MM[1])
     a, b, c, d = _DEPTH
-    return np.stack([x, y, a + b * x**2 + c * y + d * y**2], axis=-1).astype(np.float32)
+    places: Array = np.stack([x, y, a + b * x**2 + c * y + d * y**2], axis=-1).astype(np.float32)
+    return places
 
 
 def to_photo(points: Points) -> tuple[float, Array]:

@@ -105,7 +105,7 @@ class Seen:
         return Observation(image_size, box, score, points, source="mediapipe", face_picture=picture)
 
 
-def pack(observation: Observation | None) -> dict[str, Array]:
+def pack(observation: Observation | None) -> dict[str, NDArray[Any]]:
     """The arrays of one frame (T left out); zeros where nothing was seen."""
     image = np.zeros((NUM_POINTS, 2), np.float32)
     confidence = np.zeros(NUM_POINTS, np.float32)

@@ -50,7 +50,8 @@ def edges(pictures: NDArray[np.uint8]) -> Array:
         blocks = _blocks(np.maximum(np.cos(angle) * across + np.sin(angle) * down, 0.0)) * even
         cells = 0.25 * (blocks[:, 1:, 1:] + blocks[:, 1:, :-1] + blocks[:, :-1, 1:] + blocks[:, :-1, :-1])
         parts.append(cells[:, ROWS, COLUMNS])
-    return np.sqrt(np.stack(parts, axis=1)).reshape(len(x), -1).astype(np.float32)
+    found: Array = np.sqrt(np.stack(parts, axis=1)).reshape(len(x), -1).astype(np.float32)
+    return found
 
 
 def _blocks(x: Array) -> Array:
@@ -70,7 +71,8 @@ def features(pictures: NDArray[np.uint8], eyes: Array, looks: Array, size_px: Ar
     size = np.log(np.clip(size_px, LEAST_PX, MOST_PX) / 60.0)
     x, y = 2 * looks[:, 0], 3 * looks[:, 1]
     beside = np.stack([x, y, x * x, y * y, x * y, size, x * size, y * size], axis=1)
-    return np.concatenate([edges(pictures), 3 * eyes, beside], axis=1).astype(np.float32)
+    x = np.concatenate([edges(pictures), 3 * eyes, beside], axis=1)
+    return np.asarray(x, np.float32)
 
 
 def gaze_sigma(eye_px: Array, looks: Array, line: Array) -> Array:
