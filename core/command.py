@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
+from .fitting.quality import QUALITIES
 from .pipeline import (
     GENDERS,
     Pipeline,
@@ -53,8 +54,8 @@ def whole(text: str) -> int:
     return int(text)
 
 
-def add_solver_arguments(parser: argparse.ArgumentParser, several_people: bool) -> None:
-    """The options of every command that fits photos."""
+def add_solver_arguments(parser: argparse.ArgumentParser, several_people: bool, photos: bool = True) -> None:
+    """The options of every command that fits photos or clips."""
     parser.add_argument(
         "--body",
         metavar="FILE|FOLDER",
@@ -88,6 +89,14 @@ def add_solver_arguments(parser: argparse.ArgumentParser, several_people: bool) 
             metavar="N|all",
             help="how many people of each photo, whom it is of first (default: 1)",
         )
+    if photos:
+        parser.add_argument(
+            "--quality",
+            choices=QUALITIES,
+            default="normal",
+            help="fast leaves out the person's outline and keeping parts of the body apart; best uses the learned pose "
+            "prior, which is a little truer and slower (default: normal)",
+        )
     focal = parser.add_mutually_exclusive_group()
     focal.add_argument(
         "--focal-px",
@@ -120,6 +129,7 @@ def settings_from(arguments: argparse.Namespace) -> PipelineSettings:
         models_dir=arguments.models,
         height_cm=arguments.height_cm,
         gender=arguments.gender,
+        quality=getattr(arguments, "quality", "normal"),
     )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .capture import Capture, CaptureError
+from .fitting.quality import QUALITIES
 
 if TYPE_CHECKING:
     from .body.model import BodyModel
@@ -71,6 +72,7 @@ class PipelineSettings:
     models_dir: str | None = None
     height_cm: float | None = None  # of the main person, standing: it fixes the scale
     gender: str = "neutral"  # of a licensed body: one of GENDERS
+    quality: str = "normal"  # of photos: one of QUALITIES
     upright: str = ""  # gets an upright copy of a photo that is stored turned
 
 
@@ -98,7 +100,7 @@ class Pipeline:
     def __init__(self) -> None:
         self._bodies: dict[tuple[str | None, str], BodyModel] = {}
         self._detectors: dict[tuple[str | None, str | None, bool], Detector] = {}
-        self._fitters: dict[tuple[str, str], Fitter] = {}
+        self._fitters: dict[tuple[str, str, str], Fitter] = {}
 
     def fit_photo(
         self, photo: str | os.PathLike[str], settings: PipelineSettings, reporter: Reporter | None = None
@@ -160,7 +162,7 @@ class Pipeline:
     def _load(self, settings: PipelineSettings) -> tuple[Detector | None, list[Fitter]]:
         bodies = self._bodies_for(settings)
         detector = None if settings.points else self.detector(settings)
-        return detector, [self._fitter(body, settings.device) for body in bodies]
+        return detector, [self._fitter(body, settings.device, settings.quality) for body in bodies]
 
     def close(self) -> None:
         """Let go of the detectors' native resources."""
@@ -208,12 +210,13 @@ class Pipeline:
             self._detectors[key] = Detector(paths, DetectionSettings(masks=masks))
         return self._detectors[key]
 
-    def _fitter(self, body: BodyModel, device: str) -> Fitter:
+    def _fitter(self, body: BodyModel, device: str, quality: str = "normal") -> Fitter:
         from .fitting.photo import Fitter
+        from .fitting.quality import settings_of
 
-        key = (body.body_id, device)
+        key = (body.body_id, device, quality)
         if key not in self._fitters or self._fitters[key].body is not body:
-            self._fitters[key] = Fitter(body, device=_usable_device(device))
+            self._fitters[key] = Fitter(body, settings_of(quality), device=_usable_device(device))
         return self._fitters[key]
 
 
@@ -301,6 +304,8 @@ def _check(settings: PipelineSettings) -> None:
         )
     if settings.gender not in GENDERS:
         raise PipelineError(f"{settings.gender} is no gender of a body. Choose one of {', '.join(GENDERS)}.")
+    if settings.quality not in QUALITIES:
+        raise PipelineError(f"{settings.quality} is no quality of a fit. Choose one of {', '.join(QUALITIES)}.")
     if settings.people < 0:
         raise PipelineError("The number of people can't be negative. Give 1 or more, or all.")
     if settings.threads < 1:

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cores", type=whole, default=2, metavar="N", help="1: one after another; the result is the same (default: 2)"
     )
     parser.add_argument("--keep-parts", action="store_true", help="leave the folder FILE.npz.parts in place at the end")
-    add_solver_arguments(parser, several_people=True)
+    add_solver_arguments(parser, several_people=True, photos=False)
 
 
 def count(text: str) -> int:

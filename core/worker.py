@@ -149,6 +149,7 @@ def warm(request: Warm, pipeline: Pipeline) -> None:
         cache_dir=request.cache_dir,
         models_dir=request.models_dir,
         gender=request.gender,
+        quality=request.quality,
     )
     try:
         pipeline.prepare(settings)

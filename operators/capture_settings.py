@@ -16,6 +16,7 @@ class PhotoSettings:
     focal_mm: float | None = None  # equivalent on 35 mm film
     height_cm: float | None = None
     gender: str = "neutral"
+    quality: str = "normal"
     free_body: bool = False  # even where there are licensed ones
 
 
@@ -27,6 +28,7 @@ def photo_settings(scene: bpy.types.Scene) -> PhotoSettings:
         focal_mm=values.focal_mm if values.focal_source == "KNOWN" else None,
         height_cm=values.height_cm if values.height_source == "KNOWN" else None,
         gender=values.gender.lower(),
+        quality=values.quality.lower(),
         free_body=values.body == "FREE",
     )
 
@@ -54,6 +56,16 @@ class PANTOMIME_PG_capture(bpy.types.PropertyGroup):
                 "What fits best",
                 "All three are fitted; the neutral one is kept unless another is clearly better",
             ),
+        ),
+    )
+    quality: EnumProperty(
+        name="Quality",
+        description="How much work a photo is worth",
+        default="NORMAL",
+        items=(
+            ("FAST", "Fast", "Without the person's outline, and without keeping parts of the body apart"),
+            ("NORMAL", "Normal", "Everything that a photo tells, in a moment"),
+            ("BEST", "Best", "With the learned pose prior: a little truer, and slower"),
         ),
     )
     people: EnumProperty(

@@ -49,6 +49,7 @@ def photo_job(photo: str, scene_name: str, solver: SolverSettings, settings: Pho
         models_dir=solver.models_dir,
         height_cm=settings.height_cm,
         gender=settings.gender if solver.body else "neutral",
+        quality=settings.quality,
         upright=os.path.join(folder, "upright.jpg"),
     )
     return Job(request, os.path.basename(photo), scene_name, solver, on_result=_build)

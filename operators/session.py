@@ -43,7 +43,7 @@ class Session(Stepper):
         self._waiting: deque[Job] = deque()
         self._trails: dict[tuple[str, bool], list[tuple[float, float]]] = {}  # by kind of request, and cold or warm
         self._trail_key = ("", True)
-        self._warmed: tuple[SolverSettings, str] | None = None  # what the solver was last warmed for
+        self._warmed: tuple[SolverSettings, str, str] | None = None  # what the solver was last warmed for
         self._events: deque[Message] = deque()  # of the running job, not taken in yet
         self._held: Message | None = None  # the running job's last event, until the user's hand is free
         self.away_s = 0.0  # how long Blender lately took between two ticks: what it needs to draw its window
@@ -93,7 +93,7 @@ class Session(Stepper):
             self._begin_next(raise_errors=True)
         self.on_work()
 
-    def warm(self, settings: SolverSettings, gender: str = "neutral") -> None:
+    def warm(self, settings: SolverSettings, gender: str = "neutral", quality: str = "normal") -> None:
         """Start an idle worker and let it load what photos need; once for the same settings.
 
         A solver that can't be started is no news to somebody who has not asked for anything: the first job tells.
@@ -101,9 +101,9 @@ class Session(Stepper):
         from ..core.client import ClientError
         from ..core.messages import Warm
 
-        if self.busy or self._warmed == (settings, gender):
+        if self.busy or self._warmed == (settings, gender, quality):
             return
-        self._warmed = (settings, gender)
+        self._warmed = (settings, gender, quality)
         with contextlib.suppress(ClientError, OSError):
             self._ensure_worker(settings)
             assert self._client is not None
@@ -115,6 +115,7 @@ class Session(Stepper):
                     settings.cache_dir,
                     settings.models_dir,
                     gender if settings.body else "neutral",
+                    quality,
                 )
             )
 

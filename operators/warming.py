@@ -29,7 +29,7 @@ def _warm() -> None:
     solver, settings = solver_settings(context), photo_settings(context.scene)
     if settings.free_body:
         solver = replace(solver, body=None)
-    SESSION.warm(solver, settings.gender)
+    SESSION.warm(solver, settings.gender, settings.quality)
     if settings.gender != "auto":
         bodies.read_early(solver.body, settings.gender if solver.body else "neutral")
 

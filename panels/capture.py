@@ -59,6 +59,7 @@ class PANTOMIME_PT_capture_settings(Tab, bpy.types.Panel):
         column.prop(settings, "focal_source")
         if settings.focal_source == "KNOWN":
             column.prop(settings, "focal_mm", text="mm")
+        layout.prop(settings, "quality")
 
 
 CLASSES = (PANTOMIME_PT_capture, PANTOMIME_PT_capture_settings)

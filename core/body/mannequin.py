@@ -229,7 +229,7 @@ class Mannequin:
         return Sight(seen, template, self.face_material[triangle], normal)
 
     def shade(self, sight: Sight, look: Look, rng: np.random.Generator, backdrop: Float | None = None) -> Float:
-        """Linear colours (H, W, 3) of what is seen, in a random light, before `backdrop` (the same) or the look's own."""
+        """Linear colours (H, W, 3) of what is seen, in a random light, before `backdrop` (the same) or the look's."""
         colour = self.colours(sight.places, sight.material, look)
         light = _light(sight.normals, rng)
         height, width = sight.seen.shape

@@ -80,7 +80,8 @@ class Fitter:
         self.warnings: list[str] = []  # what every capture's diagnostics should say
         if priors is None:
             try:
-                priors = default_priors(body, self.settings, dtype, device)
+                priors, warning = default_priors(body, self.settings, dtype, device)
+                self.warnings += [warning] if warning else []
             except PriorError as error:
                 priors = ()
                 self.warnings.append(f"{error} Until then joint limits alone say what poses are likely.")

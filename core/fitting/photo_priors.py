@@ -6,6 +6,7 @@ import torch
 
 from ..body.model import BodyModel
 from ..priors.hands import load_hand_prior
+from ..priors.learned import best_pose_prior
 from ..priors.pose import load_gaussian_prior
 from .rotation_terms import RotationPrior
 from .settings import FitSettings
@@ -13,9 +14,15 @@ from .settings import FitSettings
 
 def default_priors(
     body: BodyModel, settings: FitSettings, dtype: torch.dtype, device: str | torch.device
-) -> tuple[tuple[RotationPrior, float], ...]:
-    """The priors that a fit uses unless told otherwise. Raises PriorError."""
-    return ((load_gaussian_prior("gaussian", dtype, device), settings.pose_prior),)
+) -> tuple[tuple[tuple[RotationPrior, float], ...], str]:
+    """The priors that a fit uses unless told otherwise, and a warning ("" if none). Raises PriorError.
+
+    Where the learned prior can't be read, the Gaussian one takes its place, with a warning.
+    """
+    if settings.learned_prior:
+        prior, _, warning = best_pose_prior(dtype, device)
+        return ((prior, settings.pose_prior),), warning
+    return ((load_gaussian_prior("gaussian", dtype, device), settings.pose_prior),), ""
 
 
 def hand_priors(

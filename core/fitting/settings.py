@@ -91,6 +91,7 @@ class FitSettings:
     )
     hint_robust_width: float = 2.5
     pose_prior: float = 0.85  # weight (1/σ scale) of the pose prior
+    learned_prior: bool = False  # the learned prior instead of the Gaussian one: a little better, slower
     # What the regressor says, by its own σ: a weight on all of it (0 = without it), on rotations, and on directions.
     regressor: float = 1.2
     regressor_rotations: float = 1.0

@@ -23,6 +23,7 @@ def run(request: FitPhoto, work: Work) -> Result:
         models_dir=request.models_dir,
         height_cm=request.height_cm,
         gender=request.gender,
+        quality=request.quality,
         upright=request.upright,
     )
     result = work.pipeline.fit_photo(request.photo, settings, work.reporter)

@@ -24,8 +24,9 @@ def write_learned(path: Path, layers: FlowLayers | VaeLayers, card: dict[str, An
     write_tensors(path, tensors, {"card": json.dumps(card, sort_keys=True)})
 
 
-def read_learned(path: Path = LEARNED_FILE) -> tuple[FlowLayers | VaeLayers, dict[str, Any]]:
-    """Weights and card. Raises PriorError."""
+def read_learned(path: Path | None = None) -> tuple[FlowLayers | VaeLayers, dict[str, Any]]:
+    """Weights and card, by default of the prior that comes with Pantomime. Raises PriorError."""
+    path = path or LEARNED_FILE
     try:
         tensors, metadata = read_tensors(path)
         card: dict[str, Any] = json.loads(metadata["card"])
@@ -37,7 +38,7 @@ def read_learned(path: Path = LEARNED_FILE) -> tuple[FlowLayers | VaeLayers, dic
 
 
 def load_learned_prior(
-    path: Path = LEARNED_FILE, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
+    path: Path | None = None, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
 ) -> FlowPosePrior | VaePosePrior:
     """The learned prior as residuals. Raises PriorError."""
     layers, card = read_learned(path)
@@ -47,7 +48,7 @@ def load_learned_prior(
 
 
 def best_pose_prior(
-    dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu", path: Path = LEARNED_FILE
+    dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu", path: Path | None = None
 ) -> tuple[PosePrior, str, str]:
     """The learned prior, or the Gaussian where its file can't be read.
 

@@ -16,9 +16,10 @@ from pantomime.core.capture import Capture, CaptureError
 from pantomime.core.detection.observation import Observation, Points
 from pantomime.core.fitting.kinematics import PointTable, Skeleton, pose_chain
 from pantomime.core.fitting.photo import Fitter
+from pantomime.core.fitting.quality import settings_of
 from pantomime.core.fitting.start import relaxed_pose
 from pantomime.core.fitting.state import BodyState
-from pantomime.core.priors import expressions, gaze_reader, hands, pose, proxies_file, regressor
+from pantomime.core.priors import expressions, gaze_reader, hands, learned, pose, proxies_file, regressor
 from pantomime.core.priors.errors import PriorError
 from pantomime.core.priors.hands import load_hand_prior
 from pantomime.core.priors.learned import best_pose_prior, read_learned
@@ -115,13 +116,29 @@ def test_a_fit_goes_on_without_the_file_and_says_so(
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_learned_prior_and_the_hands_prior_say_what_is_wrong(tmp_path: Path, kind: str) -> None:
     word = "missing" if kind == "missing" else "damaged"
-    learned = spoilt("pose_prior.safetensors", kind, tmp_path)
+    flow = spoilt("pose_prior.safetensors", kind, tmp_path)
     with pytest.raises(PriorError, match=rf"^The learned pose prior .* is {word}\. Install Pantomime again\.$"):
-        read_learned(learned)
-    assert best_pose_prior(path=learned)[1] == "gaussian"
+        read_learned(flow)
+    assert best_pose_prior(path=flow)[1] == "gaussian"
     fingers = spoilt("hands.npz", kind, tmp_path)
     with pytest.raises(PriorError, match=rf"^The hand prior .* is {word}\. Install Pantomime again\.$"):
         load_hand_prior(True, path=fingers)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_best_quality_falls_back_to_the_gaussian_prior(
+    body: BodyModel, crossed: Observation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    settings = settings_of("best")
+    fine = Fitter(body, settings).fit(crossed)
+    assert "warnings" not in fine.diagnostics
+    monkeypatch.setattr(learned, "LEARNED_FILE", spoilt("pose_prior.safetensors", kind, tmp_path))
+    spoilt_too = Fitter(body, settings).fit(crossed)
+    (warning,) = spoilt_too.diagnostics["warnings"]  # type: ignore[misc]
+    assert "learned pose prior" in warning and "simpler prior" in warning
+    plain = Fitter(body).fit(crossed)
+    assert np.allclose(spoilt_too.joints, plain.joints, atol=1e-4)
+    assert not np.allclose(fine.joints, plain.joints, atol=1e-4)
 
 
 def test_weights_that_are_not_those_that_were_written_are_refused(tmp_path: Path) -> None:
