@@ -21,6 +21,7 @@ import numpy as np
 from .pipeline import Pipeline, PipelineSettings, Reporter
 from .video_detection import PART as DETECTION_PART
 from .video_job import Arrays, JobFolder
+from .video_people import PACKED
 from .video_pipeline import ClipSettings, capture_clip
 
 RATE = 30.0
@@ -151,7 +152,7 @@ def _repeat(source: Path, target: Path, count: int) -> None:
             folder.save(f"seen-{number:05d}", key, arrays)
 
 
-_PER_SIGHTING = ("track", "image_px", "confidence", "world_m", "score", "box_px")
+_PER_SIGHTING = ("track", *PACKED)
 
 
 def _forth_and_back(clip: Path, target: Path, count: int) -> Path:
