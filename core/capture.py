@@ -12,6 +12,7 @@ import os
 import tempfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,28 @@ CONTACTS = ("left_heel", "left_toe", "right_heel", "right_toe")
 LATER = {"frame_indices", "shots", "contacts", "ground_m", "camera_rotvec"}
 FORMAT_VERSION = 1
 POINTS = "points_"  # what the keys of `Capture.points` begin with in a file
+
+
+class PoseParts(TypedDict):
+    """A pose in parts, in joint order, axis-angle."""
+
+    global_orient: Array  # (T, 3)
+    body_pose: Array  # (T, 63)
+    jaw_pose: Array  # (T, 3)
+    leye_pose: Array  # (T, 3)
+    reye_pose: Array  # (T, 3)
+    left_hand_pose: Array  # (T, 45)
+    right_hand_pose: Array  # (T, 45)
+
+
+def pose_parts(full_pose: Array) -> PoseParts:
+    """What `Capture.full_pose` joins: all rotations, (T, 165) or (T, 55, 3) → `global_orient`, `body_pose`, …"""
+    flat = np.asarray(full_pose, np.float32).reshape(len(full_pose), -1)
+    orient, body, jaw, left_eye, right_eye, left, right = np.split(flat, (3, 66, 69, 72, 75, 120), axis=1)
+    return PoseParts(
+        global_orient=orient, body_pose=body, jaw_pose=jaw, leye_pose=left_eye, reye_pose=right_eye,
+        left_hand_pose=left, right_hand_pose=right,
+    )  # fmt: skip
 
 
 class CaptureError(Exception):
@@ -88,13 +111,7 @@ class Capture:
 
     def full_pose(self) -> Array:
         """All 55 rotations in joint order, (T, 165) axis-angle."""
-        return np.concatenate(
-            [
-                self.global_orient, self.body_pose, self.jaw_pose, self.leye_pose, self.reye_pose,
-                self.left_hand_pose, self.right_hand_pose,
-            ],
-            axis=1,
-        )  # fmt: skip
+        return np.concatenate([getattr(self, name) for name in PoseParts.__annotations__], axis=1)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to `path` whole or not at all. Raises CaptureError."""

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .body.skeleton import BODY, JAW, JOINT_NAMES, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RIGHT_HAND
-from .capture import Capture
+from .body.skeleton import JOINT_NAMES
+from .capture import Capture, pose_parts
 from .detection.vocabulary import POINT_SETS
 from .fitting.kinematics import pose_chain
 from .fitting.video_evidence import FIRST, SETS, Seen
@@ -50,20 +50,11 @@ def capture_of(
         rotvec[some] = log_so3(state.rotmats.double()).float().cpu().numpy()
         joints[some] = pose_chain(clip.skeleton, state).joints.float().cpu().numpy()
 
-    def flat(part: slice | int) -> NDArray[np.float32]:
-        return np.asarray(rotvec[:, part].reshape(count, -1), np.float32)
-
     body, warnings = clip.fitter.body, clip.fitter.warnings
     return Capture(
         betas=shape.betas,
         expression=motion.expression,
-        global_orient=flat(0),
-        body_pose=flat(BODY),
-        jaw_pose=flat(JAW),
-        leye_pose=flat(LEFT_EYE),
-        reye_pose=flat(RIGHT_EYE),
-        left_hand_pose=flat(LEFT_HAND),
-        right_hand_pose=flat(RIGHT_HAND),
+        **pose_parts(rotvec),
         transl=motion.transl,
         joints=joints,
         joint_names=JOINT_NAMES,

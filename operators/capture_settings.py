@@ -65,7 +65,7 @@ class PANTOMIME_PG_capture(bpy.types.PropertyGroup):
         items=(
             ("FAST", "Fast", "Without the person's outline, and without keeping parts of the body apart"),
             ("NORMAL", "Normal", "Everything that a photo tells, in a moment"),
-            ("BEST", "Best", "With the learned pose prior: a little truer, and slower"),
+            ("BEST", "Best", "With the learned pose prior: a little truer, but hands may sink deeper into thighs"),
         ),
     )
     people: EnumProperty(

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from ..core.body.model import BodyModel
 from ..core.body.skeleton import JOINT_NAMES, NUM_JOINTS
-from ..core.capture import Capture
+from ..core.capture import Capture, pose_parts
 from . import armature as armatures
 from . import axes, camera, carry, controls, pose, rest, seen, shapekeys
 from .avatar import PROPERTY, AvatarError, find_mesh
@@ -111,13 +111,7 @@ def current_capture(
     return Capture(
         betas=shape.betas.astype(np.float32),
         expression=shape.expression.astype(np.float32)[None],
-        global_orient=flat[:1],
-        body_pose=flat[1:22].reshape(1, -1),
-        jaw_pose=flat[22:23],
-        leye_pose=flat[23:24],
-        reye_pose=flat[24:25],
-        left_hand_pose=flat[25:40].reshape(1, -1),
-        right_hand_pose=flat[40:55].reshape(1, -1),
+        **pose_parts(flat[None]),
         transl=(there - shape.joints[0]).astype(np.float32)[None],
         joints=np.zeros((1, NUM_JOINTS, 3), np.float32),
         joint_names=JOINT_NAMES,

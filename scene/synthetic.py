@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..core.body.model import BodyModel
 from ..core.body.skeleton import JOINT_INDEX, JOINT_NAMES
-from ..core.capture import Capture
+from ..core.capture import Capture, pose_parts
 from . import axes, clothing, materials, pose, rest
 from .avatar import Avatar, AvatarSettings, build_avatar
 from .camera import match_lens
@@ -97,13 +97,7 @@ def casual_capture(body: BodyModel, settings: SyntheticPhoto | None = None) -> C
     return Capture(
         betas=betas,
         expression=expression,
-        global_orient=full[:, :3],
-        body_pose=full[:, 3:66],
-        jaw_pose=full[:, 66:69],
-        leye_pose=full[:, 69:72],
-        reye_pose=full[:, 72:75],
-        left_hand_pose=full[:, 75:120],
-        right_hand_pose=full[:, 120:165],
+        **pose_parts(full),
         transl=transl[None],
         joints=posed[None].astype(np.float32),
         joint_names=JOINT_NAMES,

@@ -18,8 +18,6 @@ from ..detection.observation import Observation
 from ..media.files import MediaError
 from ..media.photo import read_photo
 from ..priors.errors import PriorError
-from ..priors.learned import load_learned_prior
-from ..priors.pose import load_gaussian_prior
 from .bench_evidence import (
     detection_digest,
     load_observations,
@@ -114,10 +112,8 @@ def fitter_for(body: BodyModel, variant: Variant, settings: FitSettings | None =
     base = changed(settings or FitSettings(), variant.settings)
     if variant.priors == "none":
         return Fitter(body, base, priors=())
-    if variant.priors == "learned":
-        return Fitter(body, base, priors=((load_learned_prior(), base.pose_prior),))
-    if variant.priors == "gaussian":
-        return Fitter(body, base, priors=((load_gaussian_prior("gaussian"), base.pose_prior),))
+    if variant.priors != "default":
+        base = replace(base, learned_prior=variant.priors == "learned")
     return Fitter(body, base)
 
 

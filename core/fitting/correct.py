@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..body.model import BodyModel, VirtualPoints
-from ..body.skeleton import JAW, JOINT_INDEX, JOINT_NAMES, LEFT_EYE, LEFT_HAND, NUM_JOINTS, RIGHT_EYE, RIGHT_HAND
-from ..capture import Capture
+from ..body.skeleton import JAW, JOINT_INDEX, JOINT_NAMES, LEFT_HAND, NUM_JOINTS, RIGHT_HAND
+from ..capture import Capture, pose_parts
 from ..priors.limits import JointLimits
 from ..priors.pose import load_gaussian_prior
 from ..rotation import exp_so3, log_so3
@@ -303,20 +303,11 @@ def _corrected(
     turns = torch.where(same[:, None], pose, log_so3(after.rotmats[0])).float().numpy()
     moved = [JOINT_NAMES[joint] for joint in np.flatnonzero(~same.numpy())]
 
-    def flat(part: slice | int) -> Array:
-        return turns[part].reshape(1, -1)
-
     width = capture.expression.shape[1]
     expression = after.expression[:, :width].float().numpy()
     return replace(
         capture,
-        global_orient=flat(0),
-        body_pose=flat(slice(1, 22)),
-        jaw_pose=flat(JAW),
-        leye_pose=flat(LEFT_EYE),
-        reye_pose=flat(RIGHT_EYE),
-        left_hand_pose=flat(LEFT_HAND),
-        right_hand_pose=flat(RIGHT_HAND),
+        **pose_parts(turns[None]),
         transl=after.transl.float().numpy(),
         expression=expression,
         joints=capture.joints[:1] if joints is None else joints,

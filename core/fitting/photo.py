@@ -19,6 +19,7 @@ from ..priors.errors import PriorError
 from ..priors.expressions import ExpressionReader
 from ..priors.gaze_reader import GazeReader
 from ..priors.limits import JointLimits
+from ..priors.pose import PosePrior
 from ..priors.regressor import Prediction, Regressor, load_regressor, rest_directions
 from ..rotation import exp_so3
 from .collision import Collision
@@ -31,7 +32,6 @@ from .photo_capture import Fitted, capture_of
 from .photo_priors import default_priors, hand_priors
 from .problem import CameraGuess, StageProblem
 from .regressed import Regressed
-from .rotation_terms import RotationPrior
 from .settings import INF, FitSettings, Stage
 from .solver import SolverSettings, Stop, solve
 from .start import hands_start, has_hints, lean_of, place, relaxed_pose, start_from_hints, start_orientations
@@ -65,7 +65,7 @@ class Fitter:
         self,
         body: BodyModel,
         settings: FitSettings | None = None,
-        priors: tuple[tuple[RotationPrior, float], ...] | None = None,
+        priors: tuple[tuple[PosePrior, float], ...] | None = None,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:

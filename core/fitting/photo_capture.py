@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from ..body.model import BodyModel
-from ..body.skeleton import BODY, JAW, JOINT_NAMES, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RIGHT_HAND
-from ..capture import Capture
+from ..body.skeleton import JOINT_NAMES
+from ..capture import Capture, pose_parts
 from ..detection.observation import Observation
 from ..rotation import log_so3
 from .evidence import Evidence
@@ -57,19 +57,10 @@ def capture_of(
     residuals, inliers = _residuals(skeleton, evidence, chain, state, problem.camera)
     joints = chain.joints.float().cpu().numpy()
 
-    def flat(part: slice | int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-        return rotvec[part].reshape(1, -1)
-
     return Capture(
         betas=state.betas[0].float().cpu().numpy(),
         expression=state.expression.float().cpu().numpy(),
-        global_orient=flat(0),
-        body_pose=flat(BODY),
-        jaw_pose=flat(JAW),
-        leye_pose=flat(LEFT_EYE),
-        reye_pose=flat(RIGHT_EYE),
-        left_hand_pose=flat(LEFT_HAND),
-        right_hand_pose=flat(RIGHT_HAND),
+        **pose_parts(rotvec[None]),
         transl=state.transl.float().cpu().numpy(),
         joints=joints,
         joint_names=JOINT_NAMES,

@@ -7,14 +7,13 @@ import torch
 from ..body.model import BodyModel
 from ..priors.hands import load_hand_prior
 from ..priors.learned import best_pose_prior
-from ..priors.pose import load_gaussian_prior
-from .rotation_terms import RotationPrior
+from ..priors.pose import PosePrior, load_gaussian_prior
 from .settings import FitSettings
 
 
 def default_priors(
     body: BodyModel, settings: FitSettings, dtype: torch.dtype, device: str | torch.device
-) -> tuple[tuple[tuple[RotationPrior, float], ...], str]:
+) -> tuple[tuple[tuple[PosePrior, float], ...], str]:
     """The priors that a fit uses unless told otherwise, and a warning ("" if none). Raises PriorError.
 
     Where the learned prior can't be read, the Gaussian one takes its place, with a warning.
@@ -27,7 +26,7 @@ def default_priors(
 
 def hand_priors(
     body: BodyModel, settings: FitSettings, dtype: torch.dtype, device: str | torch.device
-) -> tuple[tuple[RotationPrior, float], ...]:
+) -> tuple[tuple[PosePrior, float], ...]:
     """The priors of both hands about the body's own relaxed hands. Raises PriorError."""
     if settings.hand_prior == 0:
         return ()

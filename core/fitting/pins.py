@@ -18,10 +18,10 @@ from torch import Tensor
 
 from ..body.model import VirtualPoints
 from ..priors.limits import JointLimits
+from ..priors.pose import PosePrior
 from .kinematics import Chain, PointTable, Skeleton, pose_chain
 from .problem import add_blocks
 from .residuals import reprojection, robust_weight, rotation_offset
-from .rotation_terms import RotationPrior
 from .solver import Linearisation
 from .state import BodyState, Unknowns, retract
 
@@ -54,7 +54,7 @@ class Stay:
     rotation: Tensor  # (55,) radians
     transl: Tensor  # (3,) metres
     expression: float
-    prior: tuple[RotationPrior, float] | None
+    prior: tuple[PosePrior, float] | None
     liken: frozenset[int]  # joints that move together as the prior says; the others do not answer to them
     absolute_prior: bool  # True: draw to likely poses; False: only measure the change as the prior does
     limits: JointLimits | None  # of the joints that are solved for

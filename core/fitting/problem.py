@@ -12,6 +12,7 @@ from torch import Tensor
 from ..body.model import BodyModel
 from ..body.skeleton import JAW, JOINT_INDEX, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RIGHT_HAND
 from ..priors.limits import JointLimits
+from ..priors.pose import PosePrior
 from ..rotation import exp_so3
 from .collision import Collision
 from .directions import Directions, DirectionTerms
@@ -21,7 +22,7 @@ from .kinematics import Skeleton, by_own_turns, pose_chain
 from .outline import Silhouette
 from .point_terms import PointTerms
 from .regressed import Regressed
-from .rotation_terms import Offsets, RotationPrior, RotationTerms
+from .rotation_terms import Offsets, RotationTerms
 from .settings import FACE_SETS, HAND_SETS, INF, FitSettings, Stage
 from .solver import Linearisation
 from .start import relaxed_pose
@@ -52,7 +53,7 @@ class StageProblem:
         skeleton: Skeleton,
         evidence: Evidence,
         camera: CameraGuess,
-        priors: tuple[tuple[RotationPrior, float], ...],
+        priors: tuple[tuple[PosePrior, float], ...],
         stage: Stage,
         settings: FitSettings,
         limits: Callable[[tuple[int, ...]], JointLimits] | None = None,
@@ -95,7 +96,7 @@ class StageProblem:
         self,
         body: BodyModel,
         evidence: Evidence,
-        priors: tuple[tuple[RotationPrior, float], ...],
+        priors: tuple[tuple[PosePrior, float], ...],
         limits: Callable[[tuple[int, ...]], JointLimits] | None,
         has_hands: bool,
         has_face: bool,

@@ -7,30 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ..priors.limits import JointLimits
+from ..priors.pose import PosePrior
 from ..priors.tangent import log_with_jacobian
 from .banded import joint_blocks
 from .residuals import robust_weight
 from .state import Unknowns
-
-
-class RotationPrior(Protocol):
-    """A prior on local rotations of `joints`: residuals and their Jacobian by the right tangents."""
-
-    joints: tuple[int, ...]
-
-    def residual(self, rotmats: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, K, 3, 3) → residual (N, R), Jacobian (N, R, 3K)."""
-        ...
-
-    def from_tangent(self, vector: Tensor, inner: Tensor) -> tuple[Tensor, Tensor]:
-        """The same from what `log_with_jacobian` makes of the rotations: (N, K, 3) and (N, K, 3, 3)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -57,7 +43,7 @@ class Offsets:
 class _Placed:
     """A prior with its weight and its place among the rotations looked at and among the unknowns."""
 
-    prior: RotationPrior
+    prior: PosePrior
     weight: float
     looked: slice
     columns: slice
@@ -72,7 +58,7 @@ class RotationTerms:
     def __init__(
         self,
         unknowns: Unknowns,
-        priors: Sequence[tuple[RotationPrior, float]],
+        priors: Sequence[tuple[PosePrior, float]],
         offsets: Offsets,
         limits: JointLimits | None,
         limit_weight: Tensor,

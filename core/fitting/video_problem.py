@@ -15,13 +15,13 @@ from torch import Tensor
 from ..body.model import BodyModel, VirtualPoints
 from ..body.skeleton import JAW, LEFT_EYE, LEFT_HAND, NUM_JOINTS, PARENTS, RIGHT_EYE, RIGHT_HAND
 from ..priors.limits import JointLimits
+from ..priors.pose import PosePrior
 from ..rotation import exp_so3
 from .banded import joint_blocks
 from .evidence import expression_sigmas, eyes_at_rest
 from .kinematics import Chain, MovingPoints, PointTable, Skeleton, pose_chain
 from .regressed import Regressed
 from .residuals import bone_direction, reprojection, robust_weight, rotation_offset, upright
-from .rotation_terms import RotationPrior
 from .settings import INF, FitSettings
 from .solver import Linearisation
 from .start import relaxed_pose
@@ -64,7 +64,7 @@ class FramesProblem:
         skeleton: Skeleton,
         evidence: FrameEvidence,
         principal: tuple[float, float],
-        priors: tuple[tuple[RotationPrior, float], ...],
+        priors: tuple[tuple[PosePrior, float], ...],
         settings: FitSettings,
         robust_width: float,
         limits: JointLimits | None = None,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pantomime.core.body.skeleton import JOINT_NAMES
-from pantomime.core.capture import Capture, CaptureError
+from pantomime.core.capture import Capture, CaptureError, pose_parts
 
 
 @pytest.fixture
@@ -46,3 +46,10 @@ def test_points_of_a_wrong_shape_are_refused(capture: Capture, tmp_path: Path) -
     replace(capture, points={"pose33": np.zeros((2, 33), np.float32)}).save(tmp_path / "a.npz")
     with pytest.raises(CaptureError, match="points of pose33"):
         Capture.load(tmp_path / "a.npz")
+
+
+def test_a_pose_taken_apart_is_the_pose_again(capture: Capture) -> None:
+    pose = np.arange(2 * 165, dtype=np.float32).reshape(2, 55, 3)
+    again = replace(capture, **pose_parts(pose))
+    np.testing.assert_array_equal(again.full_pose(), pose.reshape(2, 165))
+    np.testing.assert_array_equal(again.jaw_pose, pose[:, 22])
