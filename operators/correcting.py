@@ -311,7 +311,8 @@ class Corrections:
             if off_px > NEAR_PX or off_m > NEAR_M:
                 how_far = f"{off_px:.0f} px" if off_px > NEAR_PX else f"{1000 * off_m:.0f} mm"
                 SESSION.say("warning", f"Not all pins can be met at once: one is off by {how_far}. Remove some.")
-        redraw()
+        # While a point is dragged nothing in the sidebar changes.
+        redraw(("WINDOW",) if self.drag is not None else ("WINDOW", "UI"))
         return ""
 
     def _resume(self, rig: bpy.types.Object, scene: bpy.types.Scene) -> None:
@@ -363,12 +364,14 @@ def _starts(reference: Capture, now: Capture) -> Capture:
     return replace(reference, **both)
 
 
-def redraw() -> None:
-    """Draw all 3D views anew."""
+def redraw(regions: tuple[str, ...] = ("WINDOW", "UI")) -> None:
+    """Draw all 3D views anew: what they show, and the sidebar unless only the former is named."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             if area.type == "VIEW_3D":
-                area.tag_redraw()
+                for region in area.regions:
+                    if region.type in regions:
+                        region.tag_redraw()
 
 
 LIVE = Corrections()

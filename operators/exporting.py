@@ -37,6 +37,7 @@ def export_job(rig: bpy.types.Object, target: Path, settings: ExportSettings, sc
         title=f"Export {settings.format}",
         doing="Writing the file",
         waits_for_hand=False,
+        log="EXPORT",
     )
 
 

@@ -57,6 +57,12 @@ class Job:
     urgent: bool = False  # goes before jobs that wait, is polled often, and shows no progress
     key: str = ""  # a waiting job of the same key is dropped: of a drag, only the last position counts
     waits_for_hand: bool = True  # the result is not applied while the user drags something
+    log: str = ""  # which log tells of its errors, as the operator *Open Log* names it; "": the solver's, if it asks that
+
+    @property
+    def log_of_errors(self) -> str:
+        """Which log says more of an error: "SOLVER", "EXPORT", "" for none."""
+        return self.log or ("SOLVER" if self.request is not None else "")
 
 
 @dataclass
@@ -66,6 +72,7 @@ class Notice:
     kind: str  # "done", "warning", "error"
     text: str
     label: str = ""
+    log: str = ""  # which log says more, as `Job.log_of_errors`
 
 
 @dataclass

@@ -51,9 +51,9 @@ class Stepper:
         if self.building:
             self._step(float("inf"))
 
-    def say(self, kind: str, text: str, label: str = "") -> None:
+    def say(self, kind: str, text: str, label: str = "", log: str = "") -> None:
         """Show a notice in the sidebar."""
-        self.notices.append(Notice(kind, text, label))
+        self.notices.append(Notice(kind, text, label, log))
 
     def tell_fraction(self, fraction: float) -> None:
         """For steps: how far they are, 0 … 1."""
@@ -151,7 +151,7 @@ class Stepper:
     def _fail(self, job: Job, text: str) -> None:
         self.status.running = self.status.cancelling = False
         self.status.error = text
-        self.say("error", text, job.label)
+        self.say("error", text, job.label, job.log_of_errors)
 
 
 def _next(steps: Steps | None) -> tuple[bool, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from ..operators.photo import PANTOMIME_OT_cancel, PANTOMIME_OT_open_log, PANTOMIME_OT_photo_to_avatar
+from ..operators.photo import PANTOMIME_OT_cancel, PANTOMIME_OT_photo_to_avatar
 from ..operators.session import SESSION
 from ..operators.settings import solver_settings
 from ..operators.warming import warm_soon
@@ -24,9 +24,7 @@ class PANTOMIME_PT_capture(Tab, bpy.types.Panel):
         row.scale_y = 1.4
         row.operator(PANTOMIME_OT_photo_to_avatar.bl_idname, text="Photo to avatar", icon="OUTLINER_OB_ARMATURE")
         draw_progress(layout, SESSION, PANTOMIME_OT_cancel.bl_idname)
-        failed = draw_notices(layout, context, SESSION)
-        if failed:
-            layout.operator(PANTOMIME_OT_open_log.bl_idname, text="Open the log", icon="TEXT").of = "SOLVER"
+        draw_notices(layout, context, SESSION)
         # Corrections, which come and go while a point is dragged, must not make the sidebar jump.
         if not SESSION.notices and not works(SESSION):
             paragraph(layout, context, "Choose photos of people, or drop some into the view")

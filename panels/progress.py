@@ -8,6 +8,7 @@ import bpy
 
 from ..operators.jobs import Notice
 from ..operators.notify import translated
+from ..operators.photo import PANTOMIME_OT_open_log
 from ..operators.session import Session
 from .sidebar import paragraph
 
@@ -38,12 +39,14 @@ def draw_progress(layout: bpy.types.UILayout, session: Session, cancel: str, ico
     box.operator(cancel, icon="CANCEL")
 
 
-def draw_notices(layout: bpy.types.UILayout, context: bpy.types.Context, session: Session) -> bool:
-    """What was said of the last jobs; whether one of them failed."""
+def draw_notices(layout: bpy.types.UILayout, context: bpy.types.Context, session: Session) -> None:
+    """What was said of the last jobs, and a button for the log that says more of what failed."""
     notices = session.notices[-MOST_NOTICES:]
     for notice in notices:
         _draw_notice(layout, context, notice)
-    return any(notice.kind == "error" for notice in notices)
+    log = next((notice.log for notice in reversed(notices) if notice.log), "")
+    if log:
+        layout.operator(PANTOMIME_OT_open_log.bl_idname, text="Open the log", icon="TEXT").of = log
 
 
 def _draw_notice(layout: bpy.types.UILayout, context: bpy.types.Context, notice: Notice) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import bpy
 
 from ..operators.correct import avatar_of
-from ..operators.photo import PANTOMIME_OT_open_log
 from ..operators.retarget import PANTOMIME_OT_detect_bones, PANTOMIME_OT_retarget
 from ..operators.session import ASIDE
 from ..operators.texture import SWITCH, PANTOMIME_OT_photo_texture, PANTOMIME_OT_remove_texture, textured
@@ -49,8 +48,7 @@ class PANTOMIME_PT_use(Tab, bpy.types.Panel):
             button.enabled = identifier != "USD" or bpy.app.build_options.usd
             button.operator(PANTOMIME_OT_export.bl_idname, text=name).format = identifier
         draw_progress(layout, ASIDE, PANTOMIME_OT_cancel_aside.bl_idname, "EXPORT")
-        if draw_notices(layout, context, ASIDE):
-            layout.operator(PANTOMIME_OT_open_log.bl_idname, text="Open the log", icon="TEXT").of = "EXPORT"
+        draw_notices(layout, context, ASIDE)
         row = layout.row(align=True)
         row.operator(PANTOMIME_OT_make_asset.bl_idname, text="Pose asset", icon="ASSET_MANAGER").whole_motion = False
         row.operator(PANTOMIME_OT_make_asset.bl_idname, text="Motion asset", icon="ACTION").whole_motion = True

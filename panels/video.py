@@ -10,7 +10,7 @@ from .sidebar import Tab
 
 class PANTOMIME_PT_video(Tab, bpy.types.Panel):
     bl_idname = "PANTOMIME_PT_video"
-    bl_label = "Video to Animation"
+    bl_label = "Video to animation"
     bl_order = 1
     bl_options = {"DEFAULT_CLOSED"}
 

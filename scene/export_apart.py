@@ -107,8 +107,23 @@ def _opened(folder: str, order: dict[str, Any]) -> tuple[bpy.types.Object, str, 
     for obj in bpy.data.objects:
         scene.collection.objects.link(obj)
     scene.render.fps, scene.render.fps_base = order["fps"], order["fps_base"]
+    settings = ExportSettings(**order["settings"])
+    if not settings.animation:
+        # The pose as it was seen, which may not be keyed: evaluating the motion would put the keyed one in its place.
+        _stop(rig)
+        _stop(wanted.objects[1].data.shape_keys)
     scene.frame_set(order["frame"])
-    return rig, order["path"], ExportSettings(**order["settings"]), scene
+    return rig, order["path"], settings, scene
+
+
+def _stop(owner: bpy.types.ID | None) -> None:
+    """Let nothing but drivers move it: its values stay as they are."""
+    animation = owner.animation_data if owner is not None else None
+    if animation is None:
+        return
+    animation.action = None
+    for track in list(animation.nla_tracks):
+        animation.nla_tracks.remove(track)
 
 
 def _watch() -> None:

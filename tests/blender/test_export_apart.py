@@ -145,3 +145,23 @@ def test_the_exporter_ends_with_who_started_it(moving: Avatar, tmp_path: Path, s
     until_it_runs(started)
     started[0].stdin.close()
     assert started[0].wait(timeout=60) == 3
+
+
+def test_a_pose_that_is_not_keyed_is_exported_as_it_is_seen(moving: Avatar, tmp_path: Path) -> None:
+    scene, rig = bpy.context.scene, moving.armature
+    scene.frame_set(2)
+    rig.pose.bones["left_elbow"].rotation_quaternion = (0.8, 0.6, 0.0, 0.0)
+    bpy.context.view_layer.update()
+    still = ExportSettings("BVH", animation=False)
+    export_avatar(rig, tmp_path / "here.bvh", still, scene)
+    (tmp_path / "there").mkdir()
+    export_soon(rig, tmp_path / "there" / "here.bvh", still, scene)
+    ASIDE.wait()
+    assert [notice.kind for notice in ASIDE.notices] == ["done"], ASIDE.notices
+    here, there = (_numbers(path) for path in (tmp_path / "here.bvh", tmp_path / "there" / "here.bvh"))
+    assert np.allclose(here, there, atol=1e-3)
+
+
+def _numbers(path: Path) -> list[float]:
+    """The last frame of a BVH file."""
+    return [float(word) for word in path.read_text().splitlines()[-1].split()]
