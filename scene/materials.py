@@ -40,7 +40,7 @@ def add_materials(mesh: bpy.types.Mesh, body: BodyModel, look: Look, prefix: str
         "nails": lambda m: wet_nodes(m, _mix(look.skin, (0.72, 0.42, 0.34), 0.3), 0.28, subsurface=0.12),
         "mouth": lambda m: wet_nodes(m, (0.22, 0.045, 0.04), 0.35, subsurface=0.1),
         "tongue": lambda m: wet_nodes(m, (0.42, 0.12, 0.11), 0.3, subsurface=0.2),
-        "teeth": lambda m: wet_nodes(m, (0.72, 0.67, 0.56), 0.15, subsurface=0.15),
+        "teeth": lambda m: wet_nodes(m, (0.9, 0.86, 0.77), 0.15, subsurface=0.3),
         "lashes": lash_nodes,
         "eyes": lambda m: eye_nodes(m, look.iris),
     }
