@@ -311,8 +311,8 @@ class Corrections:
             if off_px > NEAR_PX or off_m > NEAR_M:
                 how_far = f"{off_px:.0f} px" if off_px > NEAR_PX else f"{1000 * off_m:.0f} mm"
                 SESSION.say("warning", f"Not all pins can be met at once: one is off by {how_far}. Remove some.")
-        # While a point is dragged nothing in the sidebar changes.
-        redraw(("WINDOW",) if self.drag is not None else ("WINDOW", "UI"))
+        # On the way of a drag nothing in the sidebar changes; its end may warn.
+        redraw(("WINDOW",) if self.drag is not None and not ask.label else ("WINDOW", "UI"))
         return ""
 
     def _resume(self, rig: bpy.types.Object, scene: bpy.types.Scene) -> None:

@@ -57,9 +57,7 @@ class Job:
     urgent: bool = False  # goes before jobs that wait, is polled often, and shows no progress
     key: str = ""  # a waiting job of the same key is dropped: of a drag, only the last position counts
     waits_for_hand: bool = True  # the result is not applied while the user drags something
-    log: str = (
-        ""  # which log tells of its errors, as the operator *Open Log* names it; "": the solver's, if it asks that
-    )
+    log: str = ""  # which log tells of its errors, as `open_log` names it; "": the solver's where there is a request
 
     @property
     def log_of_errors(self) -> str:

@@ -240,7 +240,15 @@ def _animate(copy: Copy, motion: Motion, wishes: Wishes) -> None:
 
 
 # What a format's plain materials are made of: roughness, and the eye's parts that one procedural material draws.
-_ROUGHNESS = {"skin": 0.55, "eyes": 0.15, "teeth": 0.2, "tongue": 0.35, "lips": 0.4, "nails": 0.35}
+_ROUGHNESS = {
+    "skin": 0.55,
+    materials.GARMENT_KIND: 0.85,
+    "eyes": 0.15,
+    "teeth": 0.2,
+    "tongue": 0.35,
+    "lips": 0.4,
+    "nails": 0.35,
+}
 _EYE_PARTS = ("sclera", "iris", "pupil")
 _EYE_COLOURS = {"sclera": (0.75, 0.74, 0.72), "iris": (0.075, 0.135, 0.17), "pupil": (0.004, 0.004, 0.004)}
 

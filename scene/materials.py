@@ -17,6 +17,7 @@ from .steps import MORE, Steps
 
 Colour = tuple[float, float, float]
 GARMENT_ATTRIBUTE = "garment"
+GARMENT_KIND = "garment"
 VIEWPORT_GAIN = 1.8
 
 
@@ -63,6 +64,30 @@ def add_materials(mesh: bpy.types.Mesh, body: BodyModel, look: Look, prefix: str
             np.where(body.quads < 0, body.quads[:, :1], body.quads)
         ]
         mesh.polygons.foreach_set("material_index", eyes.all(axis=1).astype(np.int32))
+    if look.garment is not None and "skin" in made and GARMENT_ATTRIBUTE in mesh.attributes:
+        _add_garment_slot(mesh, made["skin"], names.index("skin"), look.garment, f"{prefix} {GARMENT_KIND}")
+
+
+def _add_garment_slot(
+    mesh: bpy.types.Mesh, skin: bpy.types.Material, skin_slot: int, garment: Colour, name: str
+) -> None:
+    """Faces that reach into the garment get a slot, for what knows no shader: solid shading, exports, previews.
+
+    Its nodes are the skin's, which cut the garment's edge through faces; so renders stay as they are.
+    """
+    field = np.empty(len(mesh.vertices), np.float32)
+    mesh.attributes[GARMENT_ATTRIBUTE].data.foreach_get("value", field)
+    corners = np.empty(len(mesh.loops), np.int32)
+    mesh.loops.foreach_get("vertex_index", corners)
+    starts, slots = (np.empty(len(mesh.polygons), np.int32) for _ in range(2))
+    mesh.polygons.foreach_get("loop_start", starts)
+    mesh.polygons.foreach_get("material_index", slots)
+    slots[(slots == skin_slot) & (np.maximum.reduceat(field[corners], starts) > 0.0)] = len(mesh.materials)
+    material = skin.copy()
+    material.name = name
+    material.diffuse_color = viewport_colour(garment)
+    mesh.materials.append(material)
+    mesh.polygons.foreach_set("material_index", slots)
 
 
 def _mix(a: Colour, b: Colour, t: float) -> Colour:
@@ -131,7 +156,12 @@ def viewport_colour(colour: Colour) -> tuple[float, float, float, float]:
 
 
 def albedo(material: bpy.types.Material) -> Colour:
-    """The colour that `viewport_colour` was made from, as far as it didn't reach 1."""
+    """The base colour where it is one; else what `viewport_colour` was made from, as far as that didn't reach 1."""
+    if material.node_tree is not None:
+        shader = next((node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED"), None)
+        if shader is not None and not shader.inputs["Base Color"].is_linked:
+            r, g, b = tuple(shader.inputs["Base Color"].default_value)[:3]
+            return r, g, b
     r, g, b = (channel / VIEWPORT_GAIN for channel in tuple(material.diffuse_color)[:3])
     return r, g, b
 

@@ -16,7 +16,7 @@ from .mesh import UV_NAME
 from .render import world_vertices
 
 SWITCH = "photo_texture"  # custom property of the mesh object: 0 plain … 1 photo
-KINDS = ("skin", "lips", "nails")
+KINDS = ("skin", materials.GARMENT_KIND, "lips", "nails")
 MATT = {"Roughness": 0.75, "Specular IOR Level": 0.2, "Subsurface Weight": 0.03}  # of the shader, under a photo
 _NODE = "Pantomime photo"
 

@@ -154,7 +154,7 @@ def test_by_default_four_bones_move_a_vertex_and_the_shape_is_in_the_mesh(
     assert max(len(vertex.groups) for vertex in skin.data.vertices) <= 4
     assert all(abs(sum(g.weight for g in vertex.groups) - 1.0) < 1e-3 for vertex in skin.data.vertices)
     assert not any(key.name.startswith(("Shape", "Pose")) for key in skin.data.shape_keys.key_blocks)
-    assert {"skin", "iris", "pupil"} <= {m.name.split("_")[-2] for m in skin.data.materials}
+    assert {"skin", "garment", "iris", "pupil"} <= {m.name.split("_")[-2] for m in skin.data.materials}
 
 
 def test_what_cannot_be_written_is_said(free_body: BodyModel, random_capture: Make, tmp_path: Path) -> None:

@@ -154,11 +154,16 @@ def test_a_pose_that_is_not_keyed_is_exported_as_it_is_seen(moving: Avatar, tmp_
     bpy.context.view_layer.update()
     still = ExportSettings("BVH", animation=False)
     export_avatar(rig, tmp_path / "here.bvh", still, scene)
+    scene.frame_set(2)
+    export_avatar(rig, tmp_path / "keyed.bvh", still, scene)
+    rig.pose.bones["left_elbow"].rotation_quaternion = (0.8, 0.6, 0.0, 0.0)
+    bpy.context.view_layer.update()
     (tmp_path / "there").mkdir()
     export_soon(rig, tmp_path / "there" / "here.bvh", still, scene)
     ASIDE.wait()
     assert [notice.kind for notice in ASIDE.notices] == ["done"], ASIDE.notices
-    here, there = (_numbers(path) for path in (tmp_path / "here.bvh", tmp_path / "there" / "here.bvh"))
+    here, keyed, there = (_numbers(tmp_path / name) for name in ("here.bvh", "keyed.bvh", "there/here.bvh"))
+    assert not np.allclose(here, keyed, atol=1.0)
     assert np.allclose(here, there, atol=1e-3)
 
 

@@ -15,7 +15,7 @@ from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skeleton import JOINT_NAMES, mirror_name
 from pantomime.core.body.skinning import Body
 from pantomime.core.capture import Capture
-from pantomime.scene import axes
+from pantomime.scene import axes, materials
 from pantomime.scene.avatar import (
     PROPERTY,
     Avatar,
@@ -248,6 +248,26 @@ def test_two_avatars_stand_side_by_side_without_sharing_anything(free_body: Body
     assert furthest(two, second, free_body) < HALF_MILLIMETRE
     one.armature.pose.bones["left_knee"].rotation_quaternion = (1.0, 0.0, 0.0, 0.0)
     assert furthest(two, second, free_body) < HALF_MILLIMETRE
+
+
+def test_what_a_garment_covers_has_its_colour_in_solid_view_too(free_body: BodyModel, random_capture: Make) -> None:
+    data = build_avatar(random_capture(free_body, 8), free_body).mesh.data
+    kinds = [material.name.rpartition(" ")[2] for material in data.materials]
+    field = np.array([value.value for value in data.attributes[materials.GARMENT_ATTRIBUTE].data])
+    inside = np.array([field[list(face.vertices)].max() > 0.0 for face in data.polygons])
+    slots = np.array([face.material_index for face in data.polygons])
+    clothed = slots == kinds.index(materials.GARMENT_KIND)
+    assert 500 < clothed.sum() < 0.5 * len(slots)
+    assert not clothed[~inside].any()
+    assert not (slots[inside] == kinds.index("skin")).any()
+    garment, skin = (data.materials[kinds.index(kind)].diffuse_color[:] for kind in (materials.GARMENT_KIND, "skin"))
+    assert garment == pytest.approx(materials.viewport_colour(materials.Look().garment), abs=1e-3)
+    assert skin != garment
+    # Teeth are lighter than solid shading can show.
+    teeth = data.materials[kinds.index("teeth")]
+    assert materials.albedo(teeth) == pytest.approx((0.9, 0.86, 0.77), abs=1e-3)
+    bare = build_avatar(random_capture(free_body, 8), free_body, AvatarSettings(look=materials.Look(garment=None)))
+    assert len(bare.mesh.data.materials) == len(data.materials) - 1
 
 
 def test_nothing_else_in_the_scene_changes(free_body: BodyModel, random_capture: Make) -> None:
