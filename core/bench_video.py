@@ -115,7 +115,7 @@ def _each_frame(parts: Path, label: ClipLabel, pipeline: Pipeline) -> tuple[Floa
         sightings = Sightings(folder, key_in(files[0]), len(files))
         person = sightings.people()[0]
         seen = sightings.seen(person, 0, person.last - person.first + 1)
-        fitter = pipeline._fitter(pipeline.body(None, "neutral"), "cpu")
+        fitter = pipeline.clip_fitter(pipeline.body(None, "neutral"), "cpu")
         for row in range(len(seen)):
             if seen.score[row] <= 0 or seen.index[row] >= label.num_frames:
                 continue

@@ -94,8 +94,8 @@ def add_solver_arguments(parser: argparse.ArgumentParser, several_people: bool, 
             "--quality",
             choices=QUALITIES,
             default="normal",
-            help="fast leaves out the person's outline and keeping parts of the body apart; best uses the learned pose "
-            "prior, which is a little truer, but lets hands sink deeper into thighs (default: normal)",
+            help="fast leaves out the person's outline, the learned pose prior, and keeping parts of the body apart "
+            "(default: normal)",
         )
     focal = parser.add_mutually_exclusive_group()
     focal.add_argument(

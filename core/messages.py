@@ -74,7 +74,7 @@ class FitPhoto(JobRequest):
     models_dir: str | None = None  # folder of official .task bundles, which take precedence
     height_cm: float | None = None  # of the main person, standing: it fixes the scale
     gender: str = "neutral"  # of a licensed body: neutral, male, female, or auto for what fits best
-    quality: str = "normal"  # fast, normal, or best
+    quality: str = "normal"  # fast or normal
     upright: str = ""  # gets an upright copy (JPEG) of a photo that is stored turned, for readers that ignore EXIF
 
 

@@ -210,13 +210,23 @@ class Pipeline:
             self._detectors[key] = Detector(paths, DetectionSettings(masks=masks))
         return self._detectors[key]
 
-    def _fitter(self, body: BodyModel, device: str, quality: str = "normal") -> Fitter:
+    def _fitter(self, body: BodyModel, device: str, quality: str) -> Fitter:
         from .fitting.photo import Fitter
         from .fitting.quality import settings_of
 
         key = (body.body_id, device, quality)
         if key not in self._fitters or self._fitters[key].body is not body:
             self._fitters[key] = Fitter(body, settings_of(quality), device=_usable_device(device))
+        return self._fitters[key]
+
+    def clip_fitter(self, body: BodyModel, device: str) -> Fitter:
+        """What fits the frames of clips."""
+        from .fitting.photo import Fitter
+        from .fitting.quality import clip_settings
+
+        key = (body.body_id, device, "clip")
+        if key not in self._fitters or self._fitters[key].body is not body:
+            self._fitters[key] = Fitter(body, clip_settings(), device=_usable_device(device))
         return self._fitters[key]
 
 

@@ -182,7 +182,7 @@ def _person_fit(fit: HelpedFit) -> Any:
     base = PipelineSettings(**fit.base)
     limit_threads(base.threads)
     pipeline = Pipeline()
-    fitter = pipeline._fitter(pipeline._bodies_for(base)[0], base.device)
+    fitter = pipeline.clip_fitter(pipeline._bodies_for(base)[0], base.device)
     folder = JobFolder(Path(fit.folder))
     sightings = Sightings(folder, fit.detection_key, fit.parts)
     person = sightings.people()[fit.number]

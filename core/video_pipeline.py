@@ -122,7 +122,7 @@ class _Job:
         )  # fmt: skip
         self._stage("load", "Loading the solver")
         body = self.pipeline._bodies_for(base)[0]
-        fitter = self.pipeline._fitter(body, _usable_device(base.device))
+        fitter = self.pipeline.clip_fitter(body, _usable_device(base.device))
         start = time.perf_counter()
         self._stage("detect", "Looking for people")
         parts = self._detect(clip, detection_key)

@@ -63,9 +63,12 @@ class PANTOMIME_PG_capture(bpy.types.PropertyGroup):
         description="How much work a photo is worth",
         default="NORMAL",
         items=(
-            ("FAST", "Fast", "Without the person's outline, and without keeping parts of the body apart"),
+            (
+                "FAST",
+                "Fast",
+                "Without the person's outline, the learned pose prior, and keeping parts of the body apart",
+            ),
             ("NORMAL", "Normal", "Everything that a photo tells, in a moment"),
-            ("BEST", "Best", "With the learned pose prior: a little truer, but hands may sink deeper into thighs"),
         ),
     )
     people: EnumProperty(

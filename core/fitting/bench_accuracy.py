@@ -39,7 +39,6 @@ _REGRESSED = Stage("regressed pose", 8, 8.0, BODY_SETS, betas=10, body=False)
 ABLATIONS = (
     Variant("no 3D hints", without=("hints",)),
     Variant("Gaussian pose prior", priors="gaussian"),
-    Variant("learned pose prior", priors="learned"),
     Variant("no pose prior", priors="none"),
     Variant("no collision", settings=(("collision_sigma_m", INF),)),
     Variant("no regressor", settings=(("regressor", 0.0),)),

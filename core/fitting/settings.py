@@ -53,8 +53,19 @@ class FitSettings:
             tolerance=1e-2,
         ),
         Stage("all", 8, 3.0, ALL_SETS, betas=1000, hands=True, face=True, focal=True, silhouette=True, tolerance=4e-3),
-        # Shape stays: a body must not grow thin to keep out of itself.
-        Stage("apart", 8, 3.0, ALL_SETS, betas=0, hands=True, silhouette=True, collision=True),
+        # Shape stays: a body must not grow thin to keep out of itself. Hands deep in thighs come out by small steps,
+        # which a looser tolerance takes for the end.
+        Stage(
+            "apart",
+            16,
+            3.0,
+            ALL_SETS,
+            betas=0,
+            hands=True,
+            silhouette=True,
+            collision=True,
+            tolerance=5e-4,
+        ),
     )
     # 2D points: σ as a share of the size of the person (body), the hand or the face in the picture.
     sigma_2d: dict[str, float] = field(
@@ -91,7 +102,7 @@ class FitSettings:
     )
     hint_robust_width: float = 2.5
     pose_prior: float = 0.85  # weight (1/σ scale) of the pose prior
-    learned_prior: bool = False  # the learned prior instead of the Gaussian one: a little better, slower
+    learned_prior: bool = True  # instead of the Gaussian one
     # What the regressor says, by its own σ: a weight on all of it (0 = without it), on rotations, and on directions.
     regressor: float = 1.2
     regressor_rotations: float = 1.0

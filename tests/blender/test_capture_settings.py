@@ -36,11 +36,11 @@ def test_the_scenes_settings_become_the_request() -> None:
     assert (plain.people, plain.height_cm, plain.focal_mm, plain.gender, plain.body) == (1, None, None, "neutral", None)
     assert plain.quality == "normal"
     values.people, values.height_source, values.focal_source, values.gender = "ALL", "KNOWN", "KNOWN", "AUTO"
-    values.quality = "BEST"
+    values.quality = "FAST"
     values.height_cm, values.focal_mm = 181.0, 50.0
     licensed = request_of(scene, SolverSettings(body="/models"))
     assert (licensed.people, licensed.height_cm, licensed.focal_mm) == (0, 181.0, 50.0)
-    assert (licensed.body, licensed.gender, licensed.quality) == ("/models", "auto", "best")
+    assert (licensed.body, licensed.gender, licensed.quality) == ("/models", "auto", "fast")
     values.people, values.people_count, values.body = "NUMBER", 3, "FREE"
     free = request_of(scene, SolverSettings(body="/models"))
     assert (free.people, free.body, free.gender) == (3, None, "neutral")

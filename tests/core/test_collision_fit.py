@@ -56,9 +56,7 @@ def test_hands_come_out_of_thighs_and_arms_out_of_the_torso(body: BodyModel, jud
         farther.append(distances[1] - distances[0])
     assert np.mean(farther) < 3  # px: the points say that the hands are inside, so some distance is the price
     assert sum(before) > 100e-6
-    # Of all poses of the bench 80 % must go. In these the capture itself has the hands far inside of the thighs,
-    # and the regressor knows such poses: both hold against the term.
-    assert sum(after) < 0.3 * sum(before)
+    assert sum(after) < 0.2 * sum(before)
 
 
 def test_hands_on_thighs_lie_on_them(body: BodyModel, judge: Judge, maker: ContactMaker) -> None:

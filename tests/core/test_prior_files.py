@@ -16,7 +16,8 @@ from pantomime.core.capture import Capture, CaptureError
 from pantomime.core.detection.observation import Observation, Points
 from pantomime.core.fitting.kinematics import PointTable, Skeleton, pose_chain
 from pantomime.core.fitting.photo import Fitter
-from pantomime.core.fitting.quality import settings_of
+from pantomime.core.fitting.quality import clip_settings
+from pantomime.core.fitting.settings import FitSettings
 from pantomime.core.fitting.start import relaxed_pose
 from pantomime.core.fitting.state import BodyState
 from pantomime.core.priors import expressions, gaze_reader, hands, learned, pose, proxies_file, regressor
@@ -104,7 +105,9 @@ def test_a_fit_goes_on_without_the_file_and_says_so(
     if name == "free_proxies.npz":  # fitting them takes seconds; what is fitted is tested elsewhere
         good = proxies_file._read(DATA / name, proxies_file.fingerprint(body))
         monkeypatch.setattr(proxies_file, "make", lambda of: good)
-    capture = Fitter(body).fit(crossed)
+    # Fits of photos have no use for the Gaussian prior.
+    settings = clip_settings() if name == "gaussian_pose.npz" else FitSettings()
+    capture = Fitter(body, settings).fit(crossed)
     (warning,) = capture.diagnostics["warnings"]  # type: ignore[misc]
     assert name in warning and ("missing" if kind == "missing" else "damaged") in warning
     assert warning.endswith(".") and "\n" not in warning
@@ -126,17 +129,16 @@ def test_the_learned_prior_and_the_hands_prior_say_what_is_wrong(tmp_path: Path,
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_best_quality_falls_back_to_the_gaussian_prior(
+def test_photos_fall_back_to_the_gaussian_prior(
     body: BodyModel, crossed: Observation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    settings = settings_of("best")
-    fine = Fitter(body, settings).fit(crossed)
+    fine = Fitter(body).fit(crossed)
     assert "warnings" not in fine.diagnostics
     monkeypatch.setattr(learned, "LEARNED_FILE", spoilt("pose_prior.safetensors", kind, tmp_path))
-    spoilt_too = Fitter(body, settings).fit(crossed)
+    spoilt_too = Fitter(body).fit(crossed)
     (warning,) = spoilt_too.diagnostics["warnings"]  # type: ignore[misc]
     assert "learned pose prior" in warning and "simpler prior" in warning
-    plain = Fitter(body).fit(crossed)
+    plain = Fitter(body, clip_settings()).fit(crossed)
     assert np.allclose(spoilt_too.joints, plain.joints, atol=1e-4)
     assert not np.allclose(fine.joints, plain.joints, atol=1e-4)
 

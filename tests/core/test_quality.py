@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pantomime.core.fitting.quality import QUALITIES, settings_of
+from pantomime.core.fitting.quality import clip_settings, settings_of
 from pantomime.core.fitting.settings import FitSettings
 from pantomime.core.pipeline import Pipeline, PipelineError, PipelineSettings
 
@@ -21,13 +21,14 @@ def test_the_fast_one_has_neither_outline_nor_collisions() -> None:
     }
 
 
-def test_the_best_one_asks_the_learned_prior() -> None:
-    assert settings_of("best").learned_prior
-    assert not any(settings_of(name).learned_prior for name in QUALITIES if name != "best")
+def test_photos_ask_the_learned_prior_and_clips_the_gaussian_one() -> None:
+    assert settings_of("normal").learned_prior
+    assert not settings_of("fast").learned_prior
+    assert not clip_settings().learned_prior
 
 
 def test_another_name_is_refused_in_a_sentence() -> None:
-    with pytest.raises(ValueError, match="Choose one of fast, normal, best"):
+    with pytest.raises(ValueError, match="Choose one of fast, normal"):
         settings_of("perfect")
-    with pytest.raises(PipelineError, match="Choose one of fast, normal, best"):
+    with pytest.raises(PipelineError, match="Choose one of fast, normal"):
         Pipeline().fit_photo("a.jpg", PipelineSettings(quality="perfect"))
