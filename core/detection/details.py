@@ -25,8 +25,8 @@ Image = NDArray[np.uint8]
 # Points of a hand that hardly depend on what fingers do: the next crop is laid by them.
 _PALM = (0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18)
 LEAST_PRESENCE = 0.7  # of a hand that is followed; one less sure is looked for anew
-# After so many looks in vain, a hand is looked for in every so manieth frame.
-PATIENCE, EVERY = 3, 3
+# From so many frames in a row without it, a hand is looked for in every so manieth frame.
+PAUSES = ((0, 1), (3, 3), (24, 6), (60, 12))
 
 
 @dataclass
@@ -92,13 +92,18 @@ def follow_hands(
     for number, side in enumerate(SIDES):
         if side not in wrists or side in traced:
             continue
-        missed = memory.missed.get(side, 0)
-        if missed < PATIENCE or (missed + number) % EVERY == 0:
+        if due(memory.missed.get(side, 0), number):
             found += search_hand(rgb, pose, side, scale, search, settings)
     chosen = assign(found, wrists, pose, scale, size, settings)
     memory.hands = {side: (points.image_px, wrists[side]) for side, points in chosen.items()}
     memory.missed = {side: 0 if side in chosen else memory.missed.get(side, 0) + 1 for side in wrists}
     return chosen
+
+
+def due(missed: int, number: int) -> bool:
+    """Whether hand `number`, 0 or 1, is looked for after so many frames without it. Both take turns."""
+    every = next(every for least, every in reversed(PAUSES) if missed >= least)
+    return (missed + number * every // 2) % every == 0
 
 
 def _traced(rgb: Image, before: Array, trace: Callable[[Image], tuple[RawHand, float]]) -> FoundHand | None:

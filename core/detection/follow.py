@@ -30,6 +30,7 @@ class FollowSettings:
     crop_px: int = 320  # a person's crop for the pose network, at most
     crop_scale: float = 1.4  # side of a crop over the longer side of the expected person
     lost_s: float = 0.12  # after so long without a sighting somebody is looked for
+    lost_pause: float = 0.2  # of the time since then, between two looks: at first in every frame, later more rarely
     lost_turns: tuple[float, ...] = (0.0, 3.14, 1.57, -1.57)  # of the crops in which
     lost_scale: float = 0.6  # grows by this much for each second that the person was not seen
     look_s: float = 1.0  # how often the whole picture is searched for people who came in
@@ -167,9 +168,12 @@ class Follower:
         size = (rgb.shape[1], rgb.shape[0])
         seen: list[Candidate] = []
         lost = []
-        for track in self.tracker.tracks:
-            if now - track.time_s > s.lost_s:
-                lost.append(track)
+        for number, track in enumerate(self.tracker.tracks):
+            gone = now - track.time_s - s.lost_s
+            if gone > 0:
+                if now - track.looked_s >= s.lost_pause * gone - 1e-6:
+                    lost.append(track)
+                    self.tracker.tracks[number] = track.looked_for(now)
                 continue
             expected = Candidate(track.predicted(now, s.tracking), track.visibility, np.zeros((33, 3), np.float32))
             seen += self._crop(rgb, box_of(expected, size), s.crop_scale)
@@ -187,7 +191,7 @@ class Follower:
         box, grown = box_of(expected, size), s.crop_scale + s.lost_scale * (now - track.time_s)
         taken = [(item.image_px, item.visibility) for item in people]
         # One other turn at a time: somebody who is gone must not cost more than all who are there.
-        other = s.lost_turns[1 + int(30 * now) % (len(s.lost_turns) - 1)]
+        other = s.lost_turns[1 + track.looks % (len(s.lost_turns) - 1)]
         for turn in (s.lost_turns[0], other):
             for found in self._crop(rgb, box, grown, False, turn):
                 if believable(found, size) < s.least_lost_visibility or _near(found, taken, s.new_gap):

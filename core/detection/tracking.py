@@ -50,6 +50,8 @@ class Track:
     presence: float = 0.0  # Σ size over frames: who is large for long is who the clip is about
     scale: float = 1.0  # px a metre when last seen
     doubles: int = 0  # frames in a row for which an older track was at the same place
+    looks: int = 0  # how often they were looked for since they were lost
+    looked_s: float = -np.inf  # when they were looked for last
 
     def size_px(self) -> float:
         return float(np.ptp(self.image_px, axis=0).max())
@@ -79,7 +81,13 @@ class Track:
             sightings=self.sightings + 1,
             presence=self.presence + person.size_px(),
             scale=pixels_per_metre(person),
+            looks=0,
+            looked_s=-np.inf,
         )
+
+    def looked_for(self, time_s: float) -> Track:
+        """The track after somebody was looked for who was lost."""
+        return replace(self, looks=self.looks + 1, looked_s=time_s)
 
 
 @dataclass
@@ -179,6 +187,8 @@ class Tracker:
             "presence": np.array([t.presence for t in tracks], np.float64),
             "scale": np.array([t.scale for t in tracks], np.float64),
             "doubles": np.array([t.doubles for t in tracks], np.int64),
+            "looks": np.array([t.looks for t in tracks], np.int64),
+            "looked_s": np.array([t.looked_s for t in tracks], np.float64),
         }
 
     def restore(self, state: dict[str, NDArray[np.generic]]) -> None:
@@ -198,6 +208,8 @@ class Tracker:
                 float(state["presence"][i]),
                 float(state["scale"][i]),
                 int(state["doubles"][i]),
+                int(state["looks"][i]),
+                float(state["looked_s"][i]),
             )
             for i in range(len(state["id"]))
         ]

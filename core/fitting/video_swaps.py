@@ -34,11 +34,11 @@ _ORDER = ((0, 1, 2, 3), (0, 3, 2, 1), (2, 3, 0, 1))
 @dataclass(frozen=True)
 class SwapSettings:
     sigma: float = 0.02  # of a person's size: how far a point may be off a straight path from frame to frame
-    most: float = 12.0  # cost of one point at most, in σ²
+    most: float = 20.0  # cost of one point at most, in σ²
     depth_sigma: float = 0.06  # of a person's size: the same along the line of sight
     depth_most: float = 4.0
     swapped: float = 1.5  # cost of each frame that is exchanged: detectors are right more often than not
-    lost: float = 20.0  # cost of each frame that is not believed
+    lost: float = 12.0  # cost of each frame that is not believed: over one that shows neither, exchanges would be free
     change: float = 3.0  # cost of every change
     longest_gap_s: float = 0.3  # over a longer absence nothing is said
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pantomime.core.detection.candidates import Candidate
 from pantomime.core.detection.crops import Square, apply
-from pantomime.core.detection.details import EVERY, PATIENCE, Memory, follow_face, follow_hands, next_crop
+from pantomime.core.detection.details import PAUSES, Memory, due, follow_face, follow_hands, next_crop
 from pantomime.core.detection.face import FaceSettings
 from pantomime.core.detection.hands import HandSettings, hand_square
 from pantomime.core.detection.landmarkers import HAND_INPUT_PX, RawHand
@@ -121,13 +121,24 @@ def test_a_hand_that_is_not_sure_is_looked_for_and_one_that_is_never_found_only_
     assert networks.traced == ["left", "right"] and len(networks.searched) == 4
     networks = Networks(found=False)
     asked = []
-    for _ in range(PATIENCE + 2 * EVERY):
+    for _ in range(9):
         before = len(networks.searched)
         networks.frame(person())
         asked.append(len(networks.searched) - before)
     # Each look in vain is two, one of them tighter; later the sides take turns.
-    assert asked[:PATIENCE] == [4] * PATIENCE
-    assert sorted(asked[PATIENCE : PATIENCE + EVERY]) == [0, 2, 2] == sorted(asked[-EVERY:])
+    assert asked[:3] == [4] * 3
+    assert sorted(asked[3:6]) == [0, 2, 2] == sorted(asked[6:])
+
+
+def test_a_hand_that_is_lost_for_long_is_looked_for_ever_more_rarely_but_always_again() -> None:
+    for number in (0, 1):
+        looked = [missed for missed in range(200) if due(missed, number)]
+        pauses = np.diff(looked)
+        for (least, every), (end, _) in zip(PAUSES, (*PAUSES[1:], (200, 0)), strict=True):
+            inside = [pause for start, pause in zip(looked, pauses, strict=False) if least <= start < end - every]
+            assert set(inside) <= {every}, (number, least, inside)
+        assert looked[-1] >= 200 - PAUSES[-1][1] and len(looked) < 200 / 5
+        assert not any(due(missed, 1 - number) for missed in looked if missed >= PAUSES[-1][0])
 
 
 def test_a_wrist_that_is_hidden_forgets_its_hand() -> None:
