@@ -82,8 +82,8 @@ class FitPhoto(JobRequest):
 class FitVideo(JobRequest):
     """Capture the people of a clip, or of a folder of numbered pictures, to OUT.npz, OUT.2.npz, …
 
-    Each window of frames that is solved sends a `checkpoint` with the file of its capture. A job that ended early goes
-    on where it was when the same request comes again.
+    Each window of frames that is solved sends a `checkpoint` with the file of its capture; with `early`, each part that
+    was looked at before, too. A job that ended early goes on where it was when the same request comes again.
     """
 
     type: ClassVar[str] = "fit_video"
@@ -94,6 +94,7 @@ class FitVideo(JobRequest):
     step: int = 1
     frame_rate: float | None = None  # of pictures in a folder, or instead of the file's
     moving_camera: bool = False  # take its turning from the background
+    early: bool = False  # also show rough motions of what was looked at so far
     body: str | None = None
     people: int = 1  # those who are large for longest; 0 = all
     focal_px: float | None = None

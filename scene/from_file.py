@@ -14,7 +14,7 @@ from ..core.capture import Capture, CaptureError
 from .action import AnimationSettings
 from .avatar import PROPERTY, Avatar, AvatarError, AvatarSettings, avatar_steps, show_avatar
 from .camera import placement_of
-from .removal import remove_collection
+from .removal import PREVIEW, remove_collection
 from .steps import MORE, PAUSE, Steps, finish, in_thread
 
 APART_M = 1.5  # between the people of one photo and of another
@@ -47,7 +47,7 @@ def avatars_steps(
     `upright_copy`: of the photo, where the solver wrote one.
     """
     avatars: list[Avatar] = []
-    taken = [obj.location.x for obj in scene.objects if PROPERTY in obj and abs(obj.location.y) < APART_M]
+    taken = [obj.location.x for obj in scene.objects if _stays(obj) and abs(obj.location.y) < APART_M]
     cameras: dict[str, tuple[float, bpy.types.Object]] = {}
     try:
         for path in paths:
@@ -99,6 +99,11 @@ def follow_clip(scene: bpy.types.Scene, path: str) -> None:
     scene.render.fps = max(1, round(capture.mocap_frame_rate))
     scene.render.fps_base = scene.render.fps / capture.mocap_frame_rate
     scene.frame_end = scene.frame_start + round(float(capture.frame_times_s[-1]) * capture.mocap_frame_rate)
+
+
+def _stays(obj: bpy.types.Object) -> bool:
+    """Whether it is an avatar, and not one whose place another will take."""
+    return PROPERTY in obj and not any(PREVIEW in collection for collection in obj.users_collection)
 
 
 def _move_aside(avatars: Sequence[Avatar], taken: Sequence[float]) -> None:
