@@ -94,7 +94,6 @@ class FitVideo(JobRequest):
     step: int = 1
     frame_rate: float | None = None  # of pictures in a folder, or instead of the file's
     moving_camera: bool = False  # take its turning from the background
-    early: bool = False  # also show rough motions of what was looked at so far
     body: str | None = None
     people: int = 1  # those who are large for longest; 0 = all
     focal_px: float | None = None
@@ -105,6 +104,7 @@ class FitVideo(JobRequest):
     models_dir: str | None = None
     height_cm: float | None = None
     gender: str = "neutral"
+    early: bool = False  # also show rough motions of what was looked at so far
 
 
 @dataclass(frozen=True)

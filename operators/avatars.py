@@ -34,7 +34,7 @@ def rig_of(obj: bpy.types.Object | None) -> bpy.types.Object | None:
 
 def avatar_of(context: bpy.types.Context) -> Any:
     """The avatar of the active object, by its armature; None where another thing is active."""
-    return rig_of(context.active_object)
+    return rig_of(context.object)
 
 
 def mesh_of(rig: bpy.types.Object) -> bpy.types.Object | None:
@@ -68,7 +68,7 @@ def why_not_pose(rig: bpy.types.Object | None) -> str:
     """Why the pose can't be changed; "" where it can."""
     if rig is None:
         return "Select an avatar"
-    if rig.library is not None or (rig.override_library is not None and rig.override_library.is_system_override):
+    if rig.library is not None:
         return "The avatar is linked from another file. Make a library override first"
     if rig.mode == "EDIT":
         return "Leave edit mode first"
@@ -77,7 +77,10 @@ def why_not_pose(rig: bpy.types.Object | None) -> str:
 
 def refusal(context: bpy.types.Context) -> str:
     """Why the active avatar can't be changed here; "" where it can."""
-    why = why_not_pose(avatar_of(context))
+    rig = avatar_of(context)
+    why = why_not_pose(rig)
+    if not why and rig.override_library is not None and rig.override_library.is_system_override:
+        return "This avatar is linked from another file. Make it local or an editable override first"
     return why or ("" if context.mode in ("OBJECT", "POSE") else "Leave edit mode first")
 
 

@@ -14,7 +14,7 @@ from ..core.capture import EARLY, Capture, CaptureError
 from . import action, camera
 from .action import AnimationSettings
 from .avatar import Avatar, AvatarError, AvatarSettings, avatar_steps, camera_of, find_mesh, show_avatar
-from .from_file import FromFileError, loaded
+from .from_file import FromFileError, loaded, move_aside
 from .removal import PREVIEW, remove_collection
 from .rest import Floats, rest_joints
 from .steps import Steps, in_thread
@@ -63,6 +63,7 @@ class ClipPreview:
         before = self._shown.get(person)
         settings = AvatarSettings(animation=replace(self.timing, whole_frames=True))
         avatar = yield from avatar_steps(capture, body, settings, scene)
+        move_aside([avatar], scene)
         show_avatar(avatar, scene)
         avatar.collection[PREVIEW] = True
         for item in (avatar.collection, avatar.armature, avatar.mesh):

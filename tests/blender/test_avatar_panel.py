@@ -239,7 +239,6 @@ def test_an_avatar_is_known_by_each_of_its_parts(avatar: Avatar) -> None:
         bpy.context.view_layer.objects.active = obj
         # All panels and operators ask these.
         assert avatars.avatar_of(bpy.context) == avatar.armature and not avatars.refusal(bpy.context)
-        assert bpy.types.PANTOMIME_PT_avatar.poll(bpy.context)
     assert avatars.rig_of(own) is None and avatars.rig_of(None) is None
     assert avatars.mesh_of(avatar.armature) == avatar.mesh
     avatar.mesh.name = "Renamed"

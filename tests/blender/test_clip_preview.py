@@ -45,6 +45,10 @@ def rigs() -> list[bpy.types.Object]:
     return [obj for obj in bpy.context.scene.objects if obj.type == "ARMATURE"]
 
 
+def others(first: bpy.types.Object) -> list[bpy.types.Object]:
+    return [rig for rig in rigs() if rig != first]
+
+
 def last_frame(rig: bpy.types.Object) -> float:
     return float(rig.animation_data.action.frame_range[1])
 
@@ -53,12 +57,22 @@ def test_rough_motion_then_the_solved_one_then_the_animation(write: Callable[...
     scene, layer = bpy.context.scene, bpy.context.view_layer
     own = bpy.data.objects.new("own camera", bpy.data.cameras.new("own camera"))
     scene.collection.objects.link(own)
+    # Somebody stands there already.
+    avatars_from_files([write(3, 4)], None, scene)
+    other = rigs()[0]
     preview = ClipPreview(None, TIMING)
     finish(preview.show(write(0, 10, early=True), scene))
-    (rough,) = rigs()
+    (rough,) = others(other)
+    assert rough.location.x == pytest.approx(1.5)
     name = rough.name
+    bpy.context.view_layer.update()
     finish(preview.show(write(10, 20, early=True), scene))
-    assert rigs() == [rough] and last_frame(rough) == 20.0
+    assert others(other) == [rough] and last_frame(rough) == 20.0
+    # What comes later goes on where the first stretch was.
+    scene.frame_set(10)
+    before = rough.matrix_world @ rough.pose.bones["pelvis"].head
+    scene.frame_set(11)
+    assert (rough.matrix_world @ rough.pose.bones["pelvis"].head - before).length < 0.5
     # Somebody looks through its camera, one view with a camera of its own; the rig is selected.
     scene.camera = camera_of(rough)
     spaces = [s for screen in bpy.data.screens for a in screen.areas for s in a.spaces if s.type == "VIEW_3D"]
@@ -67,22 +81,22 @@ def test_rough_motion_then_the_solved_one_then_the_animation(write: Callable[...
     layer.objects.active = rough
 
     finish(preview.show(write(0, 8), scene))
-    (solved,) = rigs()
+    (solved,) = others(other)
     assert solved.name != name and last_frame(solved) == 8.0
     assert scene.camera == camera_of(solved) == spaces[0].camera and spaces[1].camera == own
     assert layer.objects.active == solved and solved.select_get()
     finish(preview.show(write(8, 20), scene))
-    assert rigs() == [solved] and last_frame(solved) == 20.0
+    assert others(other) == [solved] and last_frame(solved) == 20.0
 
     # The animation stands where the preview did.
     place = solved.location.copy()
     made = avatars_from_files([write(0, 20)], None, scene, TIMING)
     preview.give_way(made)
-    assert rigs() == [made[0].armature]
+    assert others(other) == [made[0].armature]
     assert (made[0].armature.location - place).length < 1e-6
     assert scene.camera == made[0].camera == spaces[0].camera and spaces[1].camera == own
     assert not [item for item in (*bpy.data.objects, *bpy.data.collections) if "preview" in item.name]
-    assert len(bpy.data.cameras) == 2 and len(bpy.data.armatures) == 1
+    assert len(bpy.data.cameras) == 3 and len(bpy.data.armatures) == 2
 
 
 def test_what_a_cancel_leaves_is_an_avatar_like_others(write: Callable[..., str]) -> None:
