@@ -21,6 +21,7 @@ from .npz_errors import DAMAGED_NPZ
 
 Array = NDArray[np.float32]
 IntArray = NDArray[np.int32]
+EARLY = "early"  # in diagnostics: true for a rough motion that only shows how far a clip was looked at
 CONTACTS = ("left_heel", "left_toe", "right_heel", "right_toe")
 # Keys that came later: files without them are read all the same.
 LATER = {"frame_indices", "shots", "contacts", "ground_m", "camera_rotvec"}

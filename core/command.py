@@ -212,7 +212,7 @@ def main(arguments: argparse.Namespace) -> int:
             paths = save_captures(result.captures, arguments.output, stem)
         except (PipelineError, PipelineCancelled) as error:
             bar.clear()
-            print(error if photo in str(error) else f"{photo}: {error}", file=sys.stderr)
+            print(error if Path(photo).name in str(error) else f"{photo}: {error}", file=sys.stderr)
             failed.append(photo)
         else:
             bar.clear()

@@ -82,8 +82,8 @@ class FitPhoto(JobRequest):
 class FitVideo(JobRequest):
     """Capture the people of a clip, or of a folder of numbered pictures, to OUT.npz, OUT.2.npz, …
 
-    Each window of frames that is solved sends a `checkpoint` with the file of its capture. A job that ended early goes
-    on where it was when the same request comes again.
+    Each window of frames that is solved sends a `checkpoint` with the file of its capture; with `early`, each part that
+    was looked at before, too. A job that ended early goes on where it was when the same request comes again.
     """
 
     type: ClassVar[str] = "fit_video"
@@ -104,6 +104,7 @@ class FitVideo(JobRequest):
     models_dir: str | None = None
     height_cm: float | None = None
     gender: str = "neutral"
+    early: bool = False  # also show rough motions of what was looked at so far
 
 
 @dataclass(frozen=True)

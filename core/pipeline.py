@@ -335,10 +335,10 @@ def _observations(
 
         assert settings.points is not None
         found = read_points(settings.points, frame.size, frame.source)
-        where = settings.points
+        where = Path(settings.points).name
     else:
         found = detector.detect(frame, settings.people or None)
-        where = frame.source
+        where = Path(frame.source).name
     if not found:
         raise PipelineError(f"No person was found in {where}. Choose a photo that shows a person larger or clearer.")
     wanted = settings.people or len(found)

@@ -44,9 +44,12 @@ class ClipDetection:
         progress: Callable[[float], None],
         stop_if_cancelled: Callable[[], None],
         check_clip: Callable[[], None],
+        on_part: Callable[[int], None] = lambda number: None,
     ) -> None:
+        """on_part: told of each part when it is in the folder."""
         self.clip, self.which, self.folder, self.key, self.two_threads = clip, which, folder, key, two_threads
         self.progress, self.stop_if_cancelled, self.check_clip = progress, stop_if_cancelled, check_clip
+        self.on_part = on_part
         self.follower = Follower(detector, people)
         self.describer = Describer(detector)
         self.turning = TurnFinder() if moving_camera else None
@@ -106,6 +109,7 @@ class ClipDetection:
         if self.turning is not None:
             arrays |= {f"state_turn_{name}": value for name, value in self.turning.state.items()}
         self.folder.save(f"seen-{number:05d}", self.key, arrays | {"finished": np.array(finished)})
+        self.on_part(number)
 
     def _restore(self, state: Arrays) -> None:
         def of(prefix: str) -> dict[str, NDArray[Any]]:

@@ -59,12 +59,13 @@ class Person:
 class Sightings:
     """What detection left in a job's folder. Reads only the parts that are asked for; keeps a few."""
 
-    def __init__(self, folder: JobFolder, key: str, parts: int) -> None:
-        self._folder, self._key, self._count = folder, key, parts
+    def __init__(self, folder: JobFolder, key: str, parts: int, first: int = 0) -> None:
+        """The parts first … parts − 1; frames and cuts count from the first one's."""
+        self._folder, self._key, self._numbers = folder, key, range(first, parts)
         self._kept: dict[int, Arrays] = {}
         starts, index, time_s, cut, turned = [0], [], [], [], []
         self._tracks: dict[int, dict[int, tuple[float, float]]] = {}  # track → frame → size, quality
-        for number in range(parts):
+        for number in self._numbers:
             part = self._part(number)
             for at, track, box, confidence in zip(
                 part["row"], part["track"], part["box_px"], part["confidence"], strict=True
@@ -141,8 +142,8 @@ class Sightings:
         arrays: dict[str, NDArray[Any]] = {
             name: np.repeat(value[None], high - low, axis=0) for name, value in empty.items()
         }
-        for number in range(self._count):
-            first, last = int(self._starts[number]), int(self._starts[number + 1])
+        for at, number in enumerate(self._numbers):
+            first, last = int(self._starts[at]), int(self._starts[at + 1])
             if last <= low or first >= high:
                 continue
             part = self._part(number)

@@ -54,6 +54,7 @@ class ClipSettings:
     moving_camera: bool = False
     keep_parts: bool = False
     cores: int = 2  # that may be used at once; the result is the same for any number
+    early: bool = False  # also rough motions of what was looked at so far, for whoever watches; the result is the same
 
 
 @dataclass
@@ -76,8 +77,9 @@ def capture_clip(
 ) -> ClipResult:
     """Capture the people of a clip to OUT.npz, OUT.2.npz, …
 
-    checkpoint gets the file of a capture of each window as soon as it is solved. Raises PipelineError and
-    PipelineCancelled; then what is done stays in the folder OUT.npz.parts, and the same call goes on from there.
+    checkpoint gets the file of a capture of each window as soon as it is solved; with `early`, before that those of
+    parts that were looked at, whose diagnostics say "early". Raises PipelineError and PipelineCancelled; then what is
+    done stays in the folder OUT.npz.parts, and the same call goes on from there.
     """
     reporter = reporter or Reporter()
     _check(settings.base)
@@ -125,7 +127,7 @@ class _Job:
         fitter = self.pipeline.clip_fitter(body, _usable_device(base.device))
         start = time.perf_counter()
         self._stage("detect", "Looking for people")
-        parts = self._detect(clip, detection_key)
+        parts = self._detect(clip, detection_key, fitter)
         self.timings["detect"] = time.perf_counter() - start
         for warning in clip.warnings:
             self.reporter.warning(warning)
@@ -141,7 +143,7 @@ class _Job:
 
     # --- detection ----------------------------------------------------------------------------------------------
 
-    def _detect(self, clip: Clip, key: str) -> int:
+    def _detect(self, clip: Clip, key: str, fitter: Fitter) -> int:
         """Sightings of all frames as parts in the folder; how many parts."""
         from .media.video import FrameRange
         from .video_detection import ClipDetection, finished_parts
@@ -154,11 +156,29 @@ class _Job:
             clip, FrameRange(s.start, s.end, s.step), self.pipeline.detector(s.base, masks=False), s.base.people,
             s.moving_camera, self.folder, key, usable_cores(s.cores) > 1,
             lambda fraction: self.reporter.progress(SHARE_DETECTION * fraction), self._stop_if_cancelled,
-            self._check_clip,
+            self._check_clip, self._early(clip, key, fitter),
         ).run()  # fmt: skip
         if parts == 0:
-            raise PipelineError(f"No frame of {self.path} is in the chosen range. Choose an earlier start.")
+            raise PipelineError(f"No frame of {self.path.name} is in the chosen range. Choose an earlier start.")
         return parts
+
+    def _early(self, clip: Clip, key: str, fitter: Fitter) -> Callable[[int], None]:
+        """What shows parts that were looked at."""
+        from .video_early import EarlyMotion
+
+        s, base = self.settings, self.settings.base
+        if not s.early or self.checkpoint is None:
+            return lambda number: None
+        early = EarlyMotion(
+            fitter, self.folder, key, self._camera(clip.info.size), clip.info.size, clip.info.frame_rate / s.step,
+            base.people, base.height_cm / 100 if base.height_cm else None,
+        )  # fmt: skip
+
+        def show(number: int) -> None:
+            for k, capture in enumerate(early.part(number)):
+                self._on_window(capture, f"early-{number:05d}-{k}")
+
+        return show
 
     # --- fitting ------------------------------------------------------------------------------------------------
 
@@ -174,11 +194,12 @@ class _Job:
         people = sightings.people()
         if not people:
             raise PipelineError(
-                f"No person was found in {self.path} for longer than a moment. Choose one that shows a person larger."
+                f"No person was found in {self.path.name} for longer than a moment. "
+                "Choose one that shows a person larger."
             )
         wanted = people[: base.people or None]
         if base.people > len(people):
-            self.reporter.warning(f"Only {len(people)} of {base.people} people were found in {self.path}")
+            self.reporter.warning(f"Only {len(people)} of {base.people} people were found in {self.path.name}")
         size = clip.info.size
         rate = clip.info.frame_rate / s.step
         camera = self._camera(size)
@@ -254,7 +275,7 @@ class _Job:
         except OSError:
             same = False
         if not same:
-            raise PipelineError(f"{self.path} was changed or removed while it was captured. Start again.")
+            raise PipelineError(f"{self.path.name} was changed or removed while it was captured. Start again.")
 
 
 def usable_cores(wanted: int) -> int:

@@ -9,7 +9,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, PointerProperty
 
 from . import bodies, certainty
-from .avatars import PROPERTY, mesh_of, selected_rig, why_not_face, why_not_pose, why_not_shape
+from .avatars import PROPERTY, avatar_of, mesh_of, why_not_face, why_not_pose, why_not_shape
 from .face import EXPRESSIONS
 from .notify import failed, refuse
 from .settings import solver_settings
@@ -182,7 +182,7 @@ class PANTOMIME_PG_avatar(bpy.types.PropertyGroup):
 
 def _rig(context: bpy.types.Context) -> Any:
     """The avatar of an operator whose `poll` found one."""
-    return selected_rig(context)
+    return avatar_of(context)
 
 
 def _finish_pose(context: bpy.types.Context, rig: bpy.types.Object) -> None:
@@ -204,7 +204,7 @@ class _PoseOperator:
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return refuse(cls, why_not_pose(selected_rig(context)))
+        return refuse(cls, why_not_pose(avatar_of(context)))
 
 
 class PANTOMIME_OT_set_pose(_PoseOperator, bpy.types.Operator):
@@ -260,7 +260,7 @@ class PANTOMIME_OT_mirror_pose(_PoseOperator, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..scene import posing
 
-        rig = selected_rig(context)
+        rig = avatar_of(context)
         posing.mirror(rig, mesh_of(rig) if not why_not_face(rig) else None)
         _finish_pose(context, rig)
         return {"FINISHED"}
@@ -274,7 +274,7 @@ class PANTOMIME_OT_snap_to_floor(_PoseOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        rig = selected_rig(context)
+        rig = avatar_of(context)
         why = why_not_pose(rig)
         if not why and (rig is None or _visible_mesh(context, rig) is None):
             why = "The avatar's body is hidden. Show it first"
@@ -283,7 +283,7 @@ class PANTOMIME_OT_snap_to_floor(_PoseOperator, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..scene import posing
 
-        rig = selected_rig(context)
+        rig = avatar_of(context)
         context.view_layer.update()
         posing.snap_to_floor(rig, _visible_mesh(context, rig), context.evaluated_depsgraph_get())
         _finish_pose(context, rig)
@@ -309,13 +309,13 @@ class PANTOMIME_OT_reset_shape(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return refuse(cls, why_not_shape(selected_rig(context)))
+        return refuse(cls, why_not_shape(avatar_of(context)))
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..scene import shaping
         from ..scene.avatar import AvatarError
 
-        rig = selected_rig(context)
+        rig = avatar_of(context)
         try:
             betas = {
                 "CAPTURED": lambda: shaping.captured_betas(rig),
@@ -351,7 +351,7 @@ class PANTOMIME_OT_set_expression(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        rig = selected_rig(context)
+        rig = avatar_of(context)
         why = why_not_face(rig)
         if not why and rig is not None and not has_named_face(rig):
             why = "A licensed body's components have no names that expressions could be made of"

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 
 # As scene.avatar names them; importing that here would load numpy when the extension is enabled.
 PROPERTY = "pantomime"
 CAMERA_PROPERTY = "pantomime_camera"
+PIN_PROPERTY = "pantomime_pinned_bone"  # as scene.pins names it
 
 # The mesh of each armature by name: an object's children are found by walking all objects of the file.
 _meshes: dict[str, str] = {}
 
 
 def rig_of(obj: bpy.types.Object | None) -> bpy.types.Object | None:
-    """The avatar that an object belongs to, by its armature: from the armature, the mesh, clothes on it, the camera."""
+    """The avatar that an object belongs to, by its armature: from the armature, the mesh, clothes on it, the camera, a
+    bone's pin."""
     if obj is None:
         return None
     if obj.type == "ARMATURE":
@@ -21,12 +25,15 @@ def rig_of(obj: bpy.types.Object | None) -> bpy.types.Object | None:
     if obj.type == "CAMERA":
         beside = (other for collection in obj.users_collection for other in collection.objects)
         return next((other for other in beside if other.type == "ARMATURE" and camera_of(other) == obj), None)
+    if obj.type == "EMPTY" and PIN_PROPERTY in obj:
+        beside = (other for collection in obj.users_collection for other in collection.objects)
+        return next((other for other in beside if other.type == "ARMATURE" and PROPERTY in other), None)
     rig = obj.parent if obj.parent is not None else obj.find_armature()
     return rig if rig is not None and rig.type == "ARMATURE" and PROPERTY in rig else None
 
 
-def selected_rig(context: bpy.types.Context) -> bpy.types.Object | None:
-    """The avatar of the active object."""
+def avatar_of(context: bpy.types.Context) -> Any:
+    """The avatar of the active object, by its armature; None where another thing is active."""
     return rig_of(context.object)
 
 
@@ -66,6 +73,15 @@ def why_not_pose(rig: bpy.types.Object | None) -> str:
     if rig.mode == "EDIT":
         return "Leave edit mode first"
     return ""
+
+
+def refusal(context: bpy.types.Context) -> str:
+    """Why the active avatar can't be changed here; "" where it can."""
+    rig = avatar_of(context)
+    why = why_not_pose(rig)
+    if not why and rig.override_library is not None and rig.override_library.is_system_override:
+        return "This avatar is linked from another file. Make it local or an editable override first"
+    return why or ("" if context.mode in ("OBJECT", "POSE") else "Leave edit mode first")
 
 
 def why_not_face(rig: bpy.types.Object | None) -> str:

@@ -60,9 +60,14 @@ def result_steps(
     step: str,
     motion: Mapping[str, Any] | None = None,
     upright_copy: str = "",
+    instead: Callable[[list[Avatar]], None] = lambda made: None,
 ) -> Steps:
-    """`avatars` as what a job does: one undo step called `step`, and the names of the collections."""
+    """`avatars` as what a job does: one undo step called `step`, and the names of the collections.
+
+    instead: takes away what the avatars replace.
+    """
     made = yield from avatars(paths, body, scene_name, motion, upright_copy)
+    instead(made)
     _tell(made, lambda text: SESSION.say("warning", text))
     names = ", ".join(avatar.collection.name for avatar in made)
     bpy.ops.ed.undo_push(message=step)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
+from .avatars import PIN_PROPERTY, avatar_of, refusal, rig_of
 from .busy import hand_is_busy
 from .correcting import LIVE, NEAR_M, redraw
 from .jobs import JobError
 from .notify import failed, report
 from .points import (
-    avatar_of,
-    avatar_of_pin,
     in_view,
     pin_counts,
-    refusal,
     region_matrix,
     scale_of,
     selected_bones,
@@ -360,18 +358,16 @@ def _after_update(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> Non
     moved = [
         update.id.name
         for update in depsgraph.updates
-        if update.is_updated_transform and isinstance(update.id, bpy.types.Object) and update.id.type == "EMPTY"
+        if update.is_updated_transform and isinstance(update.id, bpy.types.Object) and PIN_PROPERTY in update.id
     ]
     if not moved or context.scene != scene or _plays(context):
         return
-    from ..scene import pins
-
     for name in moved:
         empty = bpy.data.objects.get(name)
-        rig = avatar_of_pin(empty) if empty is not None else None
+        rig = rig_of(empty) if empty is not None else None
         if rig is None or rig.mode == "EDIT":
             continue
-        head = rig.matrix_world @ rig.pose.bones[empty[pins.EMPTY_PROPERTY]].head
+        head = rig.matrix_world @ rig.pose.bones[empty[PIN_PROPERTY]].head
         # After undo the pin lies where its bone is: nothing to do.
         if (head - empty.matrix_world.translation).length < NEAR_M:
             continue

@@ -11,7 +11,7 @@ from bpy.props import CollectionProperty, EnumProperty, FloatProperty, StringPro
 from bpy_extras.io_utils import ImportHelper
 
 from . import bodies
-from .avatars import camera_of, rig_of
+from .avatars import avatar_of, camera_of
 from .building import CaptureImport, chosen_files, result_steps
 from .capture_settings import PhotoSettings, photo_settings
 from .jobs import Job, Steps, job_folder
@@ -191,13 +191,13 @@ class PANTOMIME_OT_look_through_camera(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        rig = rig_of(context.object)
+        rig = avatar_of(context)
         if rig is None:
             return refuse(cls, "Select an avatar")
         return camera_of(rig) is not None or refuse(cls, "The avatar's camera is gone")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        context.scene.camera = camera_of(rig_of(context.object))
+        context.scene.camera = camera_of(avatar_of(context))
         area = context.area if context.area and context.area.type == "VIEW_3D" else None
         if area is not None:
             area.spaces.active.region_3d.view_perspective = "CAMERA"

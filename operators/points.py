@@ -8,6 +8,7 @@ from typing import Any
 
 import bpy
 
+from .avatars import avatar_of
 from .correcting import LIVE
 from .jobs import JobError
 
@@ -17,35 +18,6 @@ GRAB_PX = 14.0  # how near to a point the pointer must be, times the interface's
 def settings_of(context: bpy.types.Context) -> Any:
     """The settings; None where the extension is not registered."""
     return getattr(context.window_manager, "pantomime_correct", None)
-
-
-def avatar_of(context: bpy.types.Context) -> Any:
-    """The armature of the active avatar; None where another thing is active."""
-    obj = context.active_object
-    rig = obj.parent if obj is not None and obj.type == "MESH" and obj.parent is not None else obj
-    if rig is not None and rig.type == "EMPTY":
-        rig = avatar_of_pin(rig)
-    return rig if rig is not None and rig.type == "ARMATURE" and "pantomime" in rig else None
-
-
-def avatar_of_pin(empty: bpy.types.Object) -> bpy.types.Object | None:
-    """The armature of the avatar that an empty pins a bone of."""
-    if "pantomime_pinned_bone" not in empty:
-        return None
-    beside = (obj for collection in empty.users_collection for obj in collection.objects)
-    return next((obj for obj in beside if obj.type == "ARMATURE" and "pantomime" in obj), None)
-
-
-def refusal(context: bpy.types.Context) -> str:
-    """Why the active avatar can't be corrected; "" where it can."""
-    rig = avatar_of(context)
-    if rig is None:
-        return "Select an avatar"
-    if rig.library is not None or (rig.override_library is not None and rig.override_library.is_system_override):
-        return "This avatar is linked from another file. Make it local or an editable override first"
-    if context.mode not in ("OBJECT", "POSE"):
-        return "Leave edit mode first"
-    return ""
 
 
 def in_view(context: bpy.types.Context) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Generator
 import bpy
 from bpy.props import BoolProperty, CollectionProperty, IntProperty, PointerProperty, StringProperty
 
-from .correct import avatar_of
+from .avatars import avatar_of
 from .jobs import Job, JobError, Steps
 from .notify import failed, refuse, report
 from .session import ASIDE

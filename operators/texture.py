@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import bpy
 from bpy.props import StringProperty
 
-from .correct import avatar_of
+from .avatars import avatar_of
 from .jobs import Job, JobError, job_folder
 from .notify import failed, refuse
 from .photo import camera_of

@@ -11,7 +11,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
-from .correct import avatar_of
+from .avatars import avatar_of, refusal
 from .exporting import export_soon
 from .jobs import JobError
 from .notify import failed, refuse, report, translated
@@ -28,13 +28,8 @@ SUFFIXES = {"FBX": ".fbx", "GLTF": ".glb", "USD": ".usdc", "BVH": ".bvh"}
 
 def may_change(operator: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
     """For `poll`: whether there is an active avatar that may be changed."""
-    rig = avatar_of(context)
-    if rig is None:
-        return refuse(operator, "Select an avatar")
-    override = rig.override_library
-    if rig.library is not None or (override is not None and override.is_system_override):
-        return refuse(operator, "This avatar is linked from another file. Make it local or an editable override first")
-    return context.mode in ("OBJECT", "POSE") or refuse(operator, "Leave edit mode first")
+    why = refusal(context)
+    return not why or refuse(operator, why)
 
 
 @contextlib.contextmanager

@@ -142,6 +142,7 @@ def video_job(request: VideoRequest, scene: bpy.types.Scene, solver: SolverSetti
         step=request.step,
         frame_rate=request.frame_rate,
         moving_camera=request.moving_camera,
+        early=scene.pantomime_video.preview,
         body=solver.body,
         people=request.people,
         focal_mm=request.focal_mm,
@@ -192,10 +193,11 @@ class _Follower:
                 raise JobError(str(error)) from error
 
     def build(self, job: Job, result: Result) -> Steps:
-        if self.preview is not None:
-            self.preview.remove()
-            yield True
-        return (yield from result_steps(result.captures, self.body, job.scene_name, "Video to Animation", self.options))
+        instead = self.preview.give_way if self.preview is not None else lambda made: None
+        step = "Video to Animation"
+        return (
+            yield from result_steps(result.captures, self.body, job.scene_name, step, self.options, instead=instead)
+        )
 
     def end(self, job: Job) -> None:
         # After a cancel or an error: what was solved stays.

@@ -16,7 +16,7 @@ from ..operators.avatar import (
     has_named_face,
     measures_of,
 )
-from ..operators.avatars import camera_of, mesh_of, selected_rig, why_not_face, why_not_pose, why_not_shape
+from ..operators.avatars import avatar_of, camera_of, mesh_of, why_not_face, why_not_pose, why_not_shape
 from ..operators.certainty import limbs
 from ..operators.face import EXPRESSIONS, FACE_GROUPS, readable
 from ..operators.photo import PANTOMIME_OT_look_through_camera
@@ -32,7 +32,7 @@ class AvatarTab(Tab):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return selected_rig(context) is not None
+        return avatar_of(context) is not None
 
 
 class PANTOMIME_PT_avatar(Tab, bpy.types.Panel):
@@ -42,7 +42,7 @@ class PANTOMIME_PT_avatar(Tab, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
-        rig = selected_rig(context)
+        rig = avatar_of(context)
         if rig is None:
             paragraph(layout, context, "Select an avatar to change its shape, pose and face", "INFO")
             return
@@ -62,7 +62,7 @@ class PANTOMIME_PT_avatar_shape(AvatarTab, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
-        rig = selected_rig(context)
+        rig = avatar_of(context)
         if rig is None:
             return
         why = why_not_shape(rig) or bodies.state(rig)
@@ -111,7 +111,7 @@ class PANTOMIME_PT_avatar_face(AvatarTab, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
-        rig = selected_rig(context)
+        rig = avatar_of(context)
         why = why_not_face(rig)
         skin = mesh_of(rig) if rig is not None else None
         if why or rig is None or skin is None:
@@ -147,7 +147,7 @@ class PANTOMIME_PT_avatar_certainty(AvatarTab, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
-        rig = selected_rig(context)
+        rig = avatar_of(context)
         found = limbs(rig) if rig is not None else []
         if rig is None or not found:
             paragraph(layout, context, "The capture does not tell how sure it is", "INFO")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bpy
 
+from ..operators.avatars import refusal
 from ..operators.correct import (
     LIMB_ITEMS,
     PANTOMIME_OT_correct,
@@ -13,7 +14,7 @@ from ..operators.correct import (
     PANTOMIME_OT_refit,
     PANTOMIME_OT_remove_pins,
 )
-from ..operators.points import in_view, locked_limbs, moves, pin_counts, refusal, selected_bones, settings_of
+from ..operators.points import in_view, locked_limbs, moves, pin_counts, selected_bones, settings_of
 from .sidebar import Tab, paragraph
 
 

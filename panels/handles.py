@@ -11,8 +11,9 @@ import math
 
 import bpy
 
+from ..operators.avatars import refusal
 from ..operators.correct import PANTOMIME_OT_drag_point, PANTOMIME_OT_unpin_point
-from ..operators.points import Spot, in_view, refusal, scale_of, settings_of, spot_at, spots
+from ..operators.points import Spot, in_view, scale_of, settings_of, spot_at, spots
 
 Color = tuple[float, float, float, float]
 

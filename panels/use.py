@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from ..operators.correct import avatar_of
+from ..operators.avatars import avatar_of
 from ..operators.retarget import PANTOMIME_OT_detect_bones, PANTOMIME_OT_retarget
 from ..operators.session import ASIDE
 from ..operators.texture import SWITCH, PANTOMIME_OT_photo_texture, PANTOMIME_OT_remove_texture, textured

@@ -121,6 +121,17 @@ def set_render_size(scene: bpy.types.Scene, image_size: tuple[int, int]) -> None
     render.pixel_aspect_x = render.pixel_aspect_y = 1.0
 
 
+def look_instead(old: bpy.types.Object, new: bpy.types.Object) -> None:
+    """Let all scenes and views that see through the camera `old` see through `new`, so that `old` may go."""
+    for scene in bpy.data.scenes:
+        if scene.camera == old:
+            scene.camera = new
+    for screen in bpy.data.screens:
+        for space in (space for area in screen.areas for space in area.spaces if space.type == "VIEW_3D"):
+            if space.camera == old:
+                space.camera = new
+
+
 def add_background(camera: bpy.types.Object, image: bpy.types.Image) -> None:
     """Show `image` behind the scene when looking through `camera`."""
     data = camera.data

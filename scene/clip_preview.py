@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import bpy
@@ -9,85 +10,115 @@ import numpy as np
 
 from ..core.body.load import BodyError
 from ..core.body.model import BodyModel
-from ..core.capture import Capture, CaptureError
+from ..core.capture import EARLY, Capture, CaptureError
 from . import action, camera
 from .action import AnimationSettings
-from .avatar import AvatarError, AvatarSettings, avatar_steps, find_mesh, show_avatar
-from .from_file import FromFileError, loaded
-from .removal import remove_collection
+from .avatar import Avatar, AvatarError, AvatarSettings, avatar_steps, camera_of, find_mesh, show_avatar
+from .from_file import FromFileError, loaded, move_aside
+from .removal import PREVIEW, remove_collection
 from .rest import Floats, rest_joints
 from .steps import Steps, in_thread
 
 SUFFIX = " (preview)"
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """One avatar of the preview. Its objects are found again by their names: undo and the user may take them away."""
+
+    rig: str
+    early: bool  # rough, from what was only looked at so far
+    joints: Floats  # (55, 3) that the bones rest on
+    place: camera.Placement
+
+    def find(self) -> bpy.types.Object | None:
+        return bpy.data.objects.get(self.rig)
+
+
 @dataclass
 class ClipPreview:
     """One avatar a person, built from the first stretch of the clip and keyed further with every next one.
 
-    Objects are found again by their names: undo and the user may take them away, and then no more is keyed.
+    First it is a rough one; where the solved motion begins, one of that takes its place.
     """
 
     body: str | None
     timing: AnimationSettings
-    rigs: dict[int, str] = field(default_factory=dict)  # by person
-    _joints: dict[int, Floats] = field(default_factory=dict)  # (55, 3) that the bones rest on
-    _places: dict[int, camera.Placement] = field(default_factory=dict)
+    _shown: dict[int, _Shown] = field(default_factory=dict)  # by person
 
     def show(self, path: str, scene: bpy.types.Scene) -> Steps[None]:
         """Take in the capture of one stretch, in steps. Raises FromFileError."""
         try:
             capture, body = yield from in_thread(lambda: loaded(path, self.body))
-            if capture.person_id not in self.rigs:
+            shown = self._shown.get(capture.person_id)
+            if shown is None or (shown.early and not capture.diagnostics.get(EARLY)):
                 yield from self._begin(capture, body, scene)
             else:
-                yield from self._go_on(capture, body)
+                yield from self._go_on(shown, capture, body)
         except (CaptureError, BodyError, AvatarError) as error:
             raise FromFileError(str(error)) from error
 
     def _begin(self, capture: Capture, body: BodyModel, scene: bpy.types.Scene) -> Steps[None]:
         person = capture.person_id
+        before = self._shown.get(person)
         settings = AvatarSettings(animation=replace(self.timing, whole_frames=True))
         avatar = yield from avatar_steps(capture, body, settings, scene)
+        move_aside([avatar], scene)
         show_avatar(avatar, scene)
+        avatar.collection[PREVIEW] = True
         for item in (avatar.collection, avatar.armature, avatar.mesh):
             item.name += SUFFIX
         betas = np.zeros(body.num_betas)
         betas[: len(capture.betas)] = capture.betas
         values = np.zeros(body.num_expressions)
         values[: capture.expression.shape[1]] = capture.expression[0]
-        self.rigs[person] = avatar.armature.name
-        self._joints[person] = rest_joints(body, betas, values)
-        self._places[person] = camera.placement_of(avatar.camera)
+        if before is not None:
+            _take_place([before], [avatar])
+        early = bool(capture.diagnostics.get(EARLY))
+        place = camera.placement_of(avatar.camera)
+        self._shown[person] = _Shown(avatar.armature.name, early, rest_joints(body, betas, values), place)
 
-    def _go_on(self, capture: Capture, body: BodyModel) -> Steps[None]:
-        person = capture.person_id
-        rig = bpy.data.objects.get(self.rigs[person])
+    def _go_on(self, shown: _Shown, capture: Capture, body: BodyModel) -> Steps[None]:
+        rig = shown.find()
         skin = find_mesh(rig) if rig is not None else None
         if rig is None or skin is None:
             return
-        channels = yield from action.motion_steps(
-            rig, capture, body, self._places[person], self._joints[person], self.timing
-        )
+        channels = yield from action.motion_steps(rig, capture, body, shown.place, shown.joints, self.timing)
         yield from action.extend_animation(rig, skin, channels, body)
 
-    def remove(self) -> None:
-        """Take the previews away, with what was made for them."""
-        for name in self.rigs.values():
-            rig = bpy.data.objects.get(name)
-            if rig is None:
-                continue
-            for collection in list(rig.users_collection):
-                if collection.name.endswith(SUFFIX):
-                    remove_collection(collection)
-        self.rigs.clear()
+    def give_way(self, avatars: list[Avatar]) -> None:
+        """Take the previews away, with what was made for them; whoever looks at one looks at an avatar instead."""
+        _take_place(self._shown.values(), avatars)
+        self._shown.clear()
 
     def keep(self) -> None:
         """Let the previews be avatars like others: what was solved before a cancel stays."""
-        for name in self.rigs.values():
-            rig = bpy.data.objects.get(name)
+        for rig in [shown.find() for shown in self._shown.values()]:
             if rig is None:
                 continue
+            for collection in rig.users_collection:
+                if PREVIEW in collection:
+                    del collection[PREVIEW]
             for item in (rig, *rig.users_collection, *rig.children):
                 item.name = item.name.replace(SUFFIX, "")
-        self.rigs.clear()
+        self._shown.clear()
+
+
+def _take_place(previews: Iterable[_Shown], avatars: list[Avatar]) -> None:
+    """Let the first of `avatars` be seen and selected where a preview is, and remove the previews."""
+    layer = bpy.context.view_layer
+    for shown in previews:
+        rig = shown.find()
+        if rig is None:
+            continue
+        eye = camera_of(rig)
+        if avatars and eye is not None and avatars[0].camera is not None:
+            camera.look_instead(eye, avatars[0].camera)
+        if avatars and rig.mode == "OBJECT" and layer.objects.active in (rig, *rig.children):
+            new = avatars[0].armature
+            if new.visible_get(view_layer=layer):
+                new.select_set(True, view_layer=layer)
+                layer.objects.active = new
+        for collection in list(rig.users_collection):
+            if PREVIEW in collection:
+                remove_collection(collection)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import bpy
+from mathutils import Matrix
 
 from ..core.body.load import BodyError, load_body
 from ..core.body.measure import MeasureError, measures_of
@@ -14,7 +15,7 @@ from ..core.capture import Capture, CaptureError
 from .action import AnimationSettings
 from .avatar import PROPERTY, Avatar, AvatarError, AvatarSettings, avatar_steps, show_avatar
 from .camera import placement_of
-from .removal import remove_collection
+from .removal import PREVIEW, remove_collection
 from .steps import MORE, PAUSE, Steps, finish, in_thread
 
 APART_M = 1.5  # between the people of one photo and of another
@@ -47,7 +48,6 @@ def avatars_steps(
     `upright_copy`: of the photo, where the solver wrote one.
     """
     avatars: list[Avatar] = []
-    taken = [obj.location.x for obj in scene.objects if PROPERTY in obj and abs(obj.location.y) < APART_M]
     cameras: dict[str, tuple[float, bpy.types.Object]] = {}
     try:
         for path in paths:
@@ -70,7 +70,7 @@ def avatars_steps(
             raise FromFileError(str(error)) from error
         raise
     try:
-        _move_aside(avatars, taken)
+        move_aside(avatars, scene)
         # The evaluation of all that is new takes a moment of its own.
         yield PAUSE
         for avatar in avatars:
@@ -101,12 +101,19 @@ def follow_clip(scene: bpy.types.Scene, path: str) -> None:
     scene.frame_end = scene.frame_start + round(float(capture.frame_times_s[-1]) * capture.mocap_frame_rate)
 
 
-def _move_aside(avatars: Sequence[Avatar], taken: Sequence[float]) -> None:
-    """Each photo's people are built around the world's origin: let them not stand in those who are there."""
+def move_aside(avatars: Sequence[Avatar], scene: bpy.types.Scene) -> None:
+    """Each photo's people are built around the world's origin: let them not stand in those who are in the scene."""
+    taken = [obj.location.x for obj in scene.objects if _stays(obj) and abs(obj.location.y) < APART_M]
     step = next(k for k in range(len(taken) + 1) if all(abs(k * APART_M - x) >= 0.5 * APART_M for x in taken))
     moved = {obj.name: obj for avatar in avatars for obj in (avatar.armature, avatar.camera) if obj is not None}
     for obj in moved.values():
-        obj.location.x += step * APART_M
+        # Both, as nothing is evaluated yet.
+        obj.matrix_world = Matrix.Translation((step * APART_M, 0.0, 0.0)) @ obj.matrix_world
+
+
+def _stays(obj: bpy.types.Object) -> bool:
+    """Whether it is an avatar, and not one whose place another will take."""
+    return PROPERTY in obj and not any(PREVIEW in collection for collection in obj.users_collection)
 
 
 def body_of(body_id: str, gender: str, spec: str | None) -> BodyModel:

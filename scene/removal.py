@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import bpy
 
-UNFINISHED = "pantomime_unfinished"  # custom property of a collection whose avatar is being built
+# Custom properties of an avatar's collection.
+UNFINISHED = "pantomime_unfinished"  # it is being built
+PREVIEW = "pantomime_preview"  # another one will take its place
 
 
 def remove_collection(collection: bpy.types.Collection) -> None:

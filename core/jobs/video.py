@@ -28,6 +28,7 @@ def run(request: FitVideo, work: Work) -> Result:
         step=request.step,
         frame_rate=request.frame_rate,
         moving_camera=request.moving_camera,
+        early=request.early,
     )
     result = capture_clip(
         request.clip,

@@ -16,13 +16,13 @@ def check_file(path: Path, kind: str) -> None:
     """Raises MediaError unless `path` is an ordinary file with something in it. `kind`: photo or video."""
     try:
         if path.is_dir():
-            raise MediaError(f"{path} is a folder. Name a {kind} in it.")
+            raise MediaError(f"{path.name} is a folder. Name a {kind} in it.")
         if not path.exists():
             raise MediaError(f"There is no file {path}. Check the name.")
         if not path.is_file():
-            raise MediaError(f"{path} is not an ordinary file. Name a {kind}.")
+            raise MediaError(f"{path.name} is not an ordinary file. Name a {kind}.")
         if path.stat().st_size == 0:
-            raise MediaError(f"{path} is empty. Copy it again from where it came from.")
+            raise MediaError(f"{path.name} is empty. Copy it again from where it came from.")
         with path.open("rb"):
             pass
     except (OSError, ValueError) as error:

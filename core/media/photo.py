@@ -26,26 +26,26 @@ def read_photo(path: str | os.PathLike[str]) -> Frame:
 
     Raises MediaError for a missing, unreadable, empty, damaged, foreign, too small or too large file.
     """
-    name = os.fspath(path)
-    check_file(Path(name), "photo")
+    source, name = os.fspath(path), Path(path).name
+    check_file(Path(path), "photo")
     try:
         with warnings.catch_warnings():
             # Pillow warns from 89 megapixels on; the limit here is checked before decoding.
             warnings.simplefilter("ignore")
             Image.init()
-            with Image.open(name, formats=[kind for kind in _FORMATS if kind in Image.OPEN]) as image:
+            with Image.open(source, formats=[kind for kind in _FORMATS if kind in Image.OPEN]) as image:
                 check_size(name, image.size, "picture")
                 orientation, focal_px = read_exif(image)
                 rgb = _to_rgb(image)
     except Image.DecompressionBombError as error:
         raise MediaError(too_large(name)) from error
     except UnidentifiedImageError as error:
-        raise MediaError(f"{name} {_foreign(Path(name))}") from error
+        raise MediaError(f"{name} {_foreign(Path(path))}") from error
     except MemoryError as error:
         raise MediaError(f"There is not enough memory for {name}. Reduce the picture and try again.") from error
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError) as error:
         raise MediaError(f"{name} is damaged or not complete. Copy it again from where it came from.") from error
-    return Frame(rgb=rgb, source=name, focal_px=focal_px, exif_orientation=orientation)
+    return Frame(rgb=rgb, source=source, focal_px=focal_px, exif_orientation=orientation)
 
 
 def save_upright(frame: Frame, path: str | os.PathLike[str]) -> None:

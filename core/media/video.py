@@ -96,12 +96,12 @@ class Clip:
     def _open_file(self) -> ClipInfo:
         check_file(self.path, "video")
         if _is_picture(self.path):
-            raise MediaError(f"{self.source} is a picture, not a video. Use it as a photo.")
+            raise MediaError(f"{self.path.name} is a picture, not a video. Use it as a photo.")
         cv2 = _opencv()
         capture = _upright_capture(cv2, self.source)
         if not capture.isOpened():
             capture.release()
-            raise MediaError(f"{self.source} {_what_is_wrong(self.path)}")
+            raise MediaError(f"{self.path.name} {_what_is_wrong(self.path)}")
         try:
             width, height = (int(capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
             rate = float(capture.get(cv2.CAP_PROP_FPS))
@@ -109,7 +109,7 @@ class Clip:
             turned = int(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360
         finally:
             capture.release()
-        check_size(self.source, (width, height), "clip")
+        check_size(self.path.name, (width, height), "clip")
         # Streams without an index say nonsense.
         known = int(count) if np.isfinite(count) and 0 < count < 1e9 else 0
         if not (np.isfinite(rate) and 0.01 < rate < 10_000):
@@ -141,7 +141,7 @@ class Clip:
                     break
                 rgb = _to_rgb(cv2, bgr)
                 if size is not None and rgb.shape[:2] != size:
-                    self._warn(f"{self.source} changes its picture size at frame {index}; the rest is left out.")
+                    self._warn(f"{self.path.name} changes its picture size at frame {index}; the rest is left out.")
                     return
                 size = rgb.shape[:2]
                 yield Frame(rgb=rgb, source=self.source, index=index, time_s=time_s)
@@ -149,7 +149,7 @@ class Clip:
             capture.release()
         if index < 0:
             raise MediaError(
-                f"No frame of {self.source} can be decoded: it is damaged, or its codec is missing here. "
+                f"No frame of {self.path.name} can be decoded: it is damaged, or its codec is missing here. "
                 "Save it as H.264 (MP4) and try again."
             )
         expected = self.info.frame_count
@@ -157,7 +157,7 @@ class Clip:
         # Some containers round the count; what lacks is a part of the clip.
         if which.end is None and missing > max(2, 0.02 * expected):
             self._warn(
-                f"{self.source} is not complete: {index + 1} of {expected} frames could be read. "
+                f"{self.path.name} is not complete: {index + 1} of {expected} frames could be read. "
                 "The rest is left out; copy the file again to get it."
             )
 
@@ -166,7 +166,7 @@ class Clip:
     def _open_folder(self) -> ClipInfo:
         self._pictures = numbered_pictures(self.path)
         if not self._pictures:
-            raise MediaError(f"The folder {self.source} holds no pictures. Choose a video, or a folder of frames.")
+            raise MediaError(f"The folder {self.path.name} holds no pictures. Choose a video, or a folder of frames.")
         size = read_photo(self._pictures[0]).size
         return ClipInfo(self.source, size, self._given_rate or DEFAULT_RATE, len(self._pictures))
 

@@ -13,6 +13,7 @@ from mathutils import Quaternion, Vector
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skeleton import JOINT_NAMES
 from pantomime.core.capture import Capture
+from pantomime.operators import avatars
 from pantomime.operators import points as shown_points
 from pantomime.operators.correcting import LIVE
 from pantomime.operators.session import SESSION
@@ -351,17 +352,17 @@ def test_pins_go_on_after_saving_and_opening(rig: bpy.types.Object, cache: handl
 def test_where_there_is_nothing_to_correct_it_says_so(rig: bpy.types.Object) -> None:
     operators = ("correct", "drag_point", "unpin_point", "pin_bones", "refit", "lock_limb", "remove_pins")
     bpy.context.view_layer.objects.active = None
-    assert shown_points.refusal(bpy.context) == "Select an avatar"
+    assert avatars.refusal(bpy.context) == "Select an avatar"
     assert not any(getattr(bpy.ops.pantomime, name).poll() for name in operators)
     bpy.context.view_layer.objects.active = rig
-    assert shown_points.refusal(bpy.context) == ""
+    assert avatars.refusal(bpy.context) == ""
     bpy.ops.object.mode_set(mode="EDIT")
-    assert shown_points.refusal(bpy.context) == "Leave edit mode first"
+    assert avatars.refusal(bpy.context) == "Leave edit mode first"
     assert not any(getattr(bpy.ops.pantomime, name).poll() for name in operators)
     bpy.ops.object.mode_set(mode="OBJECT")
     skin = next(child for child in rig.children if child.type == "MESH")
     bpy.context.view_layer.objects.active = skin
-    assert shown_points.avatar_of(bpy.context) == rig
+    assert avatars.avatar_of(bpy.context) == rig
 
 
 def test_what_goes_wrong_is_one_sentence_and_leaves_no_pin(rig: bpy.types.Object, cache: handles.PointCache) -> None:

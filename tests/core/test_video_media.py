@@ -112,7 +112,9 @@ def test_what_is_no_clip_is_one_sentence(tmp_path: Path, name: str, content: byt
     path.write_bytes(content)
     with pytest.raises(MediaError, match=words) as caught:
         Clip(path)
-    assert str(path) in str(caught.value) and str(caught.value).endswith(".")
+    assert (
+        path.name in str(caught.value) and str(path.parent) not in str(caught.value) and str(caught.value).endswith(".")
+    )
 
 
 def test_a_picture_is_no_clip(tmp_path: Path) -> None:
@@ -146,7 +148,7 @@ def test_a_missing_clip_and_one_of_a_single_pixel(tmp_path: Path) -> None:
 def test_a_clip_without_frames_is_one_sentence(tmp_path: Path, name: str, codec: str, words: str) -> None:
     with pytest.raises(MediaError, match=words) as caught:
         list(Clip(write(tmp_path / name, 0, codec=codec)).frames())
-    assert str(tmp_path / name) in str(caught.value)
+    assert name in str(caught.value)
 
 
 def test_a_codec_that_is_missing_is_said(clip: Path, tmp_path: Path) -> None:

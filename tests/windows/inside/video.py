@@ -6,7 +6,7 @@ import time
 
 import bpy
 from meter import METER
-from window import TASK, Steps, check, drop, here, idle, look_through, rigs, say, session, shot, window
+from window import TASK, Steps, check, drop, here, idle, look_through, rigs, say, session, shot, view, window
 
 
 def previewed() -> bpy.types.Object | None:
@@ -20,6 +20,12 @@ def _reached() -> float:
     rig = previewed()
     data = rig.animation_data if rig is not None else None
     return float(data.action.frame_range[1]) if data is not None and data.action is not None else 0.0
+
+
+def _looks_through(rig: bpy.types.Object) -> bool:
+    """Whether the view sees through an avatar's camera."""
+    space = view().spaces.active
+    return space.region_3d.view_perspective == "CAMERA" and bpy.context.scene.camera == rig["pantomime_camera"]
 
 
 def clip() -> Steps:
@@ -39,7 +45,7 @@ def clip() -> Steps:
     if not idle():
         look_through(previewed())
         for number in range(3):
-            # What is solved so far; each time more of it.
+            # What was looked at so far, roughly; each time more of it.
             reached = _reached()
             if idle():
                 break
@@ -47,7 +53,15 @@ def clip() -> Steps:
             bpy.context.scene.frame_set(max(1, round(reached) - 2))
             yield from shot(f"30-video-preview-{'abc'[number]}")
             yield lambda reached=reached: idle() or _reached() > reached
-        check("each stretch that is solved is shown", len(seen) > 1 and seen == sorted(set(seen)), seen)
+        check("each stretch that was looked at is shown", len(seen) > 1 and seen == sorted(set(seen)), seen)
+        rough = previewed()
+        name = rough.name if rough is not None else ""
+        yield lambda: idle() or (previewed() is not None and previewed().name != name)
+        if not idle():
+            check("the view stays in the camera of the preview", _looks_through(previewed()))
+            say("time", f"video: solved motion seen after {time.perf_counter() - began:.1f} s")
+            bpy.context.scene.frame_set(max(1, round(_reached()) - 2))
+            yield from shot("30-video-preview-d")
     yield idle
     say("time", f"video, {TASK['frames']} frames: {time.perf_counter() - began:.1f} s, first seen {preview_s:.1f} s")
     for block in METER.since(began)[:3]:
@@ -59,6 +73,8 @@ def clip() -> Steps:
     rig = next(rig for rig in rigs() if rig.animation_data is not None and rig.animation_data.action is not None)
     first, last = rig.animation_data.action.frame_range
     check("it is animated", last - first > 10, f"frames {first:.0f} to {last:.0f}")
+    if seen:
+        check("and in that of the animation", _looks_through(rig))
     look_through(rig)
     frame = round((first + last) / 2)
     bpy.context.scene.frame_set(frame)

@@ -1,0 +1,158 @@
+"""A quick motion of what was looked at so far, for whoever watches while a clip is captured. It is thrown away.
+
+A clip's shape, camera, ground and contacts come from all of its frames, so that nothing of the result is there before
+the last one was looked at. But a part of it can be fitted for itself, at some moments a second and without fingers,
+face and contacts: rough, and soon.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .capture import EARLY, Capture
+from .fitting.photo import FitError, Fitter, PhotoCamera
+from .fitting.video_evidence import Seen
+from .fitting.video_fit import ClipFitter, Motion
+from .fitting.video_focal import search_rows
+from .fitting.video_parts import Standing
+from .fitting.video_shape import ClipShape, fit_shape
+from .fitting.video_standing import Footing, standing_of
+from .fitting.video_start import start_window
+from .media.turning import turns_of
+from .video_job import JobFolder
+from .video_people import Person, Sightings
+from .video_result import Rows, capture_of
+
+APART_S = 0.1  # between the moments that are fitted
+KEY_FRAMES = 4  # that a shape is taken from
+
+
+@dataclass
+class _Followed:
+    """What the first part told of a person, and the later ones go on with."""
+
+    number: int
+    shape: ClipShape
+    up: NDArray[np.float32] | None = None
+    ground_m: float = float("nan")
+    turn: NDArray[np.float64] | None = None  # (3, 3) the last frame's camera axes to the first's
+
+
+class EarlyMotion:
+    """Fits parts of a clip's detection as they come. Needs the parts in the folder, changes nothing there."""
+
+    def __init__(
+        self,
+        fitter: Fitter,
+        folder: JobFolder,
+        detection_key: str,
+        camera: PhotoCamera,
+        image_size: tuple[int, int],
+        rate: float,
+        people: int,
+        height_m: float | None,
+    ) -> None:
+        """people: how many are followed, 0: all; height_m: of the first."""
+        self.clip = ClipFitter(fitter)
+        self.folder, self.key, self.camera = folder, detection_key, camera
+        self.image_size, self.rate, self.people, self.height_m = image_size, rate, people, height_m
+        self._by_track: dict[int, _Followed] = {}
+        self._number = 0
+
+    @torch.inference_mode()
+    def part(self, number: int) -> list[Capture]:
+        """The people in one part of the detection; none where too little of them is seen."""
+        sightings = Sightings(self.folder, self.key, number + 1, first=number)
+        found = []
+        for person in sightings.people():
+            followed = self._followed(sightings, person)
+            if followed is not None:
+                line = sightings.timeline
+                turn = turned(line.homography, line.shot, followed) if len(line.homography) else None
+                found += [self._capture(sightings, person, followed, turn, run) for run in _runs(sightings, person)]
+        return found
+
+    def _followed(self, sightings: Sightings, person: Person) -> _Followed | None:
+        followed = next((self._by_track[track] for track in person.tracks if track in self._by_track), None)
+        if followed is None:
+            if self.people and self._number >= self.people:
+                return None
+            shape = self._shape(sightings, person)
+            if shape is None:
+                return None
+            followed = _Followed(self._number, shape)
+            self._number += 1
+        self._by_track |= dict.fromkeys(person.tracks, followed)
+        return followed
+
+    def _shape(self, sightings: Sightings, person: Person) -> ClipShape | None:
+        rows = np.array_split(np.flatnonzero(person.quality > 0), KEY_FRAMES)
+        best = [int(part[person.quality[part].argmax()]) for part in rows if len(part)]
+        keys = Seen.join([sightings.seen(person, row, row + 1) for row in best])
+        height_m = self.height_m if self._number == 0 else None
+        try:
+            return fit_shape(self.clip.fitter, keys, self.image_size, self.camera, height_m)
+        except FitError:
+            return None
+
+    def _capture(
+        self,
+        sightings: Sightings,
+        person: Person,
+        followed: _Followed,
+        turns: NDArray[np.float32] | None,
+        rows: NDArray[np.int64],
+    ) -> Capture:
+        """The person in `rows` of the part, counted from the person's first frame."""
+        clip, shape, size = self.clip, followed.shape, self.image_size
+        seen = Seen.join([sightings.seen(person, int(row), int(row) + 1) for row in rows])
+        turn = None if turns is None else turns[person.first + rows]
+        state = start_window(clip.parts, seen, shape, size)
+        state = clip.body_window(seen, state, 0, shape, size, None, turn).state
+        if followed.up is None:
+            footing = Footing.of(clip, seen, state, turn)
+            stands = standing_of([(slice(None), footing)], seen.time_s, [(0, len(seen))], clip.settings.contacts)
+            followed.up, followed.ground_m = stands.up, stands.ground_m
+        none = np.zeros((len(seen), 4), np.float32)
+        motion = replace(Motion.of_state(state), confidence=clip.inliers(seen, state, shape, size))
+        every = slice(0, len(seen))
+        told = Rows(
+            seen.index, seen.time_s, seen.shot, turn, lambda start, end: seen.rows(slice(start, end)), size, self.rate,
+            followed.number, len(seen),
+        )  # fmt: skip
+        capture = capture_of(clip, told, every, motion, shape, Standing(none, followed.up, followed.ground_m, none))
+        return replace(capture, diagnostics=capture.diagnostics | {EARLY: True})
+
+
+def turned(homographies: NDArray[np.float64], shot: NDArray[np.int64], followed: _Followed) -> NDArray[np.float32]:
+    """Each frame's camera axes to those of the person's first frame, (T, 3, 3), of a camera that turns.
+
+    homographies (T, 3, 3): of a part, from the frame before; shot (T,): 0 until its first cut. `followed` remembers
+    where the part ended.
+    """
+    # A frame before the first one, where the part before ended. A person's first frame is where turning begins.
+    steps = np.concatenate([np.eye(3)[None], homographies])
+    if followed.turn is None:
+        followed.turn, steps[1] = np.eye(3), np.eye(3)
+    shot = np.concatenate([[0], shot])
+    turns = turns_of(steps, followed.shape.focal_px, followed.shape.principal_px, shot)
+    turns[shot == 0] = followed.turn @ turns[shot == 0]
+    followed.turn = turns[-1]
+    return turns[1:].astype(np.float32)
+
+
+def _runs(sightings: Sightings, person: Person) -> list[NDArray[np.int64]]:
+    """The moments that are fitted, in stretches without a cut or an absence."""
+    span = slice(person.first, person.last + 1)
+    time_s, shot = sightings.timeline.time_s[span], sightings.timeline.shot[span]
+    there = np.flatnonzero(person.quality > 0)
+    apart = (np.diff(time_s[there]) > 5 * APART_S) | (np.diff(shot[there]) > 0)
+    runs = []
+    for run in np.split(there, np.flatnonzero(apart) + 1):
+        moments = search_rows(time_s[run], (0, len(run)), APART_S, len(run))
+        runs.append(run[moments])
+    return runs

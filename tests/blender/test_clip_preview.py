@@ -1,0 +1,125 @@
+"""The avatar that follows a clip: rough, then solved, then the animation. Views stay in its camera."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pantomime.core.body.model import BodyModel
+from pantomime.core.capture import EARLY, Capture
+from pantomime.scene.action import AnimationSettings
+from pantomime.scene.avatar import camera_of
+from pantomime.scene.clip_preview import ClipPreview
+from pantomime.scene.from_file import avatars_from_files
+from pantomime.scene.steps import finish
+
+bpy = pytest.importorskip("bpy")
+
+Make = Callable[..., Capture]
+pytestmark = pytest.mark.usefixtures("empty_file")
+TIMING = AnimationSettings(1.0, 24.0)
+
+
+@pytest.fixture
+def write(free_body: BodyModel, random_capture: Make, tmp_path: Path) -> Callable[..., str]:
+    """Captures of stretches of one clip: rough ones have another shape and lens."""
+
+    def stretch(first: int, last: int, early: bool = False, person: int = 0) -> str:
+        capture = random_capture(free_body, 3, amount=0.1, frames=last - first)
+        path = tmp_path / f"{first}-{last}-{early}-{person}.npz"
+        replace(
+            capture, frame_times_s=(np.arange(first, last) / 24.0).astype(np.float32), person_id=person,
+            betas=capture.betas * (0.5 if early else 1.0), focal_px=capture.focal_px * (0.8 if early else 1.0),
+            frame_indices=np.arange(first, last, dtype=np.int32), diagnostics={EARLY: True} if early else {},
+        ).save(path)  # fmt: skip
+        return str(path)
+
+    return stretch
+
+
+def rigs() -> list[bpy.types.Object]:
+    return [obj for obj in bpy.context.scene.objects if obj.type == "ARMATURE"]
+
+
+def others(first: bpy.types.Object) -> list[bpy.types.Object]:
+    return [rig for rig in rigs() if rig != first]
+
+
+def last_frame(rig: bpy.types.Object) -> float:
+    return float(rig.animation_data.action.frame_range[1])
+
+
+def test_rough_motion_then_the_solved_one_then_the_animation(write: Callable[..., str]) -> None:
+    scene, layer = bpy.context.scene, bpy.context.view_layer
+    own = bpy.data.objects.new("own camera", bpy.data.cameras.new("own camera"))
+    scene.collection.objects.link(own)
+    # Somebody stands there already.
+    avatars_from_files([write(3, 4)], None, scene)
+    other = rigs()[0]
+    preview = ClipPreview(None, TIMING)
+    finish(preview.show(write(0, 10, early=True), scene))
+    (rough,) = others(other)
+    assert rough.location.x == pytest.approx(1.5)
+    name = rough.name
+    bpy.context.view_layer.update()
+    finish(preview.show(write(10, 20, early=True), scene))
+    assert others(other) == [rough] and last_frame(rough) == 20.0
+    # What comes later goes on where the first stretch was.
+    scene.frame_set(10)
+    before = rough.matrix_world @ rough.pose.bones["pelvis"].head
+    scene.frame_set(11)
+    assert (rough.matrix_world @ rough.pose.bones["pelvis"].head - before).length < 0.5
+    # Somebody looks through its camera, one view with a camera of its own; the rig is selected.
+    scene.camera = camera_of(rough)
+    spaces = [s for screen in bpy.data.screens for a in screen.areas for s in a.spaces if s.type == "VIEW_3D"]
+    assert len(spaces) > 1
+    spaces[0].camera, spaces[1].camera = camera_of(rough), own
+    layer.objects.active = rough
+
+    finish(preview.show(write(0, 8), scene))
+    (solved,) = others(other)
+    assert solved.name != name and last_frame(solved) == 8.0
+    assert scene.camera == camera_of(solved) == spaces[0].camera and spaces[1].camera == own
+    assert layer.objects.active == solved and solved.select_get()
+    finish(preview.show(write(8, 20), scene))
+    assert others(other) == [solved] and last_frame(solved) == 20.0
+
+    # The animation stands where the preview did.
+    place = solved.location.copy()
+    made = avatars_from_files([write(0, 20)], None, scene, TIMING)
+    preview.give_way(made)
+    assert others(other) == [made[0].armature]
+    assert (made[0].armature.location - place).length < 1e-6
+    assert scene.camera == made[0].camera == spaces[0].camera and spaces[1].camera == own
+    assert not [item for item in (*bpy.data.objects, *bpy.data.collections) if "preview" in item.name]
+    assert len(bpy.data.cameras) == 3 and len(bpy.data.armatures) == 2
+
+
+def test_what_a_cancel_leaves_is_an_avatar_like_others(write: Callable[..., str]) -> None:
+    scene = bpy.context.scene
+    preview = ClipPreview(None, TIMING)
+    finish(preview.show(write(0, 5, early=True), scene))
+    finish(preview.show(write(0, 5, early=True, person=1), scene))
+    preview.keep()
+    first = rigs()[0].location.x
+    assert not [item for item in (*bpy.data.objects, *bpy.data.collections) if "preview" in item.name]
+    # The next one is set beside it.
+    made = avatars_from_files([write(0, 5)], None, scene, TIMING)
+    assert abs(made[0].armature.location.x - first) > 1.0
+    assert len(rigs()) == 3
+
+
+def test_a_preview_that_was_taken_away_is_not_missed(write: Callable[..., str]) -> None:
+    scene = bpy.context.scene
+    preview = ClipPreview(None, TIMING)
+    finish(preview.show(write(0, 5, early=True), scene))
+    bpy.data.objects.remove(rigs()[0])
+    finish(preview.show(write(5, 10, early=True), scene))
+    assert not rigs()
+    made = avatars_from_files([write(0, 10)], None, scene, TIMING)
+    preview.give_way(made)
+    assert rigs() == [made[0].armature]
