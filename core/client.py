@@ -278,7 +278,7 @@ class Client:
         last = next((line.strip() for line in reversed(self._log) if line.strip()), "")
         if code == UNUSABLE and last:
             return last
-        reason = f": {last[:200]}" if last else ""
+        reason = f": {last[:200].rstrip('.')}" if last else ""
         return f"The solver {why}{reason}. Try again; if it stays so, look at the log."
 
     @staticmethod

@@ -36,15 +36,23 @@ def solver_settings(context: bpy.types.Context) -> SolverSettings:
         text = getattr(values, name, "")
         return os.path.abspath(bpy.path.abspath(text)) if text else None
 
+    python = path("python")
     return SolverSettings(
-        python=path("python"),
-        packages=packages_folder(path("python")),
+        python=python_in(python) if python is not None else None,
+        packages=packages_folder(python),
         body=path("body_folder"),
         models_dir=path("models_folder"),
         cache_dir=path("cache_folder"),
         device=str(getattr(values, "device", "CPU")).lower(),
         threads=int(getattr(values, "threads", 1)),
     )
+
+
+def python_in(path: str) -> str:
+    """The interpreter that a path names: itself, or the one of an environment's folder."""
+    inside = ("bin/python", "bin/python3", "Scripts/python.exe", "python.exe", "python", "python3")
+    found = (os.path.join(path, *name.split("/")) for name in inside)
+    return next((file for file in found if os.path.isfile(file)), path) if os.path.isdir(path) else path
 
 
 def packages_folder(python: str | None) -> str | None:

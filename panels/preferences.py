@@ -23,7 +23,8 @@ class PANTOMIME_AP_preferences(bpy.types.AddonPreferences):
 
     python: StringProperty(
         name="Python",
-        description="A Python interpreter that has Pantomime's packages. Empty: Blender's own",
+        description="A Python interpreter that has Pantomime's packages, or the folder of its environment. "
+        "Empty: Blender's own",
         subtype="FILE_PATH",
     )
     device: EnumProperty(

@@ -12,6 +12,7 @@ import numpy as np
 
 from . import axes, materials
 from .avatar import PROPERTY, AvatarError, find_mesh
+from .camera import frame_aspect, lens_of
 from .mesh import UV_NAME
 from .render import world_vertices
 
@@ -45,15 +46,13 @@ def projection_of(rig: bpy.types.Object, camera: bpy.types.Object, scene: bpy.ty
     rotation, centre = axes.camera_frame(np.array(camera.matrix_world, np.float64))
     points = (world_vertices(skin, scene) - centre) @ rotation
     width, height = (int(value) for value in identity["image_size"])
-    lens = camera.data
-    side = width if lens.sensor_fit == "HORIZONTAL" else height
-    sensor = lens.sensor_width if lens.sensor_fit == "HORIZONTAL" else lens.sensor_height
+    focal_px, principal = lens_of(camera.data, (width, height), frame_aspect(scene or bpy.context.scene))
     return Projection(
         photo=_photo(str(identity["source"]), camera),
         vertices_camera=points.astype(np.float32),
-        # The camera's own lens, as it may have been set by hand: the inverse of `camera.match_lens`.
-        focal_px=lens.lens * side / sensor,
-        principal_px=(0.5 * width - lens.shift_x * side, 0.5 * height + lens.shift_y * side),
+        # The camera's own lens, as it may have been set by hand.
+        focal_px=focal_px,
+        principal_px=(float(principal[0]), float(principal[1])),
         image_size=(width, height),
         body_id=str(identity["body_id"]),
         gender=str(identity["gender"]),

@@ -12,7 +12,7 @@ import pytest
 from pantomime.core.detection import models
 from pantomime.operators import checks
 from pantomime.operators.session import SESSION
-from pantomime.operators.settings import SOLVER_FOLDER, packages_folder
+from pantomime.operators.settings import SOLVER_FOLDER, packages_folder, python_in
 
 pytestmark = pytest.mark.usefixtures("extension", "empty_file")
 
@@ -43,6 +43,16 @@ def test_a_python_that_cannot_be_started_or_lacks_packages_is_an_error_with_a_ne
         bpy.ops.pantomime.check_solver()
     assert "pip install" in checks.SOLVER.error
     assert bpy.ops.pantomime.check_solver.poll()
+
+
+def test_the_folder_of_an_environment_stands_for_its_python(tmp_path: Path) -> None:
+    assert python_in(str(tmp_path)) == str(tmp_path)
+    for folder, name in (("bin", "python"), ("Scripts", "python.exe")):
+        program = tmp_path / folder[0] / folder / name
+        program.parent.mkdir(parents=True)
+        program.touch()
+        assert python_in(str(tmp_path / folder[0])) == str(program)
+        assert python_in(str(program)) == str(program)
 
 
 def test_folders_of_bodies_are_looked_into_once(tmp_path: Path) -> None:

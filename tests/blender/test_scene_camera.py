@@ -17,6 +17,7 @@ from pantomime.scene import axes
 from pantomime.scene.avatar import Avatar, AvatarSettings, build_avatar
 from pantomime.scene.camera import image_pixels, load_photo, upright
 from pantomime.scene.studio import save_picture
+from pantomime.scene.texture import projection_of
 
 bpy = pytest.importorskip("bpy")
 from bpy_extras.object_utils import world_to_camera_view  # noqa: E402
@@ -145,3 +146,28 @@ def test_a_scene_without_a_camera_gets_this_one(free_body: BodyModel, random_cap
     assert bpy.context.scene.camera == avatar.camera
     third = build_avatar(random_capture(free_body, 25), free_body, AvatarSettings(activate_camera=True))
     assert bpy.context.scene.camera == third.camera != other.camera
+
+
+@pytest.mark.parametrize("fit", ["AUTO", "HORIZONTAL", "VERTICAL"])
+def test_a_texture_is_projected_by_the_camera_as_it_is_now(
+    free_body: BodyModel, random_capture: Make, fit: str
+) -> None:
+    size, principal, focal_px = CASES["off-centre landscape"]
+    scene = bpy.context.scene
+    scene.render.resolution_x, scene.render.resolution_y = size
+    capture = random_capture(
+        free_body, 2, image_size=size, focal_px=focal_px, principal_px=np.array(principal, np.float32)
+    )
+    avatar = build_avatar(capture, free_body)
+    avatar.camera.data.sensor_fit = fit
+    avatar.camera.data.lens *= 1.25
+    avatar.camera.data.shift_x += 0.1
+    view = projection_of(avatar.armature, avatar.camera, scene)
+    names = ("left_wrist", "right_foot", "head")
+    seen = blender_pixels(avatar, scene, names)
+    rotation, centre = axes.camera_frame(np.array(avatar.camera.matrix_world, np.float64))
+    heads = [avatar.armature.matrix_world @ avatar.armature.pose.bones[name].head for name in names]
+    places = (np.array(heads) - centre) @ rotation
+    np.testing.assert_allclose(
+        places[:, :2] / places[:, 2:] * view.focal_px + np.array(view.principal_px), seen, atol=0.05
+    )

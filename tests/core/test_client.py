@@ -130,12 +130,12 @@ def test_a_worker_that_ignores_being_terminated_is_killed(tmp_path: Path) -> Non
 
 
 def test_a_worker_that_dies_is_reported_in_a_sentence_with_its_last_words(tmp_path: Path) -> None:
-    client = client_of(tmp_path, "sys.stdin.readline(); raise RuntimeError('out of cheese')")
+    client = client_of(tmp_path, "sys.stdin.readline(); raise RuntimeError('out of cheese.')")
     with client:
         client.submit(JOB)
         last = until_idle(client)[-1]
         assert isinstance(last, Failed)
-        assert "exit status 1" in last.text and "out of cheese" in last.text
+        assert "exit status 1" in last.text and "out of cheese. Try" in last.text
         assert "Traceback" not in last.text and "Traceback" in last.detail
         with pytest.raises(ClientError, match="stopped unexpectedly"):
             client.submit(FitPhoto("2", "b.jpg", "out"))
