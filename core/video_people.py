@@ -142,8 +142,8 @@ class Sightings:
         arrays: dict[str, NDArray[Any]] = {
             name: np.repeat(value[None], high - low, axis=0) for name, value in empty.items()
         }
-        for at, number in enumerate(self._numbers):
-            first, last = int(self._starts[at]), int(self._starts[at + 1])
+        for place, number in enumerate(self._numbers):
+            first, last = int(self._starts[place]), int(self._starts[place + 1])
             if last <= low or first >= high:
                 continue
             part = self._part(number)
