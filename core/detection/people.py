@@ -42,6 +42,7 @@ class PeopleSettings:
     tiles: tuple[float, ...] = (0.75, 0.45)  # sides of tiles over the picture's longer side, where it is crowded
     tile_overlap: float = 0.5
     most_proposals: int = 24
+    patience: int = 5  # proposals that may turn out to be nobody new before the rest of a picture's are left
 
 
 @dataclass(frozen=True)
@@ -107,16 +108,27 @@ def _verify(
     """`people` with the steady ones of `proposals` added, and what crops showed besides: further proposals."""
     settings, size = search.settings, search.size
     people, others = list(people), []
-    unsteady = False
-    for group in distinct_people(proposals, settings.same_person)[: settings.most_proposals]:
+    unsteady, vain = False, 0
+    groups = distinct_people(proposals, settings.same_person)[: settings.most_proposals]
+    # Clutter is made a person of in one crop; who is there is seen in several and comes first: few looks in vain do.
+    groups.sort(key=lambda group: len(group) < 2)
+    for group in groups:
         if _is_known(group[0], people, settings) or believable(group[0], size) < settings.least_visibility:
             continue
-        person, neighbours = _look_again(search, group)
+        if vain >= settings.patience:
+            break
+        # Where somebody was found, who lies or hangs upside down is not looked for in every heap of things.
+        person, neighbours = _look_again(search, group, far=not people)
         others += neighbours
-        if person is None:
-            unsteady = True
-        elif not _is_known(person, people, settings) and believable(person, size) >= settings.least_visibility:
+        unsteady |= person is None
+        if (
+            person is not None
+            and not _is_known(person, people, settings)
+            and believable(person, size) >= settings.least_visibility
+        ):
             people.append(person)
+        else:
+            vain += 1
     rest = [item for item in others if not _is_known(item, people, settings)]
     return people, rest if rest or not unsteady else proposals[:1]
 
@@ -125,10 +137,11 @@ def _is_known(candidate: Candidate, people: list[Candidate], settings: PeopleSet
     return any(len(distinct_people([candidate, person], settings.same_person)) == 1 for person in people)
 
 
-def _look_again(search: _Search, group: list[Candidate]) -> tuple[Candidate | None, list[Candidate]]:
+def _look_again(search: _Search, group: list[Candidate], far: bool) -> tuple[Candidate | None, list[Candidate]]:
     """The person seen in a mirrored crop, and in turned ones if that disagrees or little is seen; None if unsteady.
 
-    `group`: what is known of the person, best first. Also returns what else the crops showed.
+    `group`: what is known of the person, best first. `far`: also in crops that are turned all the way. Also returns
+    what else the crops showed.
     """
     settings = search.settings
     proposal = group[0]
@@ -150,7 +163,7 @@ def _look_again(search: _Search, group: list[Candidate]) -> tuple[Candidate | No
             if sure and count >= settings.enough_looks and len(_agreeing(candidates, settings)) == len(candidates):
                 break
             look(turn, scale, False)
-        if not _agreeing(candidates, settings):
+        if far and not _agreeing(candidates, settings):
             for turn, scale in settings.far_looks:
                 look(turn, scale, False)
         head = search.head_scale(proposal)

@@ -6,12 +6,12 @@ would: it finds upright people best, swaps the sides of mirrored ones, and makes
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from pantomime.core.detection.candidates import LIMBS, MIRROR33, Candidate, distance
-from pantomime.core.detection.people import PeopleSettings, find_people
+from pantomime.core.detection.people import PeopleSettings, _tiles, find_people
 
 WIDTH, HEIGHT = 1000, 640
 SETTINGS = PeopleSettings()
@@ -114,6 +114,27 @@ def test_people_that_are_made_up_are_dropped() -> None:
     found = find_people(map_picture(), PaperNetwork([true], ghosts=3), SETTINGS, 20)
     assert len(found) == 1
     assert limb_error(found[0], true) < 0.03
+
+
+def test_clutter_is_looked_at_a_few_times_and_then_left() -> None:
+    def calls(patience: int) -> int:
+        network = PaperNetwork([], ghosts=4)
+        find_people(map_picture(), network, replace(SETTINGS, patience=patience), 20)
+        return network.calls
+
+    # The whole picture, its tiles, and for each of the searches of both what one proposal is looked at with.
+    fixed = 1 + len(_tiles((WIDTH, HEIGHT), SETTINGS))
+    a_look = 2 + len(SETTINGS.looks) + len(SETTINGS.far_looks)
+    assert calls(SETTINGS.patience) <= fixed + 2 * SETTINGS.patience * a_look
+    assert calls(2) < calls(SETTINGS.patience) < calls(SETTINGS.most_proposals)
+
+
+def test_who_is_there_is_found_among_more_clutter_than_is_looked_at() -> None:
+    people = [figure((250.0, 320.0), 430.0), figure((650.0, 320.0), 500.0)]
+    found = find_people(map_picture(), PaperNetwork(people, ghosts=8), SETTINGS, 20)
+    assert len(found) == 2
+    for candidate, index in zip(found, (1, 0), strict=True):
+        assert limb_error(candidate, people[index]) < 0.05
 
 
 def test_a_picture_of_nobody_gives_nobody() -> None:
