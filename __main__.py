@@ -48,6 +48,7 @@ COMMANDS: tuple[tuple[str, str, str | None], ...] = (
         ".core.body.train_expressions",
     ),
     ("train-gaze", "train what reads where eyes look (development)", ".core.body.train_gaze"),
+    ("train-hand-reader", "train what bends fingers as hands are seen (development)", ".core.body.train_hand_reader"),
     ("render-people", "make photos of people whose body is known, to measure fits on", None),
     ("render-clips", "make clips of people whose motion is known, to measure captured motion on", None),
     ("bench", "measure: body (surface distance), accuracy (fits of rendered people), speed (time and memory)", None),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .capture import Capture
 from .fitting.photo import Fitter, PhotoCamera
 from .fitting.state import BodyState
-from .fitting.video_evidence import Seen
+from .fitting.video_evidence import Seen, bend_seen
 from .fitting.video_fit import ClipFitter, Motion
 from .fitting.video_focal import clip_focal, search_rows
 from .fitting.video_parts import Standing
@@ -81,9 +81,9 @@ class PersonFit:
         return exchange(self.sightings.seen(self.person, start, end), self.swapped[start:end])
 
     def _seen(self, start: int, end: int) -> Seen:
-        """The same, and legs that are seen straight made straight."""
+        """The same, legs that are seen straight made straight, and fingers bent as their reader says."""
         seen = replace(self._as_photos(start, end), straight=self.straight[start:end])
-        return straighten_seen(seen, self.fitter.settings.straight)
+        return bend_seen(straighten_seen(seen, self.fitter.settings.straight), self.fitter.hand_reader)
 
     def _judge(self) -> None:
         """Which frames have left and right mixed up, and which show straight legs."""

@@ -88,8 +88,12 @@ class Mannequin:
 
     def above(self, height: float) -> Mannequin:
         """The part of it that lies above a height of the template, metres: quicker to paint."""
+        return self.of(self.template[:, 1] > height)
+
+    def of(self, vertices: NDArray[np.bool_]) -> Mannequin:
+        """The part of it whose triangles have all their corners among `vertices` (V,)."""
         part = copy.copy(self)
-        kept = (self.template[self.faces, 1] > height).all(axis=1)
+        kept = vertices[self.faces].all(axis=1)
         part.faces, part.face_material = self.faces[kept], self.face_material[kept]
         return part
 

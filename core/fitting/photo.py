@@ -18,6 +18,7 @@ from ..detection.sides import put_right
 from ..priors.errors import PriorError
 from ..priors.expressions import ExpressionReader
 from ..priors.gaze_reader import GazeReader
+from ..priors.hand_reader import HandReader, bend_fingers
 from ..priors.limits import JointLimits
 from ..priors.pose import PosePrior
 from ..priors.regressor import Prediction, Regressor, load_regressor, rest_directions
@@ -91,6 +92,12 @@ class Fitter:
         except PriorError as error:
             self.warnings.append(f"{error} Until then fingers are held to the relaxed hand one by one.")
         self.readers = self._readers()
+        self.hand_reader: HandReader | None = None
+        if self.settings.hand_reader:
+            try:
+                self.hand_reader = HandReader()
+            except PriorError as error:
+                self.warnings.append(f"{error} Until then fingers bend as the detector has them, too little.")
         self.regressor: Regressor | None = None
         if self.settings.regressor > 0:
             try:
@@ -115,6 +122,7 @@ class Fitter:
         """
         camera = camera or PhotoCamera()
         observation, mixed_up = put_right(observation)
+        observation = bend_fingers(observation, self.hand_reader)
         straight = straight_share(observation, self.settings.straight)
         observation = straighten_hints(observation, straight, self.settings.straight)
         forearms = hidden_forearms(observation, self.settings.hang)

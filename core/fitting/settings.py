@@ -98,7 +98,7 @@ class FitSettings:
     silhouette_robust_width: float = 3.0
     # 3D hints: σ of a bone's direction in radians, by kind.
     hint_sigma: dict[str, float] = field(
-        default_factory=lambda: {"torso": 0.22, "limb": 0.38, "extremity": 0.45, "head": 0.35, "hand": 0.35}
+        default_factory=lambda: {"torso": 0.22, "limb": 0.38, "extremity": 0.45, "head": 0.35, "hand": 0.25}
     )
     hint_robust_width: float = 2.5
     pose_prior: float = 0.85  # weight (1/σ scale) of the pose prior
@@ -129,6 +129,7 @@ class FitSettings:
     )
     expression_reader: float = 2.0  # weight on what the face mesh says of them, over its own σ; 0 = without it
     gaze_reader: float = 1.0  # weight on where the face says that eyes look, over its own σ; 0 = straight ahead
+    hand_reader: bool = True  # fingers bend as the reader of hands says, not as the detector's metric points do
     lid_sigma: float = 0.1  # of the eyeLook… components from what lids do that follow a gaze
     face_score_sigma: float = 0.1  # of a detector's own scores of ARKit's components
     free_expression_sigma: float = 1.0  # SMPL-X components

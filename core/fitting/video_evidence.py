@@ -17,6 +17,7 @@ from ..body.skeleton import JOINT_INDEX, NUM_JOINTS
 from ..detection.face_picture import PICTURE_PX
 from ..detection.observation import Observation, Points, trust_of
 from ..detection.vocabulary import HAND21, POINT_SETS, POSE33
+from ..priors.hand_reader import HandReader
 from ..priors.regressor_input import POINTS as REGRESSOR_POINTS
 from ..priors.regressor_input import SOURCES, hints_of
 from .evidence import HAND_BONES, POSE_BONES, TURNS, FaceReaders, eyes_at_rest, seen_face
@@ -140,6 +141,19 @@ def pack(observation: Observation | None) -> dict[str, NDArray[Any]]:
         "irises_px": irises,
         "face_picture": picture,
     }
+
+
+def bend_seen(seen: Seen, reader: HandReader | None) -> Seen:
+    """The same with the metric points of hands bent as read (`bend_fingers`, of all frames at once)."""
+    if reader is None:
+        return seen
+    world = seen.world_m.copy()
+    for name in ("left_hand", "right_hand"):
+        part = slice(FIRST[name], FIRST[name] + len(POINT_SETS[name]))
+        rows = np.flatnonzero(seen.confidence[:, part].max(axis=1) > 0)
+        right = np.full(len(rows), name == "right_hand")
+        world[rows, part] = reader.bend(seen.image_px[rows, part], world[rows, part], right)
+    return replace(seen, world_m=world)
 
 
 @dataclass(frozen=True)
