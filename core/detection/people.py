@@ -20,6 +20,9 @@ from .prominence import by_prominence
 Array = NDArray[np.float32]
 Image = NDArray[np.uint8]
 Network = Callable[[Image], list[Candidate]]
+
+_UPSIDE_DOWN = np.radians(120.0)  # of the trunk from upright
+_UPRIGHT = np.radians(60.0)
 HeadScale = Callable[[Candidate], float | None]
 
 
@@ -34,6 +37,10 @@ class PeopleSettings:
     # Turn and scale of these crops, and of those tried after them where nothing agrees yet.
     looks: tuple[tuple[float, float], ...] = ((0.0, 1.6), (-0.35, 1.25), (0.35, 1.6), (-0.8, 1.4), (0.8, 1.4))
     far_looks: tuple[tuple[float, float], ...] = ((0.0, 1.25), (1.57, 1.25), (-1.57, 1.25), (3.14, 1.25))
+    # Upright people behind things are now and then taken for some upside down, of an arm or a leg alone. Cartwheels are
+    # seen more surely than this; below it, whom wider crops show upright in the same place is taken instead.
+    sure_upside_down: float = 0.9
+    wide_looks: tuple[tuple[float, float], ...] = ((0.0, 2.2), (-0.35, 2.2), (0.35, 2.2))  # each mirrored, too
     plenty: float = 0.5  # share of views that agree with another one; below it that may be chance
     enough_looks: int = 2  # where all that was seen agrees, and only little of the person is in the picture
     scale_slack: float = 0.1  # log of body scale over head scale that costs nothing
@@ -173,8 +180,37 @@ def _look_again(search: _Search, group: list[Candidate], far: bool) -> tuple[Can
     chosen = choose(agreeing, settings.agree, lambda item: _rank(item, head, settings))
     if len(agreeing) < settings.plenty * len(candidates) and not _confirmed(search, chosen):
         return None, neighbours
+    if _tilt(chosen) > _UPSIDE_DOWN and chosen.limb_visibility < settings.sure_upside_down:
+        upright = _seen_upright(search, chosen)
+        if upright:
+            chosen, agreeing = choose(upright, settings.agree, lambda item: _rank(item, head, settings)), upright
     neighbours = [item for item in neighbours if distance(chosen, item) > settings.same_person]
     return _doubted(chosen, 1.0, agreeing), neighbours
+
+
+def _tilt(person: Candidate) -> float:
+    """Angle of the trunk from upright in the picture, radians, 0…π."""
+    up = person.image_px[[11, 12]].mean(axis=0) - person.image_px[[23, 24]].mean(axis=0)
+    return float(abs(np.arctan2(up[0], -up[1])))
+
+
+def _seen_upright(search: _Search, person: Candidate) -> list[Candidate]:
+    """Those upright where `person` is, of wider crops, that agree; none unless half of these crops show one."""
+    settings, box = search.settings, box_of(person, search.size)
+    seen = []
+    for turn, scale in settings.wide_looks:
+        for mirrored in (False, True):
+            found = [item for item in _in_crop(search, box, turn, scale, mirrored) if _tilt(item) < _UPRIGHT]
+            found = [item for item in found if _covered(box, box_of(item, search.size)) > 0.5]
+            seen += sorted(found, key=lambda item: -item.limb_visibility)[:1]
+    agreeing = _agreeing(seen, settings)
+    return agreeing if len(agreeing) >= len(settings.wide_looks) else []
+
+
+def _covered(box: Array, other: Array) -> float:
+    """Share of a box that lies in another one."""
+    low, high = np.maximum(box[:2], other[:2]), np.minimum(box[2:], other[2:])
+    return float(np.prod(np.maximum(high - low, 0.0))) / max(area(box), 1e-6)
 
 
 def _confirmed(search: _Search, person: Candidate) -> bool:

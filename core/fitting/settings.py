@@ -101,7 +101,7 @@ class FitSettings:
         default_factory=lambda: {"torso": 0.22, "limb": 0.38, "extremity": 0.45, "head": 0.35, "hand": 0.25}
     )
     hint_robust_width: float = 2.5
-    pose_prior: float = 0.85  # weight (1/σ scale) of the pose prior
+    pose_prior: float = 1.0  # weight (1/σ scale) of the pose prior
     learned_prior: bool = True  # instead of the Gaussian one
     # What the regressor says, by its own σ: a weight on all of it (0 = without it), on rotations, and on directions.
     regressor: float = 1.2
@@ -112,7 +112,7 @@ class FitSettings:
     unseen_regressed: float = 2.5  # times unseen_…sigma_rad where the regressor too says how unseen limbs may be
     joint_limit: float = 6.0  # 1/rad beyond a limit
     hand_limit: float = 20.0  # the same of wrists and fingers: hands are often seen wrongly
-    collision_sigma_m: float = 0.014  # of the depth to which parts overlap; INF lets them
+    collision_sigma_m: float = 0.012  # of the depth to which parts overlap; INF lets them
     unseen_sigma_rad: float = 0.12  # of a body joint from the relaxed pose when nothing of its limb was seen
     unseen_hinge_sigma_rad: float = 0.6  # the same of a knee or elbow whose upper bone was seen
     relaxed_below: float = 0.4  # trust in a limb from which on nothing draws it to the relaxed pose

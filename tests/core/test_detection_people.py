@@ -161,6 +161,34 @@ def test_a_pose_that_is_only_understood_turned_is_found_in_a_turned_crop() -> No
     assert limb_error(found, true) < 0.05
 
 
+class Overturning(PaperNetwork):
+    """Takes an arm for somebody upside down, unless it sees the first of the people whole in a crop."""
+
+    def __call__(self, rgb: np.ndarray) -> list[Candidate]:
+        upright, overturned = self.people
+        whole, size = self.calls == 0, max(rgb.shape[:2])
+        self.people = [upright]
+        found = [] if whole else [item for item in super().__call__(rgb) if np.ptp(item.image_px[:, 1]) < size]
+        self.people = [overturned]
+        found = found or super().__call__(rgb)
+        self.people = [upright, overturned]
+        return found
+
+
+def test_who_is_seen_upside_down_in_narrow_crops_alone_is_upright() -> None:
+    upright = figure((480.0, 330.0), 380.0, visibility=0.7)
+    overturned = figure((480.0, 260.0), 200.0, turn=np.pi, visibility=0.75)
+    (found,) = find_people(map_picture(), Overturning([upright, overturned]), SETTINGS, 5)
+    assert limb_error(found, upright) < 0.05
+
+
+def test_who_is_upside_down_stays_so() -> None:
+    for visibility in (0.75, 0.95):
+        true = figure((480.0, 300.0), 400.0, turn=np.pi, visibility=visibility)
+        (found,) = find_people(map_picture(), PaperNetwork([true]), SETTINGS, 5)
+        assert limb_error(found, true) < 0.05
+
+
 def test_points_that_views_do_not_agree_on_are_believed_less() -> None:
     true = figure((480.0, 320.0), 500.0, visibility=0.6)
     steady = find_people(map_picture(), PaperNetwork([true], error=0.002), SETTINGS, 5)[0]
