@@ -30,7 +30,7 @@ Image = NDArray[np.uint8]
 class FollowSettings:
     crop_px: int = 320  # a person's crop for the pose network, at most
     crop_scale: float = 1.4  # side of a crop over the longer side of the expected person
-    lost_s: float = 0.12  # after so long without a sighting somebody is looked for
+    lost_s: float = 0.12  # after so long, and a frame, without a sighting somebody is looked for
     lost_pause: float = 0.2  # of the time since then, between two looks: at first in every frame, later more rarely
     lost_turns: tuple[float, ...] = (0.0, 3.14, 1.57, -1.57)  # of the crops in which
     lost_scale: float = 0.6  # grows by this much for each second that the person was not seen
@@ -129,20 +129,21 @@ class Follower:
         self.cuts = CutFinder()
         self._looked_s = -np.inf
         self._searched_s = -np.inf
+        self._before_s = -np.inf  # the frame before
 
     @property
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Arrays with everything that the next frame hangs on."""
         kept = {f"track_{key}": value for key, value in self.tracker.state.items()}
         kept |= {f"cut_{key}": value for key, value in self.cuts.state.items()}
-        kept["looked_s"] = np.array([self._looked_s, self._searched_s], np.float64)
+        kept["looked_s"] = np.array([self._looked_s, self._searched_s, self._before_s], np.float64)
         return kept
 
     def restore(self, state: dict[str, NDArray[np.generic]]) -> None:
         """Go on from where another follower was."""
         self.tracker.restore({key[6:]: value for key, value in state.items() if key.startswith("track_")})
         self.cuts.restore({key[4:]: value for key, value in state.items() if key.startswith("cut_")})
-        self._looked_s, self._searched_s = (float(value) for value in state["looked_s"])
+        self._looked_s, self._searched_s, self._before_s = (float(value) for value in state["looked_s"])
 
     def follow(self, frame: Frame) -> Followed:
         """The people in the next frame."""
@@ -161,7 +162,8 @@ class Follower:
         if now - self._looked_s >= s.look_s - 1e-6 or not self.tracker.tracks:
             for person in self._newcomers(rgb, now, list(found.values())):
                 found[self.tracker.begin(person, trunk_colour(rgb, person), now)] = person
-        self.tracker.forget(now)
+        self.tracker.forget(now, now - self._before_s)
+        self._before_s = now
         ranked = sorted(self.tracker.tracks, key=lambda track: -track.presence)
         detailed = {track.id for track in ranked[: self.detailed or None]}
         there = [(key, found[key], key in detailed) for key in sorted(found)]
@@ -175,14 +177,15 @@ class Follower:
         size = (rgb.shape[1], rgb.shape[0])
         squares, lost = [], []
         for number, track in enumerate(self.tracker.tracks):
-            gone = now - track.time_s - s.lost_s
-            if gone > 0:
+            # At low frame rates a frame alone is longer than `lost_s`.
+            gone = max(0.0, now - track.time_s - s.lost_s)
+            if gone and track.time_s < self._before_s - 1e-6:
                 if now - track.looked_s >= s.lost_pause * gone - 1e-6:
                     lost.append(track)
                     self.tracker.tracks[number] = track.looked_for(now)
                 continue
             expected = Candidate(track.predicted(now, s.tracking), track.visibility, np.zeros((33, 3), np.float32))
-            squares.append(_square(box_of(expected, size), s.crop_scale))
+            squares.append(_square(box_of(expected, size), s.crop_scale + s.lost_scale * gone))
         seen = [person for look in self._crops(rgb, squares) for person in look]
         good = [person for person in seen if believable(person, size) >= s.least_visibility]
         people = [group[0] for group in distinct_people(good, s.agree)]
