@@ -1,8 +1,8 @@
 """People in all frames of a clip, as parts in the job's folder; a stopped run goes on after the last whole part.
 
 Frames are looked at in order by two threads: one follows people, the other one, a few frames behind, looks at their
-hands and faces, while MediaPipe's networks leave Python alone. Neither hangs on how fast the other one is, so that
-the result is the same with one thread.
+hands and faces, while MediaPipe's networks leave Python alone. A third one helps to follow where several places are to
+be looked at. None hangs on how fast another one is, so that the result is the same with one thread.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class ClipDetection:
         self.clip, self.which, self.folder, self.key, self.two_threads = clip, which, folder, key, two_threads
         self.progress, self.stop_if_cancelled, self.check_clip = progress, stop_if_cancelled, check_clip
         self.on_part = on_part
-        self.follower = Follower(detector, people)
+        self.beside = ThreadPoolExecutor(1, "follow") if two_threads else None
+        self.follower = Follower(detector, people, beside=self.beside)
         self.describer = Describer(detector)
         self.turning = TurnFinder() if moving_camera else None
 
@@ -67,6 +68,8 @@ class ClipDetection:
         finally:
             # What is under way ends within a frame; what waits is dropped.
             executor.shutdown(cancel_futures=True)
+            if self.beside is not None:
+                self.beside.shutdown(cancel_futures=True)
 
     def _run(self, executor: Executor, number: int, done: int) -> int:
         total = self.which.count(self.clip.info.frame_count) if self.clip.info.frame_count else 0

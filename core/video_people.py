@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,10 @@ from .video_job import Arrays, JobFolder
 
 ALONE_S = 0.35
 PERSON_M = 1.7
+BESIDE = 0.3  # of the presence of who is most in a shot: others who have less do not count where shots are joined
+# Somebody who is lost, and somebody who appears later in the same shot: one person, if so soon, so near and so alike in
+# size, and if nobody else comes into question. Distances are in sizes of a person.
+AGAIN_S, AGAIN_NEAR, AGAIN_NEAR_S, AGAIN_MOST, AGAIN_SIZE = 4.0, 0.5, 0.4, 1.5, 1.5
 PACKED = ("image_px", "confidence", "world_m", "score", "box_px", "face_m", "irises_px", "face_picture")
 
 
@@ -44,6 +48,15 @@ class Timeline:
     homography: NDArray[np.float64]  # (F, 3, 3) from the frame before; (0, 3, 3) for a camera that stands
 
 
+class Glimpse(NamedTuple):
+    """One sighting, as far as it tells who is who."""
+
+    size: float  # px
+    quality: float  # how much of the person it shows
+    x: float  # middle of the box, px
+    y: float
+
+
 @dataclass(frozen=True)
 class Person:
     """Someone in the clip: one track, or several that are the same person. Frames first … last of the timeline."""
@@ -64,7 +77,7 @@ class Sightings:
         self._folder, self._key, self._numbers = folder, key, range(first, parts)
         self._kept: dict[int, Arrays] = {}
         starts, index, time_s, cut, turned = [0], [], [], [], []
-        self._tracks: dict[int, dict[int, tuple[float, float]]] = {}  # track → frame → size, quality
+        self._tracks: dict[int, dict[int, Glimpse]] = {}  # track → frame → sighting
         for number in self._numbers:
             part = self._part(number)
             for at, track, box, confidence in zip(
@@ -72,7 +85,8 @@ class Sightings:
             ):
                 size = float(max(box[2] - box[0], box[3] - box[1]))
                 seen = float(trust_of("pose33", confidence[11:33]).sum())
-                self._tracks.setdefault(int(track), {})[starts[-1] + int(at)] = (size, seen * size)
+                x, y = float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2
+                self._tracks.setdefault(int(track), {})[starts[-1] + int(at)] = Glimpse(size, seen * size, x, y)
             index.append(part["frame_index"])
             time_s.append(part["frame_time_s"])
             cut.append(part["frame_cut"])
@@ -88,7 +102,7 @@ class Sightings:
         )
 
     def people(self, least_sightings: int = 3) -> list[Person]:
-        """Everybody who was seen for a while, who was large for longest first. Shots are joined where that is plain.
+        """Everybody who was seen for a while, who was large for longest first. Tracks are joined where that is plain.
 
         In a clip of fewer frames than `least_sightings` everybody counts.
         """
@@ -103,13 +117,13 @@ class Sightings:
             frames = {at: value for track in tracks for at, value in spans[track].items()}
             first, last = min(frames), max(frames)
             quality = np.zeros(last - first + 1, np.float32)
-            for at, (_, value) in frames.items():
-                quality[at - first] = value
-            presence = sum(size for size, _ in frames.values())
+            for at, glimpse in frames.items():
+                quality[at - first] = glimpse.quality
+            presence = sum(glimpse.size for glimpse in frames.values())
             found.append(Person(tuple(tracks), presence, len(frames), first, last, quality))
         return sorted(found, key=lambda person: (-person.presence, person.tracks))
 
-    def _steady(self, frames: dict[int, tuple[float, float]], least: int) -> dict[int, tuple[float, float]]:
+    def _steady(self, frames: dict[int, Glimpse], least: int) -> dict[int, Glimpse]:
         """Without sightings that stand alone: after an absence, a glimpse is more often a mistake than the person."""
         rows = sorted(frames)
         time_s = self.timeline.time_s
@@ -120,20 +134,49 @@ class Sightings:
         kept = [run for run in runs if len(run) >= least or usual]
         return {int(at): frames[int(at)] for run in kept for at in run}
 
-    def _joined(self, spans: dict[int, dict[int, tuple[float, float]]]) -> list[list[int]]:
-        """Tracks grouped by person: over a cut, where one person alone is on either side of it."""
+    def _joined(self, spans: dict[int, dict[int, Glimpse]]) -> list[list[int]]:
+        """Tracks grouped by person: over an absence, where somebody appears about where one was lost and nobody else
+        comes into question; over a cut, where one person, but for passers-by, is on either side of it."""
         groups = {track: [track] for track in sorted(spans)}
+        pairs = [(a, b) for a in spans for b in spans if self._again(spans[a], spans[b])]
+        for before, after in pairs:
+            if sum(a == before for a, _ in pairs) == 1 and sum(b == after for _, b in pairs) == 1:
+                groups[before].extend(groups[after])
+                for track in groups[after]:
+                    groups[track] = groups[before]
         cuts = np.flatnonzero(np.diff(self.timeline.shot)) + 1
         shot = self.timeline.shot
         for cut in cuts.tolist():
             before = [g for g in groups.values() if any(shot[max(spans[t])] == shot[cut - 1] for t in g)]
             after = [g for g in groups.values() if any(shot[min(spans[t])] == shot[cut] for t in g)]
-            before, after = _distinct(before), _distinct(after)
+            before = self._main(_distinct(before), spans, int(shot[cut - 1]))
+            after = self._main(_distinct(after), spans, int(shot[cut]))
             if len(before) == 1 and len(after) == 1 and before[0] is not after[0]:
                 before[0].extend(after[0])
                 for track in after[0]:
                     groups[track] = before[0]
         return _distinct(list(groups.values()))
+
+    def _main(self, groups: list[list[int]], spans: dict[int, dict[int, Glimpse]], shot: int) -> list[list[int]]:
+        """Those of the groups whom a shot is about."""
+        shots = self.timeline.shot
+        presence = [
+            sum(glimpse.size for track in group for at, glimpse in spans[track].items() if shots[at] == shot)
+            for group in groups
+        ]
+        return [group for group, much in zip(groups, presence, strict=True) if much >= BESIDE * max(presence)]
+
+    def _again(self, before: dict[int, Glimpse], after: dict[int, Glimpse]) -> bool:
+        """Whether the track `after` may be the person who was lost at the end of `before`."""
+        last, first = max(before), min(after)
+        gone = float(self.timeline.time_s[first] - self.timeline.time_s[last])
+        if first <= last or gone > AGAIN_S or self.timeline.shot[first] != self.timeline.shot[last]:
+            return False
+        a, b = before[last], after[first]
+        size = max(a.size, b.size, 1.0)
+        apart = float(np.hypot(a.x - b.x, a.y - b.y)) / size
+        alike = size <= AGAIN_SIZE * max(min(a.size, b.size), 1.0)
+        return alike and apart <= min(AGAIN_NEAR + AGAIN_NEAR_S * gone, AGAIN_MOST)
 
     def seen(self, person: Person, start: int, end: int) -> Seen:
         """What was seen of a person in rows start … end − 1, counted from the person's first frame."""

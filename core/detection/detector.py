@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
@@ -61,6 +62,7 @@ class Detector:
         # OpenCV counts its threads for the whole process; the fit runs beside it, on the same cores.
         cv2.setNumThreads(1)
         self._pose: PoseNetwork | None = None
+        self._pose_beside: PoseNetwork | None = None  # of another thread
         self._hands: HandNetwork | None = None
         self._hand_trace: HandTraceNetwork | None = None
         self._face: FaceNetwork | None = None
@@ -111,6 +113,27 @@ class Detector:
             return self._network().detect(rgb)
         except LandmarkerError as error:
             raise DetectionError(str(error)) from error
+
+    def all_poses(self, pictures: list[Image], beside: Executor | None = None) -> list[list[Candidate]]:
+        """What one look at each of several pictures shows; every second one is looked at in a thread of `beside`.
+
+        The result is the same without it. Raises DetectionError.
+        """
+        if beside is None or len(pictures) < 2:
+            return [self.poses(picture) for picture in pictures]
+        self._network()
+        try:
+            if self._pose_beside is None:
+                s = self.settings
+                self._pose_beside = PoseNetwork(self._models.pose, _AT_ONCE, s.threshold, s.masks)
+            other = self._pose_beside
+            rest = beside.submit(lambda: [other.detect(picture) for picture in pictures[1::2]])
+            found: list[list[Candidate]] = [[]] * len(pictures)
+            found[::2] = [self.poses(picture) for picture in pictures[::2]]
+            found[1::2] = rest.result()
+        except LandmarkerError as error:
+            raise DetectionError(str(error)) from error
+        return found
 
     def _network(self) -> PoseNetwork:
         if self._pose is None:
@@ -204,10 +227,10 @@ class Detector:
 
     def close(self) -> None:
         """Free the networks; the detector is of no use afterwards."""
-        for part in (self._pose, self._hands, self._hand_trace, self._face, self._face_task):
+        for part in (self._pose, self._pose_beside, self._hands, self._hand_trace, self._face, self._face_task):
             if part is not None:
                 part.close()
-        self._pose = self._hands = self._hand_trace = self._face = self._face_task = None
+        self._pose = self._pose_beside = self._hands = self._hand_trace = self._face = self._face_task = None
 
     def __enter__(self) -> Detector:
         return self

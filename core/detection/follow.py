@@ -6,6 +6,7 @@ could not go on with the same result, and it does not say who is who. Here all m
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -29,7 +30,7 @@ Image = NDArray[np.uint8]
 class FollowSettings:
     crop_px: int = 320  # a person's crop for the pose network, at most
     crop_scale: float = 1.4  # side of a crop over the longer side of the expected person
-    lost_s: float = 0.12  # after so long without a sighting somebody is looked for
+    lost_s: float = 0.12  # after so long, and a frame, without a sighting somebody is looked for
     lost_pause: float = 0.2  # of the time since then, between two looks: at first in every frame, later more rarely
     lost_turns: tuple[float, ...] = (0.0, 3.14, 1.57, -1.57)  # of the crops in which
     lost_scale: float = 0.6  # grows by this much for each second that the person was not seen
@@ -113,29 +114,36 @@ class Describer:
 
 class Follower:
     """Frames in order in, who is where out. `detailed`: how many people, those who were large for longest, get hands
-    and face; 0 = all."""
+    and face; 0 = all. beside: a thread for every second look, where several are to be had at once."""
 
-    def __init__(self, detector: Detector, detailed: int = 1, settings: FollowSettings | None = None) -> None:
-        self.detector, self.detailed = detector, detailed
+    def __init__(
+        self,
+        detector: Detector,
+        detailed: int = 1,
+        settings: FollowSettings | None = None,
+        beside: Executor | None = None,
+    ) -> None:
+        self.detector, self.detailed, self.beside = detector, detailed, beside
         self.settings = settings or FollowSettings()
         self.tracker = Tracker(self.settings.tracking)
         self.cuts = CutFinder()
         self._looked_s = -np.inf
         self._searched_s = -np.inf
+        self._before_s = -np.inf  # the frame before
 
     @property
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Arrays with everything that the next frame hangs on."""
         kept = {f"track_{key}": value for key, value in self.tracker.state.items()}
         kept |= {f"cut_{key}": value for key, value in self.cuts.state.items()}
-        kept["looked_s"] = np.array([self._looked_s, self._searched_s], np.float64)
+        kept["looked_s"] = np.array([self._looked_s, self._searched_s, self._before_s], np.float64)
         return kept
 
     def restore(self, state: dict[str, NDArray[np.generic]]) -> None:
         """Go on from where another follower was."""
         self.tracker.restore({key[6:]: value for key, value in state.items() if key.startswith("track_")})
         self.cuts.restore({key[4:]: value for key, value in state.items() if key.startswith("cut_")})
-        self._looked_s, self._searched_s = (float(value) for value in state["looked_s"])
+        self._looked_s, self._searched_s, self._before_s = (float(value) for value in state["looked_s"])
 
     def follow(self, frame: Frame) -> Followed:
         """The people in the next frame."""
@@ -154,7 +162,8 @@ class Follower:
         if now - self._looked_s >= s.look_s - 1e-6 or not self.tracker.tracks:
             for person in self._newcomers(rgb, now, list(found.values())):
                 found[self.tracker.begin(person, trunk_colour(rgb, person), now)] = person
-        self.tracker.forget(now)
+        self.tracker.forget(now, now - self._before_s)
+        self._before_s = now
         ranked = sorted(self.tracker.tracks, key=lambda track: -track.presence)
         detailed = {track.id for track in ranked[: self.detailed or None]}
         there = [(key, found[key], key in detailed) for key in sorted(found)]
@@ -166,17 +175,18 @@ class Follower:
         """Everybody seen in the crops of those who are followed, each once."""
         s = self.settings
         size = (rgb.shape[1], rgb.shape[0])
-        seen: list[Candidate] = []
-        lost = []
+        squares, lost = [], []
         for number, track in enumerate(self.tracker.tracks):
-            gone = now - track.time_s - s.lost_s
-            if gone > 0:
+            # At low frame rates a frame alone is longer than `lost_s`.
+            gone = max(0.0, now - track.time_s - s.lost_s)
+            if gone and track.time_s < self._before_s - 1e-6:
                 if now - track.looked_s >= s.lost_pause * gone - 1e-6:
                     lost.append(track)
                     self.tracker.tracks[number] = track.looked_for(now)
                 continue
             expected = Candidate(track.predicted(now, s.tracking), track.visibility, np.zeros((33, 3), np.float32))
-            seen += self._crop(rgb, box_of(expected, size), s.crop_scale)
+            squares.append(_square(box_of(expected, size), s.crop_scale + s.lost_scale * gone))
+        seen = [person for look in self._crops(rgb, squares) for person in look]
         good = [person for person in seen if believable(person, size) >= s.least_visibility]
         people = [group[0] for group in distinct_people(good, s.agree)]
         for track in lost:
@@ -192,25 +202,26 @@ class Follower:
         taken = [(item.image_px, item.visibility) for item in people]
         # One other turn at a time: somebody who is gone must not cost more than all who are there.
         other = s.lost_turns[1 + track.looks % (len(s.lost_turns) - 1)]
-        for turn in (s.lost_turns[0], other):
-            for found in self._crop(rgb, box, grown, False, turn):
+        squares = [_square(box, grown, False, turn) for turn in (s.lost_turns[0], other)]
+        for square, people_there in zip(squares, self._crops(rgb, squares), strict=True):
+            for found in people_there:
                 if believable(found, size) < s.least_lost_visibility or _near(found, taken, s.new_gap):
                     continue
-                again = self._crop(rgb, box_of(found, size), s.crop_scale, True, turn)
+                again = self._crops(rgb, [_square(box_of(found, size), s.crop_scale, True, square.angle_rad)])[0]
                 if any(distance(item, found) <= s.agree for item in again):
                     return [found]
         return []
 
-    def _crop(
-        self, rgb: Image, box: Array, scale: float, mirrored: bool = False, turn_rad: float = 0.0
-    ) -> list[Candidate]:
-        x0, y0, x1, y1 = (float(value) for value in box)
-        side = max(x1 - x0, y1 - y0, 24.0) * scale
-        square = Square(((x0 + x1) / 2.0, (y0 + y1) / 2.0), side, turn_rad, mirrored)
-        out_px = int(min(self.settings.crop_px, max(128.0, side)))
-        matrix = square.matrix(out_px)
-        found = self.detector.poses(cut(rgb, square, out_px))
-        return [_seen_only(from_crop(item, matrix, turn_rad, mirrored), rgb) for item in found]
+    def _crops(self, rgb: Image, squares: list[Square]) -> list[list[Candidate]]:
+        """Who is seen in each of some parts of the picture, in its pixels."""
+        sizes = [int(min(self.settings.crop_px, max(128.0, square.side_px))) for square in squares]
+        pictures = [cut(rgb, square, out_px) for square, out_px in zip(squares, sizes, strict=True)]
+        looks = self.detector.all_poses(pictures, self.beside)
+        found = []
+        for square, out_px, look in zip(squares, sizes, looks, strict=True):
+            matrix, turn, mirrored = square.matrix(out_px), square.angle_rad, square.mirrored
+            found.append([_seen_only(from_crop(item, matrix, turn, mirrored), rgb) for item in look])
+        return found
 
     def _goes_on(self, people: list[Candidate], now: float) -> bool:
         s = self.settings.tracking
@@ -231,21 +242,25 @@ class Follower:
         s = self.settings
         size = (rgb.shape[1], rgb.shape[0])
         self._looked_s = now
-        small, back = fit_within(rgb, s.longest_px)
-        proposals = [_seen_only(from_crop(item, back, 0.0, False), rgb) for item in self.detector.poses(small)]
         # Who is small in the picture is seen in a part of it: some parts at each look, in turn.
         tiles = _tiles(size, s.tile, s.tile_overlap)
         turn = int(now / s.look_s + 0.5) * s.tiles_at_once
-        for tile in [tiles[(turn + k) % len(tiles)] for k in range(min(s.tiles_at_once, len(tiles)))]:
-            matrix = tile.matrix(s.longest_px / 2)
-            found = self.detector.poses(cut(rgb, tile, s.longest_px // 2))
-            proposals += [_seen_only(from_crop(item, matrix, 0.0, False), rgb) for item in found]
+        tiles = [tiles[(turn + k) % len(tiles)] for k in range(min(s.tiles_at_once, len(tiles)))]
+        small, back = fit_within(rgb, s.longest_px)
+        part_px = s.longest_px // 2
+        looks = self.detector.all_poses([small, *(cut(rgb, tile, part_px) for tile in tiles)], self.beside)
+        places = [back, *(tile.matrix(part_px) for tile in tiles)]
+        proposals = [
+            _seen_only(from_crop(item, matrix, 0.0, False), rgb)
+            for matrix, look in zip(places, looks, strict=True)
+            for item in look
+        ]
         new: list[Candidate] = []
         for group in distinct_people(proposals, s.agree):
             person = group[0]
             if self._near_any(person, known + new, now) or believable(person, size) < s.least_visibility:
                 continue
-            again = self._crop(rgb, box_of(person, size), s.crop_scale, mirrored=True)
+            again = self._crops(rgb, [_square(box_of(person, size), s.crop_scale, mirrored=True)])[0]
             again = [item for item in again if distance(item, person) <= s.agree]
             if again and believable(again[0], size) >= s.least_new_visibility:
                 new.append(again[0])
@@ -268,6 +283,13 @@ def _seen_only(person: Candidate, rgb: Image) -> Candidate:
     """Without belief in what lies outside of the picture: it is guessed anew in every frame."""
     there = inside(person.image_px, (rgb.shape[1], rgb.shape[0]))
     return replace(person, visibility=np.where(there, person.visibility, 0.0).astype(np.float32))
+
+
+def _square(box: Array, scale: float, mirrored: bool = False, turn_rad: float = 0.0) -> Square:
+    """The crop around a box, so many times its longer side."""
+    x0, y0, x1, y1 = (float(value) for value in box)
+    side = max(x1 - x0, y1 - y0, 24.0) * scale
+    return Square(((x0 + x1) / 2.0, (y0 + y1) / 2.0), side, turn_rad, mirrored)
 
 
 def _tiles(size: tuple[int, int], share: float, overlap: float) -> list[Square]:

@@ -98,13 +98,15 @@ class Tracker:
     tracks: list[Track] = field(default_factory=list)
     next_id: int = 0
 
-    def forget(self, time_s: float) -> None:
-        """Let go of people who were not seen for long, or only just once or twice."""
+    def forget(self, time_s: float, step_s: float = 0.0) -> None:
+        """Let go of people who were not seen for long, or only just once or twice. step_s: from frame to frame; nobody
+        is forgotten for three of them."""
         s = self.settings
         kept = []
+        least = 3 * step_s + 1e-6 if np.isfinite(step_s) else 0.0
         for track in self.tracks:
             patience = s.bridge_s if track.sightings >= s.settle else 0.2 * s.bridge_s
-            if time_s - track.time_s <= patience:
+            if time_s - track.time_s <= max(patience, least):
                 kept.append(track)
         self.tracks = kept
 

@@ -17,8 +17,9 @@ from pantomime.core.body.load import load_body
 from pantomime.core.capture import Capture
 from pantomime.core.media.frame import Frame
 from pantomime.core.pipeline import PipelineError
+from pantomime.core.preview_figures import Figure, PreviewSettings, Side
 from pantomime.core.rotation import log_so3
-from pantomime.core.video_preview import PreviewSettings, _Figure, _Side, write_preview
+from pantomime.core.video_preview import write_preview
 
 from .walking import FOCAL_PX, SIZE, walk
 
@@ -108,8 +109,8 @@ def test_two_people_have_two_tints_and_the_nearer_is_in_front(capture: Capture, 
 
 
 def test_the_side_view_stands_on_the_ground(capture: Capture) -> None:
-    figure = _Figure(capture, load_body(), (1, 2, 3))
-    side = _Side([figure], TILE, PreviewSettings())
+    figure = Figure(capture, load_body(), (1, 2, 3))
+    side = Side([figure], TILE, PreviewSettings())
     np.testing.assert_allclose(side.axes @ side.axes.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(side.axes) == pytest.approx(1.0)
     for t in range(FRAMES):
@@ -129,8 +130,8 @@ def test_the_side_view_stands_on_the_ground(capture: Capture) -> None:
 def test_the_grid_is_under_the_lowest_and_others_keep_their_ground(capture: Capture) -> None:
     high = replace(capture, ground_m=capture.ground_m + 2.0, transl=capture.transl + 2.0 * capture.up_camera)
     high.joints = high.joints + 2.0 * high.up_camera
-    figures = [_Figure(item, load_body(), (1, 2, 3)) for item in (high, capture, replace(capture, ground_m=np.nan))]
-    side = _Side(figures[:2], TILE, PreviewSettings())
+    figures = [Figure(item, load_body(), (1, 2, 3)) for item in (high, capture, replace(capture, ground_m=np.nan))]
+    side = Side(figures[:2], TILE, PreviewSettings())
     assert side.ground_m == pytest.approx(capture.ground_m, abs=1e-4)
     grounds = [figure.ground_m(side.up) for figure in figures]
     assert grounds[0] == pytest.approx(capture.ground_m + 2.0, abs=1e-4)
@@ -140,7 +141,7 @@ def test_the_grid_is_under_the_lowest_and_others_keep_their_ground(capture: Capt
 def test_a_camera_that_turns_does_not_move_the_ground(capture: Capture) -> None:
     turn = np.zeros((FRAMES, 3), np.float32)
     turn[:, 1] = 0.02 * np.arange(FRAMES)
-    figure = _Figure(replace(capture, camera_rotvec=turn), load_body(), (1, 2, 3))
+    figure = Figure(replace(capture, camera_rotvec=turn), load_body(), (1, 2, 3))
     pose = figure.at(5)
     assert pose is not None
     angle = float(turn[5, 1])
