@@ -6,6 +6,8 @@ from typing import Any
 
 import bpy
 
+from .notify import refuse
+
 # As scene.avatar names them; importing that here would load numpy when the extension is enabled.
 PROPERTY = "pantomime"
 CAMERA_PROPERTY = "pantomime_camera"
@@ -82,6 +84,14 @@ def refusal(context: bpy.types.Context) -> str:
     if not why and rig.override_library is not None and rig.override_library.is_system_override:
         return "This avatar is linked from another file. Make it local or an editable override first"
     return why or ("" if context.mode in ("OBJECT", "POSE") else "Leave edit mode first")
+
+
+class OnAvatar:
+    """Operators that change the active avatar."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return refuse(cls, refusal(context))
 
 
 def why_not_face(rig: bpy.types.Object | None) -> str:

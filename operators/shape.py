@@ -1,4 +1,4 @@
-"""What can be done to the selected avatar: shape, pose, face, how sure it is."""
+"""The selected avatar's shape, as people speak of it: what its sliders read and set."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, PointerProperty
 
 from . import bodies, certainty
-from .avatars import PROPERTY, avatar_of, mesh_of, why_not_face, why_not_pose, why_not_shape
-from .face import EXPRESSIONS
+from .avatars import PROPERTY, avatar_of, mesh_of, why_not_shape
 from .notify import failed, refuse
 from .settings import solver_settings
 
@@ -180,116 +179,6 @@ class PANTOMIME_PG_avatar(bpy.types.PropertyGroup):
     )
 
 
-def _rig(context: bpy.types.Context) -> Any:
-    """The avatar of an operator whose `poll` found one."""
-    return avatar_of(context)
-
-
-def _finish_pose(context: bpy.types.Context, rig: bpy.types.Object) -> None:
-    if context.scene.tool_settings.use_keyframe_insert_auto:
-        from ..scene.posing import key_pose
-
-        key_pose(rig)
-
-
-def _visible_mesh(context: bpy.types.Context, rig: bpy.types.Object) -> bpy.types.Object | None:
-    skin = mesh_of(rig)
-    return (
-        skin if skin is not None and context.view_layer.objects.get(skin.name) == skin and skin.visible_get() else None
-    )
-
-
-class _PoseOperator:
-    bl_options = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return refuse(cls, why_not_pose(avatar_of(context)))
-
-
-class PANTOMIME_OT_set_pose(_PoseOperator, bpy.types.Operator):
-    """Put the avatar in a pose"""
-
-    bl_idname = "pantomime.set_pose"
-    bl_label = "Set Pose"
-
-    kind: EnumProperty(
-        name="Pose",
-        description="Which pose",
-        items=(
-            ("CAPTURED", "As captured", "The pose that the photo shows"),
-            ("REST", "Rest", "The pose that the mesh was made in, at the avatar's origin"),
-            ("T", "T", "Upright, arms to the sides, where the person stands"),
-            ("A", "A", "Upright, arms lowered by 45°, where the person stands"),
-            ("HANDS", "Relaxed hands", "Only the fingers: as they hang when nobody thinks of them"),
-        ),
-    )
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..scene import posing, shaping
-        from ..scene.avatar import CAPTURED, AvatarError
-
-        rig = _rig(context)
-        if self.kind == "CAPTURED":
-            kept = rig[PROPERTY].get(CAPTURED)
-            if kept is None:
-                return failed(self, f"{rig.name} does not know its captured pose. Make the avatar anew.")
-            posing.recall(rig, kept)
-        elif self.kind == "HANDS":
-            try:
-                posing.relax_hands(rig, shaping.body_of(rig, solver_settings(context).body))
-            except AvatarError as error:
-                return failed(self, str(error))
-        else:
-            {"REST": posing.rest_pose, "T": posing.t_pose, "A": posing.a_pose}[self.kind](rig)
-            skin = _visible_mesh(context, rig)
-            if skin is not None:
-                # Who was sitting now stands; on the floor.
-                context.view_layer.update()
-                posing.snap_to_floor(rig, skin, context.evaluated_depsgraph_get())
-        _finish_pose(context, rig)
-        return {"FINISHED"}
-
-
-class PANTOMIME_OT_mirror_pose(_PoseOperator, bpy.types.Operator):
-    """Swap left and right in the pose and the face. The person stays where they are and faces the same way"""
-
-    bl_idname = "pantomime.mirror_pose"
-    bl_label = "Mirror Pose"
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..scene import posing
-
-        rig = avatar_of(context)
-        posing.mirror(rig, mesh_of(rig) if not why_not_face(rig) else None)
-        _finish_pose(context, rig)
-        return {"FINISHED"}
-
-
-class PANTOMIME_OT_snap_to_floor(_PoseOperator, bpy.types.Operator):
-    """Move the avatar up or down until its lowest point is on the floor, Z = 0"""
-
-    bl_idname = "pantomime.snap_to_floor"
-    bl_label = "Snap to Floor"
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        rig = avatar_of(context)
-        why = why_not_pose(rig)
-        if not why and (rig is None or _visible_mesh(context, rig) is None):
-            why = "The avatar's body is hidden. Show it first"
-        return refuse(cls, why)
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..scene import posing
-
-        rig = avatar_of(context)
-        context.view_layer.update()
-        posing.snap_to_floor(rig, _visible_mesh(context, rig), context.evaluated_depsgraph_get())
-        _finish_pose(context, rig)
-        return {"FINISHED"}
-
-
 class PANTOMIME_OT_reset_shape(bpy.types.Operator):
     """Give the avatar a shape that it had"""
 
@@ -330,67 +219,6 @@ class PANTOMIME_OT_reset_shape(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class PANTOMIME_OT_set_expression(bpy.types.Operator):
-    """Give the face an expression"""
-
-    bl_idname = "pantomime.set_expression"
-    bl_label = "Set Expression"
-    bl_options = {"REGISTER", "UNDO"}
-
-    kind: EnumProperty(
-        name="Expression",
-        description="Which expression",
-        items=(
-            ("CAPTURED", "As captured", "The expression that the photo shows"),
-            *((identifier, title, "") for identifier, (title, _) in EXPRESSIONS.items()),
-        ),
-    )
-    amount: FloatProperty(
-        name="Amount", description="How strong", default=1.0, min=0.0, max=1.5, soft_max=1.0, subtype="FACTOR"
-    )
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        rig = avatar_of(context)
-        why = why_not_face(rig)
-        if not why and rig is not None and not has_named_face(rig):
-            why = "A licensed body's components have no names that expressions could be made of"
-        return refuse(cls, why)
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        rig = _rig(context)
-        skin: Any = mesh_of(rig)
-        blocks = skin.data.shape_keys.key_blocks
-        names = [block.name for block in blocks if _is_face_key(block.name)]
-        if self.kind == "CAPTURED":
-            kept = rig[PROPERTY].get("captured")
-            values = dict(zip(names, kept["expression"], strict=False)) if kept is not None else {}
-        else:
-            values = EXPRESSIONS[self.kind][1]
-        auto_key = context.scene.tool_settings.use_keyframe_insert_auto
-        for name in names:
-            block = blocks[name]
-            value = min(block.slider_max, values.get(name, 0.0) * self.amount)
-            changed = block.value != value
-            block.value = value
-            if auto_key and changed:
-                block.keyframe_insert("value")
-        return {"FINISHED"}
-
-
-_FACE_PREFIXES = ("brow", "eye", "cheek", "nose", "jaw", "mouth", "tongue")
-
-
-def _is_face_key(name: str) -> bool:
-    return name.startswith(_FACE_PREFIXES)
-
-
-def has_named_face(rig: bpy.types.Object) -> bool:
-    """Whether the avatar's face has ARKit's actions."""
-    skin = mesh_of(rig)
-    return skin is not None and skin.data.shape_keys.key_blocks.find("jawOpen") >= 0
-
-
 def register() -> None:
     """Give objects the avatar's values."""
     bpy.types.Object.pantomime_avatar = PointerProperty(type=PANTOMIME_PG_avatar)
@@ -402,11 +230,4 @@ def unregister() -> None:
     _known.clear()
 
 
-CLASSES = (
-    PANTOMIME_PG_avatar,
-    PANTOMIME_OT_set_pose,
-    PANTOMIME_OT_mirror_pose,
-    PANTOMIME_OT_snap_to_floor,
-    PANTOMIME_OT_reset_shape,
-    PANTOMIME_OT_set_expression,
-)
+CLASSES = (PANTOMIME_PG_avatar, PANTOMIME_OT_reset_shape)
