@@ -19,10 +19,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import __version__
+from . import __version__, render_command
 from .core.command import ProgressBar, add_solver_arguments, settings_from, unique_stems
 from .core.pipeline import Pipeline, PipelineError, PipelineSettings, Reporter, save_captures, summary_line
-from .scene import render_command
 
 DESCRIPTION = "One photo in, a posed, rigged, shape-keyed human avatar out."
 EPILOG = "Options of a command: pantomime COMMAND --help"

@@ -70,21 +70,19 @@ def set_shape(rig: bpy.types.Object, betas: Any = None, measure: str = "", value
     return ""
 
 
-def _get_measure(index: int) -> Any:
+def _slider(index: int, **how: Any) -> Any:
+    """A property that reads and sets one of the measures; nothing is stored."""
+
     def get(group: bpy.types.PropertyGroup) -> float:
         values = measures_of(group.id_data)
         return values[index] if index < len(values) else 0.0
 
-    return get
-
-
-def _set_measure(index: int) -> Any:
     def set_value(group: bpy.types.PropertyGroup, value: float) -> None:
         rig = group.id_data
         if PROPERTY in rig and not why_not_shape(rig) and index < len(measures_of(rig)):
             set_shape(rig, measure=_MEASURES[index], value=value)
 
-    return set_value
+    return FloatProperty(get=get, set=set_value, options=set(), **how)
 
 
 def _get_components(group: bpy.types.PropertyGroup) -> tuple[float, ...]:
@@ -110,52 +108,44 @@ def _colour(group: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None
 class PANTOMIME_PG_avatar(bpy.types.PropertyGroup):
     """The avatar's shape as people speak of it. Nothing is stored twice: shape keys are what these read and set."""
 
-    height: FloatProperty(
+    height: _slider(
+        0,
         name="Height",
         description="How tall the person stands, in centimetres. The build stays",
-        get=_get_measure(0),
-        set=_set_measure(0),
         min=40.0,
         max=260.0,
         precision=1,
         step=100,
-        options=set(),
     )
-    weight: FloatProperty(
+    weight: _slider(
+        1,
         name="Weight",
         description="What a body of this volume weighs, in kilograms. Height, age and sex stay",
-        get=_get_measure(1),
-        set=_set_measure(1),
         min=2.0,
         max=250.0,
         precision=1,
         step=100,
-        options=set(),
     )
-    age: FloatProperty(
+    age: _slider(
+        2,
         name="Age",
         description="How old the body looks, in years. Height, weight and sex stay",
-        get=_get_measure(2),
-        set=_set_measure(2),
         min=0.0,
         max=110.0,
         soft_max=90.0,
         precision=0,
         step=100,
-        options=set(),
     )
-    sex: FloatProperty(
+    sex: _slider(
+        3,
         name="Sex",
         description="Which sex the body looks like: -1 female, 1 male. Height, weight and age stay",
-        get=_get_measure(3),
-        set=_set_measure(3),
         min=-2.0,
         max=2.0,
         soft_min=-1.0,
         soft_max=1.0,
         precision=2,
         step=5,
-        options=set(),
     )
     components: FloatVectorProperty(
         name="Components",

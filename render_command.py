@@ -1,4 +1,4 @@
-"""The commands that render what fits are measured on: people and clips whose bodies are known.
+"""Of the command line: render what fits are measured on, people and clips whose bodies are known.
 
 Imported for its options even where there is no bpy; the commands need it.
 """
@@ -29,11 +29,11 @@ def people_arguments(parser: argparse.ArgumentParser) -> None:
 
 def people(arguments: argparse.Namespace) -> int:
     """Write pictures of people and their labels. Needs bpy."""
-    from ..core.body.bench_draw import draw_label
-    from ..core.body.bench_labels import save_label
-    from ..core.body.bench_people import People
-    from ..core.body.load import load_body
-    from .render_people import Shot, render_shot
+    from .core.body.bench_draw import draw_label
+    from .core.body.bench_labels import save_label
+    from .core.body.bench_people import People
+    from .core.body.load import load_body
+    from .scene.render_people import Shot, render_shot
 
     out = Path(arguments.output)
     seed = {"test": 1, "tune": 2}[arguments.poses] if arguments.seed is None else arguments.seed
@@ -65,10 +65,10 @@ def clips(arguments: argparse.Namespace) -> int:
     """Write clips of people and their labels. Needs bpy."""
     import numpy as np
 
-    from ..core.body import bench_clips
-    from ..core.body.bench_people import People
-    from ..core.body.load import load_body
-    from .render_people import Shot, render_clip
+    from .core.body import bench_clips
+    from .core.body.bench_people import People
+    from .core.body.load import load_body
+    from .scene.render_people import Shot, render_clip
 
     out, body = Path(arguments.output), load_body()
     print("Building the source body (about a minute the first time) …", flush=True)
