@@ -6,10 +6,13 @@ from typing import Any
 
 import bpy
 
+from .notify import refuse
+
 # As scene.avatar names them; importing that here would load numpy when the extension is enabled.
 PROPERTY = "pantomime"
 CAMERA_PROPERTY = "pantomime_camera"
-PIN_PROPERTY = "pantomime_pinned_bone"  # as scene.pins names it
+PIN_PROPERTY = "pantomime_pinned_bone"  # as scene.pins names these
+PIN_OWNER_PROPERTY = "pantomime_pinned_avatar"
 
 # The mesh of each armature by name: an object's children are found by walking all objects of the file.
 _meshes: dict[str, str] = {}
@@ -27,7 +30,8 @@ def rig_of(obj: bpy.types.Object | None) -> bpy.types.Object | None:
         return next((other for other in beside if other.type == "ARMATURE" and camera_of(other) == obj), None)
     if obj.type == "EMPTY" and PIN_PROPERTY in obj:
         beside = (other for collection in obj.users_collection for other in collection.objects)
-        return next((other for other in beside if other.type == "ARMATURE" and PROPERTY in other), None)
+        avatars = (other for other in beside if other.type == "ARMATURE" and PROPERTY in other)
+        return next((rig for rig in avatars if obj.get(PIN_OWNER_PROPERTY, rig) == rig), None)
     rig = obj.parent if obj.parent is not None else obj.find_armature()
     return rig if rig is not None and rig.type == "ARMATURE" and PROPERTY in rig else None
 
@@ -82,6 +86,14 @@ def refusal(context: bpy.types.Context) -> str:
     if not why and rig.override_library is not None and rig.override_library.is_system_override:
         return "This avatar is linked from another file. Make it local or an editable override first"
     return why or ("" if context.mode in ("OBJECT", "POSE") else "Leave edit mode first")
+
+
+class OnAvatar:
+    """Operators that change the active avatar."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return refuse(cls, refusal(context))
 
 
 def why_not_face(rig: bpy.types.Object | None) -> str:

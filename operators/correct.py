@@ -1,29 +1,17 @@
-"""Correct an avatar by hand: drag points over the photo, pin bones in space, lock limbs."""
+"""Correct an avatar by hand: show the points over the photo, pin bones in space, lock limbs, refit."""
 
 from __future__ import annotations
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, PointerProperty
 
-from .avatars import PIN_PROPERTY, avatar_of, refusal, rig_of
+from .avatars import PIN_PROPERTY, OnAvatar, avatar_of, rig_of
 from .busy import hand_is_busy
 from .correcting import LIVE, NEAR_M, redraw
 from .jobs import JobError
-from .notify import failed, report
-from .points import (
-    in_view,
-    pin_counts,
-    region_matrix,
-    scale_of,
-    selected_bones,
-    settings_of,
-    spot_at,
-)
+from .notify import failed, refuse
+from .points import in_view, pin_counts, selected_bones, settings_of
 from .session import SESSION, wait
-
-CLICK_PX = 3.0  # a shorter way than this is a click
-SLOW_DRAWING_S = 0.06
-SLOW = 0.2  # of the pointer's way while Shift is held
 
 LIMB_ITEMS = (
     ("left_arm", "Left arm", "Collar, shoulder, elbow, wrist"),
@@ -57,15 +45,8 @@ class PANTOMIME_PG_correct(bpy.types.PropertyGroup):
     )  # fmt: skip
 
 
-class _OnAvatar:
-    """Operators on the active avatar."""
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        why = refusal(context)
-        if why:
-            cls.poll_message_set(why)  # type: ignore[attr-defined]
-        return not why
+class _Solving(OnAvatar):
+    """Operators that ask the solver for a pose."""
 
     def solve(self, context: bpy.types.Context, **how: object) -> set[str]:
         """Ask for a pose, and wait for it where no timer would."""
@@ -76,20 +57,16 @@ class _OnAvatar:
         return wait(self)  # type: ignore[arg-type]
 
 
-class _OnBones(_OnAvatar):
+class _OnBones(_Solving):
     """Operators on bones that are selected in pose mode."""
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if not super().poll(context):
-            return False
-        if not selected_bones(context):
-            cls.poll_message_set("Select bones of the avatar in pose mode")  # type: ignore[attr-defined]
-            return False
-        return True
+        bones = selected_bones(context)
+        return super().poll(context) and refuse(cls, "" if bones else "Select bones of the avatar in pose mode")
 
 
-class PANTOMIME_OT_correct(_OnAvatar, bpy.types.Operator):
+class PANTOMIME_OT_correct(OnAvatar, bpy.types.Operator):
     """Show the points that were found in the photo, to drag those that are wrong: the avatar follows"""
 
     bl_idname = "pantomime.correct"
@@ -108,133 +85,6 @@ class PANTOMIME_OT_correct(_OnAvatar, bpy.types.Operator):
             except JobError as error:
                 settings.on = False
                 return failed(self, str(error))
-        redraw()
-        return {"FINISHED"}
-
-
-class PANTOMIME_OT_drag_point(_OnAvatar, bpy.types.Operator):
-    """Drag the point to where it is in the photo. A click pins it, or removes its pin"""
-
-    bl_idname = "pantomime.drag_point"
-    bl_label = "Drag Point"
-    bl_options = {"INTERNAL"}
-
-    set_name: StringProperty(name="Points", default="pose33", options={"SKIP_SAVE"})
-    index: IntProperty(name="Number", min=0, options={"SKIP_SAVE"})
-    x: FloatProperty(name="X", description="In px of the photo, from the left", options={"SKIP_SAVE"})
-    y: FloatProperty(name="Y", description="In px of the photo, from the top", options={"SKIP_SAVE"})
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """For scripts: pin a point at a place."""
-        try:
-            LIVE.begin(context, avatar_of(context), (self.set_name, self.index), (self.x, self.y))
-            LIVE.move(context, (self.x, self.y))
-            LIVE.release(context)
-        except JobError as error:
-            LIVE.cancel(context)
-            return failed(self, str(error))
-        return wait(self)
-
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        handle = spot_at(context, (event.mouse_region_x, event.mouse_region_y))
-        if handle is None:
-            return {"PASS_THROUGH"}
-        self._start = self._last = (event.mouse_region_x, event.mouse_region_y)
-        self._place, self._moved, self._was_pinned = handle.place, False, handle.pinned
-        try:
-            LIVE.begin(context, avatar_of(context), handle.point, handle.place)
-        except JobError as error:
-            return failed(self, str(error))
-        context.window_manager.modal_handler_add(self)
-        context.area.header_text_set(
-            f"{_capital(handle.name)}. Shift: slowly. Esc or right button: back to where it was"
-        )
-        return {"RUNNING_MODAL"}
-
-    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        if LIVE.drag is None:
-            return self._end(context, {"CANCELLED"})
-        try:
-            if event.type in ("MOUSEMOVE", "INBETWEEN_MOUSEMOVE"):
-                if event.type == "MOUSEMOVE":
-                    self._move(context, event)
-            elif event.type == "LEFTMOUSE" and event.value == "RELEASE":
-                return self._release(context)
-            elif event.type in ("ESC", "RIGHTMOUSE") and event.value == "PRESS":
-                LIVE.cancel(context)
-                return self._end(context, {"CANCELLED"})
-        except JobError as error:
-            LIVE.cancel(context)
-            report(self, "ERROR", str(error))
-            return self._end(context, {"CANCELLED"})
-        return {"RUNNING_MODAL"}
-
-    def cancel(self, context: bpy.types.Context) -> None:
-        """Blender ends the drag, as when a window closes."""
-        LIVE.cancel(context)
-
-    def _move(self, context: bpy.types.Context, event: bpy.types.Event) -> None:
-        import numpy as np
-
-        from ..scene.handles import transform
-
-        here = (event.mouse_region_x, event.mouse_region_y)
-        if max(abs(here[k] - self._start[k]) for k in (0, 1)) > CLICK_PX * scale_of(context):
-            self._moved = True
-        before, now = transform(np.linalg.inv(region_matrix(context)), [self._last, here])
-        self._last = here
-        step = (now - before) * (SLOW if event.shift else 1.0)
-        self._place = (float(self._place[0] + step[0]), float(self._place[1] + step[1]))
-        if self._moved:
-            LIVE.move(context, self._place)
-            # Where drawing takes long, once a move is enough: with the answer, which is there sooner than a picture.
-            if SESSION.away_s < SLOW_DRAWING_S:
-                context.region.tag_redraw()
-
-    def _release(self, context: bpy.types.Context) -> set[str]:
-        drag = LIVE.drag
-        assert drag is not None
-        if self._moved:
-            LIVE.release(context)
-        elif self._was_pinned:
-            LIVE.cancel(context)
-            bpy.ops.pantomime.unpin_point("EXEC_DEFAULT", True, set_name=drag.point[0], index=drag.point[1])
-        else:
-            LIVE.move(context, self._place)
-            LIVE.release(context)
-        return self._end(context, {"FINISHED"})
-
-    def _end(self, context: bpy.types.Context, result: set[str]) -> set[str]:
-        if context.area is not None:
-            context.area.header_text_set(None)
-        redraw()
-        return result
-
-
-class PANTOMIME_OT_unpin_point(_OnAvatar, bpy.types.Operator):
-    """Remove the pin of a point. The pose stays"""
-
-    bl_idname = "pantomime.unpin_point"
-    bl_label = "Unpin Point"
-    bl_options = {"UNDO", "INTERNAL"}
-
-    set_name: StringProperty(name="Points", default="pose33", options={"SKIP_SAVE"})
-    index: IntProperty(name="Number", min=0, options={"SKIP_SAVE"})
-
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        handle = spot_at(context, (event.mouse_region_x, event.mouse_region_y))
-        if handle is None or not handle.pinned:
-            return {"PASS_THROUGH"}
-        self.set_name, self.index = handle.point
-        return self.execute(context)
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..scene import pins
-
-        rig = avatar_of(context)
-        if not pins.unpin_point(rig, context.scene.frame_current, (self.set_name, self.index)):
-            report(self, "WARNING", "This point is not pinned")
-            return {"CANCELLED"}
         redraw()
         return {"FINISHED"}
 
@@ -263,7 +113,7 @@ class PANTOMIME_OT_pin_bones(_OnBones, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class PANTOMIME_OT_remove_pins(_OnAvatar, bpy.types.Operator):
+class PANTOMIME_OT_remove_pins(OnAvatar, bpy.types.Operator):
     """Remove all pins of the avatar, at this frame. The pose stays"""
 
     bl_idname = "pantomime.remove_pins"
@@ -272,12 +122,7 @@ class PANTOMIME_OT_remove_pins(_OnAvatar, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if not super().poll(context):
-            return False
-        if sum(pin_counts(context)) == 0:
-            cls.poll_message_set("Nothing is pinned")
-            return False
-        return True
+        return super().poll(context) and refuse(cls, "" if any(pin_counts(context)) else "Nothing is pinned")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..scene import pins
@@ -290,7 +135,7 @@ class PANTOMIME_OT_remove_pins(_OnAvatar, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class PANTOMIME_OT_refit(_OnAvatar, bpy.types.Operator):
+class PANTOMIME_OT_refit(_Solving, bpy.types.Operator):
     """Fit pose and face again to all points of the photo. Pins are kept, and so are shape, camera and locked bones"""
 
     bl_idname = "pantomime.refit"
@@ -301,16 +146,15 @@ class PANTOMIME_OT_refit(_OnAvatar, bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         if not super().poll(context):
             return False
-        if "pantomime_seen" not in avatar_of(context):
-            cls.poll_message_set("This avatar was made by an older version, without the points. Solve its photo again")
-            return False
-        return True
+        old = "pantomime_seen" not in avatar_of(context)
+        why = "This avatar was made by an older version, without the points. Solve its photo again"
+        return refuse(cls, why if old else "")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         return self.solve(context, label="Refit", key=True, refit=True)
 
 
-class PANTOMIME_OT_lock_limb(_OnAvatar, bpy.types.Operator):
+class PANTOMIME_OT_lock_limb(OnAvatar, bpy.types.Operator):
     """Lock a limb: its bones keep their own rotations while something else is corrected"""
 
     bl_idname = "pantomime.lock_limb"
@@ -342,10 +186,6 @@ class PANTOMIME_OT_lock_bones(_OnBones, bpy.types.Operator):
         pins.set_locked(rig, bones, not set(bones) <= pins.locked(rig))
         redraw()
         return {"FINISHED"}
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 @bpy.app.handlers.persistent
@@ -389,8 +229,6 @@ def _after_load(*_: object) -> None:
 CLASSES = (
     PANTOMIME_PG_correct,
     PANTOMIME_OT_correct,
-    PANTOMIME_OT_drag_point,
-    PANTOMIME_OT_unpin_point,
     PANTOMIME_OT_pin_bones,
     PANTOMIME_OT_remove_pins,
     PANTOMIME_OT_refit,

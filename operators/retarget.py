@@ -20,7 +20,8 @@ def _is_target(_settings: bpy.types.PropertyGroup, obj: bpy.types.Object) -> boo
 
 def _detect(settings: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
     """Fill in the mapping by the names of the target's bones."""
-    from ..scene.retarget import JOINT_NAMES, detected
+    from ..scene.retarget import detected
+    from ..scene.retarget_plan import JOINT_NAMES
 
     found = detected(settings.target) if settings.target is not None else None
     settings.rig = found.rig.name if found is not None else ""

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 import bpy
 from bpy.props import StringProperty
 
-from .avatars import avatar_of
+from .avatars import OnAvatar, avatar_of, camera_of
 from .jobs import Job, JobError, job_folder
 from .notify import failed, refuse
-from .photo import camera_of
 from .session import SESSION, submit
 from .settings import solver_settings
-from .use import may_change
 
 if TYPE_CHECKING:
     from ..core.messages import Result
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 SWITCH = "photo_texture"  # as scene.texture has it: a panel may not wait for that module, which needs numpy
 
 
-class PANTOMIME_OT_photo_texture(bpy.types.Operator):
+class PANTOMIME_OT_photo_texture(OnAvatar, bpy.types.Operator):
     """Project the photo on the avatar as it stands before its camera. What the photo doesn't show is filled softly"""
 
     bl_idname = "pantomime.photo_texture"
@@ -31,11 +29,11 @@ class PANTOMIME_OT_photo_texture(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if not may_change(cls, context):
+        if not super().poll(context):
             return False
         if SESSION.running("make_texture"):
             return refuse(cls, "A texture is being made")
-        return camera_of(context.object) is not None or refuse(cls, "This avatar has no camera any more")
+        return camera_of(avatar_of(context)) is not None or refuse(cls, "This avatar has no camera any more")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         import numpy as np
@@ -107,7 +105,7 @@ class PANTOMIME_OT_show_texture(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class PANTOMIME_OT_remove_texture(bpy.types.Operator):
+class PANTOMIME_OT_remove_texture(OnAvatar, bpy.types.Operator):
     """Take the photo off the avatar"""
 
     bl_idname = "pantomime.remove_texture"
@@ -116,7 +114,7 @@ class PANTOMIME_OT_remove_texture(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if not may_change(cls, context):
+        if not super().poll(context):
             return False
         return textured(avatar_of(context)) is not None or refuse(cls, "This avatar has no photo texture")
 

@@ -11,7 +11,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
-from .avatars import avatar_of, refusal
+from .avatars import OnAvatar, avatar_of
 from .exporting import export_soon
 from .jobs import JobError
 from .notify import failed, refuse, report, translated
@@ -24,12 +24,6 @@ FORMATS = (
     ("BVH", "BVH", "Bones and motion alone"),
 )
 SUFFIXES = {"FBX": ".fbx", "GLTF": ".glb", "USD": ".usdc", "BVH": ".bvh"}
-
-
-def may_change(operator: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
-    """For `poll`: whether there is an active avatar that may be changed."""
-    why = refusal(context)
-    return not why or refuse(operator, why)
 
 
 @contextlib.contextmanager
@@ -206,7 +200,7 @@ class PANTOMIME_OT_make_asset(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class PANTOMIME_OT_add_controls(bpy.types.Operator):
+class PANTOMIME_OT_add_controls(OnAvatar, bpy.types.Operator):
     """Add IK handles and poles for hands and feet. The pose stays, and they can be removed again"""
 
     bl_idname = "pantomime.add_controls"
@@ -215,7 +209,7 @@ class PANTOMIME_OT_add_controls(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if not may_change(cls, context):
+        if not super().poll(context):
             return False
         rig = avatar_of(context)
         return (rig is not None and rig.data.library is None) or refuse(
@@ -233,7 +227,7 @@ class PANTOMIME_OT_add_controls(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class _ControlsOperator:
+class _ControlsOperator(OnAvatar):
     """For avatars that have controls: calls the function `action` of `scene.controls`."""
 
     bl_options = {"REGISTER", "UNDO"}
@@ -241,7 +235,7 @@ class _ControlsOperator:
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if not may_change(cls, context):
+        if not super().poll(context):
             return False
         return has_controls(avatar_of(context)) or refuse(cls, "Add IK controls first")
 

@@ -5,21 +5,13 @@ from __future__ import annotations
 import bpy
 
 from ..operators import bodies
-from ..operators.avatar import (
-    MOST_COMPONENTS,
-    PANTOMIME_OT_mirror_pose,
-    PANTOMIME_OT_reset_shape,
-    PANTOMIME_OT_set_expression,
-    PANTOMIME_OT_set_pose,
-    PANTOMIME_OT_snap_to_floor,
-    betas_of,
-    has_named_face,
-    measures_of,
-)
 from ..operators.avatars import avatar_of, camera_of, mesh_of, why_not_face, why_not_pose, why_not_shape
 from ..operators.certainty import limbs
+from ..operators.expression import PANTOMIME_OT_set_expression, has_named_face
 from ..operators.face import EXPRESSIONS, FACE_GROUPS, readable
 from ..operators.photo import PANTOMIME_OT_look_through_camera
+from ..operators.pose import PANTOMIME_OT_mirror_pose, PANTOMIME_OT_set_pose, PANTOMIME_OT_snap_to_floor
+from ..operators.shape import MOST_COMPONENTS, PANTOMIME_OT_reset_shape, betas_of, measures_of
 from .sidebar import Tab, paragraph
 
 MEASURES = (("height", "Height (cm)"), ("weight", "Weight (kg)"), ("age", "Age (years)"), ("sex", "Sex"))

@@ -12,7 +12,7 @@ import math
 import bpy
 
 from ..operators.avatars import refusal
-from ..operators.correct import PANTOMIME_OT_drag_point, PANTOMIME_OT_unpin_point
+from ..operators.dragging import PANTOMIME_OT_drag_point, PANTOMIME_OT_unpin_point
 from ..operators.points import Spot, in_view, scale_of, settings_of, spot_at, spots
 
 Color = tuple[float, float, float, float]

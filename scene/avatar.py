@@ -17,7 +17,21 @@ from mathutils import Matrix
 from ..core.body.model import BodyModel
 from ..core.body.skeleton import JOINT_NAMES
 from ..core.capture import Capture
-from . import action, axes, camera, clip, clothing, correctives, materials, mesh, pose, posing, rest, seen, shapekeys
+from . import (
+    action,
+    axes,
+    camera,
+    clothing,
+    correctives,
+    materials,
+    mesh,
+    pose,
+    posing,
+    rest,
+    seen,
+    shapekeys,
+    viewpoint,
+)
 from . import armature as armatures
 from .removal import UNFINISHED, remove_collection
 from .rest import Floats
@@ -186,7 +200,7 @@ def _build(
         yield from action.write_animation(rig, skin, channels, body, timing)
 
     avatar = Avatar(collection, skin, rig, settings.camera)
-    yield from _add_camera(avatar, capture, settings, scene, placement, name, timing if moving else None)
+    yield from viewpoint.add_camera(avatar, capture, settings, scene, placement, timing if moving else None)
     rig[PROPERTY] = {
         **_identity(capture, body, settings, ground),
         CAPTURED: _captured(rig, person),
@@ -279,69 +293,6 @@ def _add_correctives(
         yield from correctives.add_driven(writer, body, rig, frames)
     else:
         correctives.add_current(writer, body, pose.read_rotations(rig, frames))
-
-
-def _add_camera(
-    avatar: Avatar,
-    capture: Capture,
-    settings: AvatarSettings,
-    scene: bpy.types.Scene,
-    placement: camera.Placement,
-    name: str,
-    timing: action.AnimationSettings | None,
-) -> Steps[None]:
-    if settings.set_render_size:
-        camera.set_render_size(scene, capture.image_size)
-    if avatar.camera is not None or not settings.make_camera:
-        return
-    avatar.camera = camera.new_camera(
-        f"{name} camera",
-        avatar.collection,
-        placement,
-        capture.focal_px,
-        capture.principal_px,
-        capture.image_size,
-        camera.frame_aspect(scene),
-    )
-    yield MORE
-    if timing is not None:
-        action.turn_camera(avatar.camera, capture, placement, timing)
-    if settings.background and timing is not None:
-        _add_clip(avatar, settings.photo or capture.source, capture, timing)
-    elif settings.background:
-        _add_photo(avatar, settings, capture)
-    yield MORE
-
-
-def _add_photo(avatar: Avatar, settings: AvatarSettings, capture: Capture) -> None:
-    path, turned = settings.photo or capture.source, capture.source_exif_orientation
-    if not path:
-        return
-    image = camera.load_photo(path, turned, settings.upright_copy) if Path(path).is_file() else None
-    if image is None:
-        avatar.warnings.append(
-            f"The photo {path} can't be shown behind the avatar. Choose it again in the camera's settings."
-        )
-    else:
-        camera.add_background(avatar.camera, image)
-
-
-def _add_clip(avatar: Avatar, path: str, capture: Capture, timing: action.AnimationSettings) -> None:
-    if not path:
-        return
-    image = clip.load_clip(path) if Path(path).exists() else None
-    if image is None:
-        avatar.warnings.append(
-            f"The clip {path} can't be shown behind the avatar. Choose it again in the camera's settings."
-        )
-        return
-    times = capture.frame_times_s
-    indices = capture.frame_indices if len(capture.frame_indices) else np.arange(capture.num_frames)
-    turned = capture.diagnostics.get("clip_turned_deg", 0)
-    clip.add_clip(
-        avatar.camera, image, indices, times, timing.first_frame, timing.frames_per_second,
-        turned if isinstance(turned, int) else 0,
-    )  # fmt: skip
 
 
 def _identity(capture: Capture, body: BodyModel, settings: AvatarSettings, ground: Floats) -> dict[str, Any]:

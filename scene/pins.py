@@ -18,6 +18,7 @@ from ..core.body.skeleton import JOINT_NAMES
 
 PROPERTY = "pantomime_pins"
 EMPTY_PROPERTY = "pantomime_pinned_bone"
+OWNER_PROPERTY = "pantomime_pinned_avatar"
 STILL = "still"
 # What is locked together.
 LIMBS: dict[str, tuple[str, ...]] = {
@@ -106,7 +107,9 @@ def empties(rig: bpy.types.Object) -> dict[str, bpy.types.Object]:
     for collection in rig.users_collection:
         for obj in collection.objects:
             bone = obj.get(EMPTY_PROPERTY)
-            if obj.type == "EMPTY" and isinstance(bone, str) and bone in rig.data.bones:
+            # A copy of an avatar is in the same collection. Pins of older files don't say whose they are.
+            mine = obj.get(OWNER_PROPERTY, rig) == rig
+            if obj.type == "EMPTY" and mine and isinstance(bone, str) and bone in rig.data.bones:
                 found.setdefault(bone, obj)
     return found
 
@@ -120,6 +123,7 @@ def pin_bone(rig: bpy.types.Object, bone: str, place: Vector) -> bpy.types.Objec
         empty.empty_display_size = 0.03
         empty.show_in_front = True
         empty[EMPTY_PROPERTY] = bone
+        empty[OWNER_PROPERTY] = rig
         rig.users_collection[0].objects.link(empty)
     empty.matrix_world = Matrix.Translation(place)
     return empty

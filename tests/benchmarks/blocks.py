@@ -89,10 +89,10 @@ def _building(name: str, path: str, motion: dict[str, Any] | None, runs: int) ->
 def _actions(path: str, runs: int) -> Iterator[Measurement]:
     import bpy
 
-    from ...operators.avatar import set_shape
     from ...operators.avatars import mesh_of
     from ...operators.correcting import LIVE
     from ...operators.settings import SolverSettings, solver_settings
+    from ...operators.shape import set_shape
     from ...scene.from_file import avatars_from_files
 
     bpy.ops.wm.read_factory_settings(use_empty=True)

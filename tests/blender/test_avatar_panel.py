@@ -13,7 +13,7 @@ from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skeleton import JOINT_NAMES, MIRROR
 from pantomime.core.capture import Capture
 from pantomime.operators import avatars, certainty, face
-from pantomime.operators.avatar import betas_of, measures_of
+from pantomime.operators.shape import betas_of, measures_of
 from pantomime.scene import pins, posing, rest
 from pantomime.scene.avatar import Avatar, build_avatar
 from pantomime.scene.axes import BODY_TO_BLENDER, axis_angle

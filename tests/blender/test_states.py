@@ -12,10 +12,12 @@ import pytest
 
 from pantomime.core.body.model import BodyModel
 from pantomime.core.capture import Capture
+from pantomime.operators import avatars
 from pantomime.operators.building import result_steps
 from pantomime.operators.jobs import Job
 from pantomime.operators.session import SESSION
 from pantomime.operators.settings import SolverSettings
+from pantomime.scene import pins
 from pantomime.scene.avatar import Avatar, AvatarSettings, build_avatar, camera_of
 from pantomime.scene.texture import projection_of
 
@@ -112,6 +114,21 @@ def test_hidden_and_posed_avatars_are_corrected(avatar: Avatar, how: str) -> Non
     if how == "pose mode":
         assert bpy.context.mode == "POSE"
         bpy.ops.object.mode_set(mode="OBJECT")
+
+
+@pytest.mark.parametrize("with_pin", [False, True])
+def test_a_copy_of_an_avatar_has_its_own_pins(avatar: Avatar, with_pin: bool) -> None:
+    rig = avatar.armature
+    pin = pins.pin_bone(rig, "left_wrist", rig.matrix_world @ rig.pose.bones["left_wrist"].head)
+    for obj in (rig, avatar.mesh, *([pin] if with_pin else [])):
+        obj.select_set(True)
+    bpy.ops.object.duplicate()
+    copy = next(obj for obj in bpy.data.objects if obj.type == "ARMATURE" and obj != rig)
+    assert copy.users_collection == rig.users_collection
+    assert pins.empties(rig) == {"left_wrist": pin} and avatars.rig_of(pin) == rig
+    own = pins.empties(copy)
+    assert len(own) == with_pin and pin not in own.values()
+    assert all(avatars.rig_of(other) == copy for other in own.values())
 
 
 def test_a_linked_avatar_is_refused_and_its_override_corrected(avatar: Avatar, tmp_path: Path) -> None:

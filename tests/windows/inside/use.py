@@ -18,6 +18,7 @@ from window import (
     look_through,
     move,
     part,
+    region,
     rigs,
     say,
     session,
@@ -28,6 +29,7 @@ from window import (
 
 # Format, suffix, least size in bytes.
 FORMATS = (("GLTF", "glb", 500_000), ("FBX", "fbx", 500_000), ("USD", "usdc", 500_000), ("BVH", "bvh", 10_000))
+REDRAWS = 100
 
 
 def sliders() -> Steps:
@@ -48,6 +50,7 @@ def sliders() -> Steps:
     for page in "abcd" if TASK["open_panels"] else "a":
         yield wheel(12)
         yield from shot(f"20-sidebar-{page}")
+    yield from redraws()
     yield wheel(60)
     yield from shot("20-sidebar-end")
     yield wheel(-90)
@@ -64,6 +67,24 @@ def sliders() -> Steps:
     with here():
         bpy.ops.pantomime.set_pose("EXEC_DEFAULT", True, kind="CAPTURED")
     yield 0.2
+
+
+def redraws() -> Steps:
+    """What the panels cost whenever the sidebar is drawn: with all that Blender asks them, also which are shown."""
+    before = dict(METER.spent)
+    for _ in range(REDRAWS):
+        region("UI").tag_redraw()
+        yield 0.01
+    spent = {
+        name: (count - before.get(name, (0, 0.0))[0], seconds - before.get(name, (0, 0.0))[1])
+        for name, (count, seconds) in METER.spent.items()
+        if "_PT_" in name
+    }
+    times = spent["PANTOMIME_PT_capture.draw"][0]
+    check("the sidebar was drawn", times > REDRAWS / 2, times)
+    each = sorted(((seconds / times, name) for name, (_, seconds) in spent.items()), reverse=True)
+    say("time", f"drawing the sidebar: the panels take {1000 * sum(cost for cost, _ in each):.2f} ms, of {times} times")
+    say("parts", ", ".join(f"{name} {1000 * cost:.2f} ms" for cost, name in each[:5]))
 
 
 def texture() -> Steps:
