@@ -53,8 +53,8 @@ class PANTOMIME_OT_export(bpy.types.Operator, ExportHelper):
         name="Units",
         description="How lengths are written to FBX",
         items=(
-            ("UNITY", "Metres", "For Unity and Blender: metres, no scale on any object"),
-            ("UNREAL", "Centimetres", "For Unreal and Maya: centimetres, no scale on any object"),
+            ("UNITY", "m (Unity)", "For Unity and Blender: metres, no scale on any object"),
+            ("UNREAL", "cm (Unreal)", "For Unreal and Maya: centimetres, no scale on any object"),
         ),
         default="UNREAL",
     )
@@ -72,7 +72,7 @@ class PANTOMIME_OT_export(bpy.types.Operator, ExportHelper):
         default="FACE",
     )
     pose_corrective: BoolProperty(
-        name="Correction of this pose",
+        name="Pose correction",
         description="Add a shape key that corrects the skin in the pose of this frame. The correctives that follow "
         "bones can't be exported, as other programs have no drivers",
         default=False,
