@@ -19,9 +19,9 @@ def default_priors(
     Where the learned prior can't be read, the Gaussian one takes its place, with a warning.
     """
     if settings.learned_prior:
-        prior, _, warning = best_pose_prior(dtype, device)
-        return ((prior, settings.pose_prior),), warning
-    return ((load_gaussian_prior("gaussian", dtype, device), settings.pose_prior),), ""
+        prior, name, warning = best_pose_prior(dtype, device)
+        return ((prior, settings.gaussian_prior if name == "gaussian" else settings.pose_prior),), warning
+    return ((load_gaussian_prior("gaussian", dtype, device), settings.gaussian_prior),), ""
 
 
 def hand_priors(

@@ -101,8 +101,9 @@ class FitSettings:
         default_factory=lambda: {"torso": 0.22, "limb": 0.38, "extremity": 0.45, "head": 0.35, "hand": 0.25}
     )
     hint_robust_width: float = 2.5
-    pose_prior: float = 1.0  # weight (1/σ scale) of the pose prior
-    learned_prior: bool = True  # instead of the Gaussian one
+    learned_prior: bool = True  # the learned pose prior instead of the Gaussian one
+    pose_prior: float = 1.0  # weight (1/σ scale) of the learned one
+    gaussian_prior: float = 0.85  # the same of the Gaussian one
     # What the regressor says, by its own σ: a weight on all of it (0 = without it), on rotations, and on directions.
     regressor: float = 1.2
     regressor_rotations: float = 1.0
