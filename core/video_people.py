@@ -139,11 +139,11 @@ class Sightings:
         comes into question; over a cut, where one person, but for passers-by, is on either side of it."""
         groups = {track: [track] for track in sorted(spans)}
         pairs = [(a, b) for a in spans for b in spans if self._again(spans[a], spans[b])]
-        for before, after in pairs:
-            if sum(a == before for a, _ in pairs) == 1 and sum(b == after for _, b in pairs) == 1:
-                groups[before].extend(groups[after])
-                for track in groups[after]:
-                    groups[track] = groups[before]
+        for lost, found in pairs:
+            if sum(a == lost for a, _ in pairs) == 1 and sum(b == found for _, b in pairs) == 1:
+                groups[lost].extend(groups[found])
+                for track in groups[found]:
+                    groups[track] = groups[lost]
         cuts = np.flatnonzero(np.diff(self.timeline.shot)) + 1
         shot = self.timeline.shot
         for cut in cuts.tolist():
