@@ -19,6 +19,7 @@ DEVELOPMENT = (
     "core/body/bench*",
     "core/body/calibrate*",
     "core/body/face_*",
+    "core/body/hand_views.py",
     "core/body/paint_pairs.py",
     "core/body/train*",
     "core/body/data/bench_*",

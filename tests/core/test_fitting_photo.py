@@ -42,6 +42,7 @@ EXACT = replace(
     upright_sigma=float("inf"),
     collision_sigma_m=float("inf"),
     regressor=0.0,
+    hand_reader=False,  # which sets right what detectors get wrong
     straight=StraightSettings(bend_deg=0.0),  # exact hints bend no knee
 )
 

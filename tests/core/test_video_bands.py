@@ -14,6 +14,7 @@ from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.fitting.banded import Bands, factorise
 from pantomime.core.fitting.photo import Fitter
+from pantomime.core.fitting.quality import clip_settings
 from pantomime.core.fitting.state import BodyState, retract
 from pantomime.core.fitting.video_parts import ClipParts, Standing
 from pantomime.core.fitting.video_settings import VideoSettings
@@ -113,7 +114,7 @@ def test_even_turning_has_no_acceleration_and_its_jacobian_is_right() -> None:
 def test_the_bands_of_a_window_are_the_derivative_of_its_cost(body: BodyModel, part: str, turning: bool) -> None:
     """In float64 and without robust kernels, whose weights are held in a step: gradient against finite differences, and
     the curvature of the cost along a direction against the bands where residuals are small."""
-    exact = Fitter(body, dtype=torch.float64)
+    exact = Fitter(body, clip_settings(), dtype=torch.float64)
     parts = ClipParts(exact, replace(VideoSettings(), smooth_robust_width=float("inf")))
     truth = walk(body, 6)
     seen = see(body, truth, noise_px=0.5)
@@ -159,7 +160,7 @@ def test_the_bands_of_a_window_are_the_derivative_of_its_cost(body: BodyModel, p
 @torch.inference_mode()
 @pytest.mark.parametrize("part", ["body", "left_hand"])
 def test_wrenches_give_the_normal_equations_that_rows_give(body: BodyModel, part: str) -> None:
-    exact = Fitter(body, dtype=torch.float64)
+    exact = Fitter(body, clip_settings(), dtype=torch.float64)
     parts = ClipParts(exact, VideoSettings())
     truth = walk(body, 4)
     seen = see(body, truth, noise_px=2.0)

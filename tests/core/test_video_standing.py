@@ -12,6 +12,7 @@ import torch
 from pantomime.core.body.load import load_body
 from pantomime.core.fitting.contacts import Ground, find_contacts, find_ground, find_still, speeds
 from pantomime.core.fitting.photo import Fitter
+from pantomime.core.fitting.quality import clip_settings
 from pantomime.core.fitting.video_fit import ClipFitter
 from pantomime.core.fitting.video_focal import clip_focal, search_rows
 from pantomime.core.fitting.video_shape import ClipShape
@@ -82,7 +83,7 @@ def test_moments_to_look_at_are_apart_and_about_the_middle() -> None:
 def test_a_walk_towards_the_camera_tells_the_focal_length(factor: float) -> None:
     torch.set_num_threads(1)
     body = load_body()
-    fitter = Fitter(body)
+    fitter = Fitter(body, clip_settings())
     # Nothing is known of cameras here: only the walk tells.
     fitter.settings = replace(fitter.settings, focal_sigma=10.0)
     truth = walk(body, 30, rate=10.0, heading_deg=15.0, distance_m=5.0)

@@ -22,6 +22,7 @@ from pantomime.core.fitting.evidence import joint_trust
 from pantomime.core.fitting.kinematics import pose_chain
 from pantomime.core.fitting.metrics import pa_error
 from pantomime.core.fitting.photo import Fitter, PhotoCamera
+from pantomime.core.fitting.quality import clip_settings
 from pantomime.core.fitting.state import BodyState
 from pantomime.core.fitting.video_evidence import FIRST, Seen, joint_trusts
 from pantomime.core.fitting.video_fit import ClipFitter
@@ -54,7 +55,7 @@ def body() -> BodyModel:
 
 @pytest.fixture(scope="module")
 def fitter(body: BodyModel) -> Fitter:
-    return Fitter(body)
+    return Fitter(body, clip_settings())
 
 
 # --- a walk -----------------------------------------------------------------------------------------------------------
