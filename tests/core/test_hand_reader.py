@@ -1,4 +1,4 @@
-"""Bending the detector's metric points of hands: what stays, mirrored and rolled hands, damaged files, clips as photos."""
+"""Bending the detector's metric points of hands: what stays, mirrored and rolled hands, damaged files, clips."""
 
 from __future__ import annotations
 
