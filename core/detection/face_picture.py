@@ -93,3 +93,13 @@ def face_picture(rgb: Image, face: Points) -> Image | None:
     at = ((photo - centre) / square.side_px + 0.5) * _LOOK_PX - 0.5
     at = at.reshape(PICTURE_PX, PICTURE_PX, 2).astype(np.float32)
     return np.asarray(cv2.remap(grey, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+
+
+def picture_places(face: Points) -> Array | None:
+    """Where a mesh's points lie in its picture, (468, 2) px, pixel centres at whole numbers; None without a mesh."""
+    if face.world_m is None or not np.isfinite(face.world_m).all():
+        return None
+    scale, turn, middle = lay(face.world_m[None, list(STEADY)].astype(np.float64), STEADY_MM / 1000.0)
+    laid = 1000.0 * scale[0] * (face.world_m - middle[0]) @ turn[0] + STEADY_MM.mean(axis=0)
+    places: Array = ((laid[:, :2] - _MIDDLE_MM) / PICTURE_MM + 0.5) * PICTURE_PX - 0.5
+    return places.astype(np.float32)

@@ -16,6 +16,7 @@ from ..detection.vocabulary import HAND21, POINT_SETS, POSE33
 from ..priors.expressions import ExpressionReader, SeenExpression
 from ..priors.gaze import SeenGaze, gaze_vectors, lid_components
 from ..priors.gaze_reader import GazeReader
+from ..priors.teeth import teeth_seen, with_teeth
 from .settings import FitSettings
 
 Array = NDArray[np.float32]
@@ -159,6 +160,7 @@ def seen_face(
     seen = readers.mesh.read(face) if readers.mesh is not None and face is not None and trust > 0 else None
     shut = 0.0
     if seen is not None:
+        seen = with_teeth(seen, teeth_seen(observation))
         if body.bounded_expression:
             shares.append((seen.names, seen.values, (settings.expression_reader * trust / seen.sigma) ** 2))
         shut = min(float(value) for name, value in zip(seen.names, seen.values, strict=True) if "eyeBlink" in name)

@@ -20,7 +20,7 @@ from pantomime.core.fitting.quality import clip_settings
 from pantomime.core.fitting.settings import FitSettings
 from pantomime.core.fitting.start import relaxed_pose
 from pantomime.core.fitting.state import BodyState
-from pantomime.core.priors import expressions, gaze_reader, hands, learned, pose, proxies_file, regressor
+from pantomime.core.priors import expressions, gaze_reader, hand_reader, hands, learned, pose, proxies_file, regressor
 from pantomime.core.priors.errors import PriorError
 from pantomime.core.priors.hands import load_hand_prior
 from pantomime.core.priors.learned import best_pose_prior, read_learned
@@ -35,6 +35,7 @@ FILES = {
     "hands.npz": (hands, "HANDS_FILE"),
     "expressions.safetensors": (expressions, "EXPRESSION_FILE"),
     "gaze.safetensors": (gaze_reader, "GAZE_FILE"),
+    "hand_reader.safetensors": (hand_reader, "HAND_READER_FILE"),
 }
 KINDS = ("missing", "empty", "cut", "scribbled")
 
