@@ -18,7 +18,7 @@ PERSON_M = 1.7
 BESIDE = 0.3  # of the presence of who is most in a shot: others who have less do not count where shots are joined
 # Somebody who is lost, and somebody who appears later in the same shot: one person, if so soon and so alike in size,
 # and if nobody else comes into question. How far apart, in sizes of a person: at once, more with each second, at most.
-AGAIN_S, AGAIN_SIZE = 4.0, 1.5
+AGAIN_S, AGAIN_SIZE, AGAIN_FRAMES = 4.0, 1.5, 10
 AGAIN_WITHIN = (0.5, 1.5, 4.0)  # nobody vanishes in the middle of a picture, or appears there
 AGAIN_AT_EDGE = (0.5, 0.4, 1.5)  # who was at the picture's edge may have left it
 EDGE = 0.01  # of the picture's longer side
@@ -179,9 +179,14 @@ class Sightings:
         if first <= last or gone > AGAIN_S or self.timeline.shot[first] != self.timeline.shot[last]:
             return False
         a, b = before[last], after[first]
-        size = max(a.size, b.size, 1.0)
+        # Who crouches is small for a moment.
+        sizes = [
+            float(np.median([frames[at].size for at in sorted(frames)[part]]))
+            for frames, part in ((before, slice(-AGAIN_FRAMES, None)), (after, slice(AGAIN_FRAMES)))
+        ]
+        size = max(*sizes, 1.0)
         apart = float(np.hypot(a.x - b.x, a.y - b.y)) / size
-        alike = size <= AGAIN_SIZE * max(min(a.size, b.size), 1.0)
+        alike = size <= AGAIN_SIZE * max(min(sizes), 1.0)
         near, more, most = AGAIN_AT_EDGE if a.edge or b.edge else AGAIN_WITHIN
         return alike and apart <= min(near + more * gone, most)
 
