@@ -152,7 +152,7 @@ def _repeat(source: Path, target: Path, count: int) -> None:
             folder.save(f"seen-{number:05d}", key, arrays)
 
 
-_PER_SIGHTING = ("track", *PACKED)
+_PER_SIGHTING = ("track", "edge", *PACKED)
 
 
 def _forth_and_back(clip: Path, target: Path, count: int) -> Path:

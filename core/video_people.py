@@ -9,16 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .detection.follow import FrameSightings
-from .detection.observation import trust_of
+from .detection.observation import Observation, trust_of
 from .fitting.video_evidence import Seen, pack
 from .video_job import Arrays, JobFolder
 
 ALONE_S = 0.35
 PERSON_M = 1.7
 BESIDE = 0.3  # of the presence of who is most in a shot: others who have less do not count where shots are joined
-# Somebody who is lost, and somebody who appears later in the same shot: one person, if so soon, so near and so alike in
-# size, and if nobody else comes into question. Distances are in sizes of a person.
-AGAIN_S, AGAIN_NEAR, AGAIN_NEAR_S, AGAIN_MOST, AGAIN_SIZE = 4.0, 0.5, 0.4, 1.5, 1.5
+# Somebody who is lost, and somebody who appears later in the same shot: one person, if so soon and so alike in size,
+# and if nobody else comes into question. How far apart, in sizes of a person: at once, more with each second, at most.
+AGAIN_S, AGAIN_SIZE, AGAIN_FRAMES = 4.0, 1.5, 10
+AGAIN_WITHIN = (0.5, 1.5, 4.0)  # nobody vanishes in the middle of a picture, or appears there
+AGAIN_AT_EDGE = (0.5, 0.4, 1.5)  # who was at the picture's edge may have left it
+EDGE = 0.01  # of the picture's longer side
 PACKED = ("image_px", "confidence", "world_m", "score", "box_px", "face_m", "irises_px", "face_picture")
 
 
@@ -34,6 +37,7 @@ def sightings_arrays(frames: list[FrameSightings], homographies: list[NDArray[np
         "frame_homography": np.stack(homographies) if homographies else np.zeros((0, 3, 3)),
         "row": np.array([at for at, _ in rows], np.int64),
         "track": np.array([sighting.track for _, sighting in rows], np.int64),
+        "edge": np.array([_at_edge(sighting.observation) for _, sighting in rows], bool),
         **{name: np.stack([item[name] for item in packed])[:kept] for name in PACKED},
     }
 
@@ -55,6 +59,7 @@ class Glimpse(NamedTuple):
     quality: float  # how much of the person it shows
     x: float  # middle of the box, px
     y: float
+    edge: bool  # at the picture's edge
 
 
 @dataclass(frozen=True)
@@ -80,13 +85,15 @@ class Sightings:
         self._tracks: dict[int, dict[int, Glimpse]] = {}  # track → frame → sighting
         for number in self._numbers:
             part = self._part(number)
-            for at, track, box, confidence in zip(
-                part["row"], part["track"], part["box_px"], part["confidence"], strict=True
+            for at, track, box, confidence, edge in zip(
+                part["row"], part["track"], part["box_px"], part["confidence"], part["edge"], strict=True
             ):
                 size = float(max(box[2] - box[0], box[3] - box[1]))
                 seen = float(trust_of("pose33", confidence[11:33]).sum())
                 x, y = float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2
-                self._tracks.setdefault(int(track), {})[starts[-1] + int(at)] = Glimpse(size, seen * size, x, y)
+                self._tracks.setdefault(int(track), {})[starts[-1] + int(at)] = Glimpse(
+                    size, seen * size, x, y, bool(edge)
+                )
             index.append(part["frame_index"])
             time_s.append(part["frame_time_s"])
             cut.append(part["frame_cut"])
@@ -139,11 +146,11 @@ class Sightings:
         comes into question; over a cut, where one person, but for passers-by, is on either side of it."""
         groups = {track: [track] for track in sorted(spans)}
         pairs = [(a, b) for a in spans for b in spans if self._again(spans[a], spans[b])]
-        for lost, found in pairs:
-            if sum(a == lost for a, _ in pairs) == 1 and sum(b == found for _, b in pairs) == 1:
-                groups[lost].extend(groups[found])
-                for track in groups[found]:
-                    groups[track] = groups[lost]
+        for first, second in pairs:
+            if sum(a == first for a, _ in pairs) == 1 and sum(b == second for _, b in pairs) == 1:
+                groups[first].extend(groups[second])
+                for track in groups[second]:
+                    groups[track] = groups[first]
         cuts = np.flatnonzero(np.diff(self.timeline.shot)) + 1
         shot = self.timeline.shot
         for cut in cuts.tolist():
@@ -173,10 +180,16 @@ class Sightings:
         if first <= last or gone > AGAIN_S or self.timeline.shot[first] != self.timeline.shot[last]:
             return False
         a, b = before[last], after[first]
-        size = max(a.size, b.size, 1.0)
+        # Who crouches is small for a moment.
+        sizes = [
+            float(np.median([frames[at].size for at in sorted(frames)[part]]))
+            for frames, part in ((before, slice(-AGAIN_FRAMES, None)), (after, slice(AGAIN_FRAMES)))
+        ]
+        size = max(*sizes, 1.0)
         apart = float(np.hypot(a.x - b.x, a.y - b.y)) / size
-        alike = size <= AGAIN_SIZE * max(min(a.size, b.size), 1.0)
-        return alike and apart <= min(AGAIN_NEAR + AGAIN_NEAR_S * gone, AGAIN_MOST)
+        alike = size <= AGAIN_SIZE * max(min(sizes), 1.0)
+        near, more, most = AGAIN_AT_EDGE if a.edge or b.edge else AGAIN_WITHIN
+        return alike and apart <= min(near + more * gone, most)
 
     def seen(self, person: Person, start: int, end: int) -> Seen:
         """What was seen of a person in rows start … end − 1, counted from the person's first frame."""
@@ -227,6 +240,14 @@ class Sightings:
                 self._kept.pop(next(iter(self._kept)))
             self._kept[number] = part
         return self._kept[number]
+
+
+def _at_edge(observation: Observation) -> bool:
+    """Whether somebody may be cut by the picture's edge."""
+    width, height = observation.image_size
+    x0, y0, x1, y1 = observation.box_px.tolist()
+    near = EDGE * max(width, height)
+    return bool(min(x0, y0, width - x1, height - y1) < near)
 
 
 def _distinct(groups: list[list[int]]) -> list[list[int]]:

@@ -35,6 +35,7 @@ class FollowSettings:
     lost_turns: tuple[float, ...] = (0.0, 3.14, 1.57, -1.57)  # of the crops in which
     lost_scale: float = 0.6  # grows by this much for each second that the person was not seen
     look_s: float = 1.0  # how often the whole picture is searched for people who came in
+    look_lost_s: float = 0.4  # the same while somebody is lost: they may be anywhere by now
     tile: float = 0.5  # side of the parts of the picture over its longer side
     tile_overlap: float = 0.5
     tiles_at_once: int = 2
@@ -130,6 +131,7 @@ class Follower:
         self._looked_s = -np.inf
         self._searched_s = -np.inf
         self._before_s = -np.inf  # the frame before
+        self._looks = 0  # at the whole picture
 
     @property
     def state(self) -> dict[str, NDArray[np.generic]]:
@@ -137,6 +139,7 @@ class Follower:
         kept = {f"track_{key}": value for key, value in self.tracker.state.items()}
         kept |= {f"cut_{key}": value for key, value in self.cuts.state.items()}
         kept["looked_s"] = np.array([self._looked_s, self._searched_s, self._before_s], np.float64)
+        kept["looks"] = np.array(self._looks)
         return kept
 
     def restore(self, state: dict[str, NDArray[np.generic]]) -> None:
@@ -144,6 +147,7 @@ class Follower:
         self.tracker.restore({key[6:]: value for key, value in state.items() if key.startswith("track_")})
         self.cuts.restore({key[4:]: value for key, value in state.items() if key.startswith("cut_")})
         self._looked_s, self._searched_s, self._before_s = (float(value) for value in state["looked_s"])
+        self._looks = int(state["looks"])
 
     def follow(self, frame: Frame) -> Followed:
         """The people in the next frame."""
@@ -159,7 +163,9 @@ class Follower:
         colours = [trunk_colour(rgb, person) for person in people]
         taken = self.tracker.update(people, colours, now)
         found = {key: people[j] for key, j in taken.items()}
-        if now - self._looked_s >= s.look_s - 1e-6 or not self.tracker.tracks:
+        lost = any(self._is_lost(track, now) for track in self.tracker.tracks)
+        pause = s.look_lost_s if lost else s.look_s
+        if now - self._looked_s >= pause - 1e-6 or not self.tracker.tracks:
             for person in self._newcomers(rgb, now, list(found.values())):
                 found[self.tracker.begin(person, trunk_colour(rgb, person), now)] = person
         self.tracker.forget(now, now - self._before_s)
@@ -177,9 +183,8 @@ class Follower:
         size = (rgb.shape[1], rgb.shape[0])
         squares, lost = [], []
         for number, track in enumerate(self.tracker.tracks):
-            # At low frame rates a frame alone is longer than `lost_s`.
             gone = max(0.0, now - track.time_s - s.lost_s)
-            if gone and track.time_s < self._before_s - 1e-6:
+            if self._is_lost(track, now):
                 if now - track.looked_s >= s.lost_pause * gone - 1e-6:
                     lost.append(track)
                     self.tracker.tracks[number] = track.looked_for(now)
@@ -192,6 +197,10 @@ class Follower:
         for track in lost:
             people += self._look_for(rgb, track, people, now)
         return people
+
+    def _is_lost(self, track: Track, now: float) -> bool:
+        """Not seen for a while, nor in the frame before: at low rates a frame alone is longer than `lost_s`."""
+        return now - track.time_s > self.settings.lost_s and track.time_s < self._before_s - 1e-6
 
     def _look_for(self, rgb: Image, track: Track, people: list[Candidate], now: float) -> list[Candidate]:
         """Somebody who was lost, where they may be by now; also lying, or upside down. Confirmed by a second look."""
@@ -244,7 +253,8 @@ class Follower:
         self._looked_s = now
         # Who is small in the picture is seen in a part of it: some parts at each look, in turn.
         tiles = _tiles(size, s.tile, s.tile_overlap)
-        turn = int(now / s.look_s + 0.5) * s.tiles_at_once
+        turn = self._looks * s.tiles_at_once
+        self._looks += 1
         tiles = [tiles[(turn + k) % len(tiles)] for k in range(min(s.tiles_at_once, len(tiles)))]
         small, back = fit_within(rgb, s.longest_px)
         part_px = s.longest_px // 2

@@ -28,6 +28,9 @@ class TrackingSettings:
     size_weight: float = 0.3  # of the logarithm of the ratio of sizes
     most_growth: float = 0.35  # a detection whose size differs by more, as a logarithm, is someone else
     growth_rate: float = 0.8  # the same for each second that the person was not seen
+    greatest_growth: float = 0.7  # the same, at most
+    lost_s: float = 0.2  # after so long without a sighting the middles of the bodies have to lie within the gate, too
+    height_m: float = 1.7  # of a body, in which that is measured
     velocity_s: float = 0.3  # how long a velocity is believed
     velocity_share: float = 0.5  # of the newest difference in the running velocity
     bridge_s: float = 2.5  # someone who was not seen for longer is gone
@@ -55,6 +58,11 @@ class Track:
 
     def size_px(self) -> float:
         return float(np.ptp(self.image_px, axis=0).max())
+
+    def seen_size_px(self) -> float:
+        """The longer side of the box around what was seen."""
+        there = self.image_px[self.visibility >= 0.4]
+        return float(np.ptp(there, axis=0).max()) if len(there) > 1 else 0.0
 
     def predicted(self, time_s: float, settings: TrackingSettings) -> Array:
         """Where the points are expected, (33, 2)."""
@@ -123,10 +131,15 @@ class Tracker:
                     # By the hints, not by the box: legs that leave the picture make nobody smaller.
                     grown = abs(float(np.log(pixels_per_metre(person) / track.scale)))
                     gone = max(0.0, time_s - track.time_s)
-                    if grown > s.most_growth + s.growth_rate * gone:
+                    if grown > min(s.most_growth + s.growth_rate * gone, s.greatest_growth):
                         continue
-                    apart = colour_distance(track.colour, colour)
-                    cost[i, j] = near + s.size_weight * grown + s.colour_weight * apart
+                    # A glimpse of a few points guesses the rest, far and wide: its size is not to be believed.
+                    apart = _middle(expected, track.visibility) - _middle(person.image_px, person.visibility)
+                    size = max(s.height_m * track.scale, track.seen_size_px())
+                    if gone > s.lost_s and float(np.linalg.norm(apart)) > gate * size:
+                        continue
+                    tint = colour_distance(track.colour, colour)
+                    cost[i, j] = near + s.size_weight * grown + s.colour_weight * tint
         chosen = assign(cost, s.most_gate + s.size_weight + s.colour_weight)
         taken: dict[int, int] = {}
         tracks = list(self.tracks)
@@ -224,6 +237,12 @@ def point_distance(a: Array, a_visibility: Array, b: Array, b_visibility: Array)
     gaps = np.linalg.norm(a[index] - b[index], axis=1)
     size = max(float(np.ptp(a, axis=0).max()), float(np.ptp(b, axis=0).max()), 1.0)
     return float((weight * gaps).sum() / weight.sum() / size)
+
+
+def _middle(points: Array, visibility: Array) -> Array:
+    """The mean of the points (33, 2), as far as they are seen."""
+    weight = visibility + 1e-3
+    return np.asarray((points * weight[:, None]).sum(0) / weight.sum(), np.float32)
 
 
 def colour_distance(a: Array, b: Array) -> float:

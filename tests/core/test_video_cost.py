@@ -25,7 +25,8 @@ def test_a_short_clips_sightings_fill_a_long_one(tmp_path: Path) -> None:
     arrays["image_px"][:, 0, 0] = np.arange(frames)
     arrays["score"][:] = 1
     arrays |= {
-        "row": np.arange(frames), "track": np.zeros(frames, np.int64), "frame_index": np.arange(frames),
+        "row": np.arange(frames), "track": np.zeros(frames, np.int64), "edge": np.zeros(frames, bool),
+        "frame_index": np.arange(frames),
         "frame_time_s": np.arange(frames) / 30, "frame_cut": np.zeros(frames, bool),
         "frame_homography": np.zeros((0, 3, 3)), "finished": np.array(True),
     }  # fmt: skip

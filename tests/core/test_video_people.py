@@ -63,13 +63,24 @@ def test_three_stretches_of_one_person_are_joined(tmp_path: Path) -> None:
 def test_who_is_elsewhere_or_of_another_size_or_there_at_once_or_much_later_is_somebody_else(tmp_path: Path) -> None:
     first = (range(60), 200.0, 150.0)
     for number, other in enumerate((
-        (range(90, 200), 480.0, 150.0),
+        (range(90, 200), 540.0, 150.0),
         (range(90, 200), 200.0, 300.0),
         (range(50, 200), 215.0, 150.0),
         (range(190, 300), 200.0, 150.0),
     )):  # fmt: skip
         found = people(tmp_path / str(number), 300, {0: first, 1: other})
         assert groups(found) == {(0,), (1,)}, other
+
+
+def test_somebody_who_fell_far_in_the_middle_of_the_picture_is_one_person_and_who_left_it_is_not(
+    tmp_path: Path,
+) -> None:
+    far = {0: (range(60), 200.0, 150.0), 1: (range(120, 200), 480.0, 140.0)}
+    assert groups(people(tmp_path / "a", 200, far)) == {(0, 1)}
+    left = {0: (range(60), 10.0, 150.0), 1: (range(120, 200), 290.0, 140.0)}
+    assert groups(people(tmp_path / "b", 200, left)) == {(0,), (1,)}
+    back = {0: (range(60), 10.0, 150.0), 1: (range(90, 200), 60.0, 140.0)}
+    assert groups(people(tmp_path / "c", 200, back)) == {(0, 1)}
 
 
 def test_where_two_come_into_question_nobody_is_joined(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -85,6 +87,23 @@ def test_somebody_far_away_does_not_take_a_track() -> None:
     tracker = Tracker()
     ids = follow(tracker, [[("a", person(100, 50, 200), colour(1))]] * 5 + [[("b", person(700, 50, 200), colour(1))]])
     assert ids[-1] == {}
+
+
+def test_a_glimpse_far_away_is_not_somebody_who_was_lost() -> None:
+    """A few points at the picture's edge, the rest guessed far and wide: large enough to be near everybody."""
+    tracker = Tracker()
+    hints = np.concatenate([figure(0, 0, 1.7), np.zeros((33, 1), np.float32)], 1)
+    lost = replace(person(800, 200, 170), world_m=hints)
+    key = tracker.begin(lost, colour(1), 0.0)
+    for t in range(1, 6):
+        assert tracker.update([lost], [colour(1)], t / 30) == {key: 0}
+    spread = figure(150, 100, 1200)
+    few = np.where(np.arange(33) < 6, 0.9, 0.0).astype(np.float32)
+    spread[:6] = (10.0, 700.0)
+    glimpse = Candidate(spread, few, hints * 0.2)
+    assert tracker.update([glimpse], [colour(1)], 2.0) == {}
+    near = replace(person(900, 260, 170), world_m=hints)
+    assert tracker.update([near], [colour(1)], 2.0) == {key: 0}
 
 
 def test_two_tracks_of_one_person_become_one() -> None:
