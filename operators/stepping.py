@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # How long a job's own steps may compute before Blender gets back to its window. Where drawing that takes long, as in
 # software, slices are longer, by this share of it: drawing after each of many would be most of what is done.
 SLICE_S = 0.04
-SHARE, LONGEST_SLICE_S = 0.3, 0.09
+SHARE, LONGEST_SLICE_S = 0.3, 0.07
 # How much longer than it computes a slice may be by the clock, on a machine with much else to do.
 MOST_WAITING = 4.0
 

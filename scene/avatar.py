@@ -89,12 +89,12 @@ def build_avatar(
     settings = settings or AvatarSettings()
     scene = scene or bpy.context.scene
     avatar = finish(avatar_steps(capture, body, settings, scene))
-    show_avatar(avatar, scene, settings)
+    finish(show_steps(avatar, body, scene, settings))
     return avatar
 
 
 def avatar_steps(capture: Capture, body: BodyModel, settings: AvatarSettings, scene: bpy.types.Scene) -> Steps[Avatar]:
-    """`build_avatar` in steps of some milliseconds. The avatar is in no scene until `show_avatar`. Raises AvatarError.
+    """`build_avatar` in steps of some milliseconds. The avatar is in no scene until `show_steps`. Raises AvatarError.
 
     Closed half-way, it leaves nothing.
     """
@@ -115,13 +115,20 @@ def avatar_steps(capture: Capture, body: BodyModel, settings: AvatarSettings, sc
     return avatar
 
 
-def show_avatar(avatar: Avatar, scene: bpy.types.Scene, settings: AvatarSettings | None = None) -> None:
-    """Put a finished avatar into the scene."""
-    del avatar.collection[UNFINISHED]
+def show_steps(
+    avatar: Avatar, body: BodyModel, scene: bpy.types.Scene, settings: AvatarSettings | None = None
+) -> Steps[None]:
+    """Put a built avatar into the scene, and then what its evaluation would take too long for at once. In steps.
+
+    Closed half-way, it leaves the avatar as it is then: take its collection away.
+    """
     scene.collection.children.link(avatar.collection)
     activate = settings is not None and settings.activate_camera
     if avatar.camera is not None and (activate or scene.camera is None):
         scene.camera = avatar.camera
+    _, frames = armatures.bone_frames(avatar.armature)
+    yield from correctives.drive_rest(avatar.mesh.data, body, avatar.armature, frames)
+    del avatar.collection[UNFINISHED]
 
 
 def frame_rate(scene: bpy.types.Scene) -> float:

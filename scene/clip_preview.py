@@ -13,7 +13,7 @@ from ..core.body.model import BodyModel
 from ..core.capture import EARLY, Capture, CaptureError
 from . import action, camera
 from .action import AnimationSettings
-from .avatar import Avatar, AvatarError, AvatarSettings, avatar_steps, camera_of, find_mesh, show_avatar
+from .avatar import Avatar, AvatarError, AvatarSettings, avatar_steps, camera_of, find_mesh, show_steps
 from .from_file import FromFileError, loaded, move_aside
 from .removal import PREVIEW, remove_collection
 from .rest import Floats, rest_joints
@@ -64,10 +64,14 @@ class ClipPreview:
         settings = AvatarSettings(animation=replace(self.timing, whole_frames=True))
         avatar = yield from avatar_steps(capture, body, settings, scene)
         move_aside([avatar], scene)
-        show_avatar(avatar, scene)
         avatar.collection[PREVIEW] = True
         for item in (avatar.collection, avatar.armature, avatar.mesh):
             item.name += SUFFIX
+        try:
+            yield from show_steps(avatar, body, scene)
+        except BaseException:
+            remove_collection(avatar.collection)
+            raise
         betas = np.zeros(body.num_betas)
         betas[: len(capture.betas)] = capture.betas
         values = np.zeros(body.num_expressions)

@@ -17,10 +17,11 @@ from ..core.body.skeleton import JOINT_NAMES
 from . import axes
 from .rest import Floats
 from .shapekeys import KeyWriter
-from .steps import MORE, Steps
+from .steps import MORE, PAUSE, Steps
 
 LIMITS = (-2.5, 2.5)  # entries of R − I lie in −2…1
 CURRENT = "PoseCurrent"
+AT_ONCE = 120  # drivers: what Blender evaluates for the first time together takes it long
 FELT_M = 2e-5  # for a whole unit of the feature
 
 
@@ -45,20 +46,37 @@ def felt(body: BodyModel) -> list[tuple[int, int]]:
 
 
 def add_driven(writer: KeyWriter, body: BodyModel, armature: bpy.types.Object, frames: Floats) -> Steps[None]:
-    """A driven key for each feature that can be felt. In steps."""
+    """A key for each feature that can be felt, the first `AT_ONCE` of them driven: `drive_rest` does the others. In
+    steps."""
     for k, feature in felt(body):
         writer.add(feature_name(feature), body.posedirs[:, :, k], LIMITS)
         yield MORE
-    yield from drive(writer.obj.data, body, armature, frames)
+    yield from drive(writer.obj.data, body, armature, frames, slice(0, AT_ONCE))
 
 
-def drive(mesh: bpy.types.Mesh, body: BodyModel, armature: bpy.types.Object, frames: Floats) -> Steps[None]:
-    """Write the drivers, or bring those that are there up to date: they depend on how the bones are rolled at rest.
+def drive_rest(mesh: bpy.types.Mesh, body: BodyModel, armature: bpy.types.Object, frames: Floats) -> Steps[None]:
+    """The drivers that `add_driven` left, in portions with a pause before each, for Blender to evaluate what there is.
+    In steps; nothing for a body without such keys."""
+    features = felt(body)
+    if not features or feature_name(features[-1][1]) not in mesh.shape_keys.key_blocks:
+        return
+    for start in range(AT_ONCE, len(features), AT_ONCE):
+        yield PAUSE
+        yield from drive(mesh, body, armature, frames, slice(start, start + AT_ONCE))
 
-    In steps.
+
+def drive(
+    mesh: bpy.types.Mesh,
+    body: BodyModel,
+    armature: bpy.types.Object,
+    frames: Floats,
+    which: slice = slice(None),
+) -> Steps[None]:
+    """Write the drivers of `which` features, or bring those that are there up to date: they depend on how the bones are
+    rolled at rest. In steps.
     """
     keys = mesh.shape_keys
-    for _, feature in felt(body):
+    for _, feature in felt(body)[which]:
         joint, row, column = _entry(feature)
         path = f'key_blocks["{feature_name(feature)}"].value'
         curve = keys.animation_data.drivers.find(path) if keys.animation_data is not None else None

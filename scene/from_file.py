@@ -13,7 +13,7 @@ from ..core.body.measure import MeasureError, measures_of
 from ..core.body.model import BodyModel
 from ..core.capture import Capture, CaptureError
 from .action import AnimationSettings
-from .avatar import PROPERTY, Avatar, AvatarError, AvatarSettings, avatar_steps, show_avatar
+from .avatar import PROPERTY, Avatar, AvatarError, AvatarSettings, avatar_steps, show_steps
 from .camera import placement_of
 from .removal import PREVIEW, remove_collection
 from .steps import MORE, PAUSE, Steps, finish, in_thread
@@ -43,11 +43,12 @@ def avatars_steps(
     animation: AnimationSettings | None = None,
     upright_copy: str = "",
 ) -> Steps[list[Avatar]]:
-    """`avatars_from_files` in steps: the scene has all avatars at the last one, and none before.
+    """`avatars_from_files` in steps: the scene has all avatars whole at the last one.
 
     `upright_copy`: of the photo, where the solver wrote one.
     """
     avatars: list[Avatar] = []
+    bodies: list[BodyModel] = []
     cameras: dict[str, tuple[float, bpy.types.Object]] = {}
     try:
         for path in paths:
@@ -60,6 +61,7 @@ def avatars_steps(
                 settings = replace(settings, camera=first if same else None, placement=placement_of(first))
             avatar = yield from avatar_steps(capture, body, settings, scene)
             avatars.append(avatar)
+            bodies.append(body)
             if avatar.camera is not None and capture.source:
                 cameras.setdefault(capture.source, (capture.focal_px, avatar.camera))
             yield MORE
@@ -73,8 +75,8 @@ def avatars_steps(
         move_aside(avatars, scene)
         # The evaluation of all that is new takes a moment of its own.
         yield PAUSE
-        for avatar in avatars:
-            show_avatar(avatar, scene)
+        for avatar, body in zip(avatars, bodies, strict=True):
+            yield from show_steps(avatar, body, scene)
         yield PAUSE
     except BaseException:
         for avatar in avatars:

@@ -17,6 +17,7 @@ from pantomime.operators.building import result_steps
 from pantomime.operators.jobs import Job
 from pantomime.operators.session import SESSION
 from pantomime.operators.settings import SolverSettings
+from pantomime.scene import correctives
 
 pytestmark = pytest.mark.usefixtures("extension", "empty_file")
 KINDS = (
@@ -73,6 +74,34 @@ def test_the_scene_has_no_part_of_an_avatar_before_the_whole(captures: list[str]
     assert bpy.context.view_layer.objects.active.type == "ARMATURE"
     assert [notice.kind for notice in SESSION.notices] == ["warning", "done"]
     assert len(bpy.data.scenes) == 1
+    assert not any("pantomime_unfinished" in collection for collection in bpy.data.collections)
+
+
+def drivers() -> int:
+    owners = (key.animation_data for key in bpy.data.shape_keys)
+    return sum(len(data.drivers) for data in owners if data is not None)
+
+
+@pytest.mark.usefixtures("one_step_a_poll")
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_many_drivers_come_in_portions_that_blender_evaluates_one_by_one(
+    captures: list[str], free_body: BodyModel, cancelled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(correctives, "AT_ONCE", 25)
+    before, wanted = contents(), len(correctives.felt(free_body))
+    assert wanted > 75
+    begin(captures[:1])
+    shown = []
+    while SESSION.poll():
+        if bpy.context.scene.objects:
+            # What the view evaluates next.
+            shown.append(drivers())
+            if cancelled and len(shown) == 3:
+                SESSION.cancel()
+    if cancelled:
+        assert contents() == before
+        return
+    assert shown[0] == 25 and max(np.diff(shown)) <= 25 and drivers() == wanted
     assert not any("pantomime_unfinished" in collection for collection in bpy.data.collections)
 
 

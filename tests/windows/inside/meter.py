@@ -67,7 +67,7 @@ class Meter:
         self.step = "start"
         self.blocks: list[Block] = []
         self.calls: list[Call] = []
-        self.spent: dict[str, tuple[int, float]] = {}  # by function: calls that Blender made, and seconds in all
+        self.spent: dict[str, tuple[int, float]] = {}  # by function: calls that Blender made, and processor time in all
         self.draws: list[tuple[float, float]] = []  # begin and end of drawing the largest view
         self._last = time.perf_counter()
         self._depth = 0
@@ -121,7 +121,7 @@ class Meter:
                 ended = time.perf_counter()
                 if self._depth == 0:
                     count, seconds = self.spent.get(name, (0, 0.0))
-                    self.spent[name] = count + 1, seconds + ended - began
+                    self.spent[name] = count + 1, seconds + time.thread_time() - began_cpu
                 if ended - began > 0.001:
                     call = Call(name, began, ended, time.thread_time() - began_cpu, self._depth == 0)
                     self.calls.append(call)

@@ -83,7 +83,10 @@ def redraws() -> Steps:
     times = spent["PANTOMIME_PT_capture.draw"][0]
     check("the sidebar was drawn", times > REDRAWS / 2, times)
     each = sorted(((seconds / times, name) for name, (_, seconds) in spent.items()), reverse=True)
-    say("time", f"drawing the sidebar: the panels take {1000 * sum(cost for cost, _ in each):.2f} ms, of {times} times")
+    say(
+        "time",
+        f"drawing the sidebar: the panels compute {1000 * sum(cost for cost, _ in each):.2f} ms a time, {times} times",
+    )
     say("parts", ", ".join(f"{name} {1000 * cost:.2f} ms" for cost, name in each[:5]))
 
 
