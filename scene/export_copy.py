@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..core.body.skeleton import JOINT_NAMES
 from . import armature as armatures
-from . import axes, correctives, materials, texture, versions
+from . import axes, correctives, export_paint, materials, texture, versions
 from .motion import Motion, basis_of, key_bones, sample
 from .rest import Floats
 
@@ -131,9 +131,9 @@ def _copy_skin(skin: bpy.types.Object, copy: Copy, motion: Motion, wishes: Wishe
             new.modifiers.remove(modifier)
     _set_keys(new, copy, motion, wishes)
     copy.limited = _limit_weights(new, wishes.influences)
+    _plain_materials(skin, new, copy)
     for attribute in [a.name for a in new.data.attributes if a.domain == "POINT" and a.name not in _KEPT_ATTRIBUTES]:
         new.data.attributes.remove(new.data.attributes[attribute])
-    _plain_materials(skin, new, copy)
     return new
 
 
@@ -242,45 +242,68 @@ def _animate(copy: Copy, motion: Motion, wishes: Wishes) -> None:
 # What a format's plain materials are made of: roughness, and the eye's parts that one procedural material draws.
 _ROUGHNESS = {
     "skin": 0.55,
-    materials.GARMENT_KIND: 0.85,
     "eyes": 0.15,
     "teeth": 0.2,
     "tongue": 0.35,
     "lips": 0.4,
     "nails": 0.35,
 }
+# Of skin and cloth together: a picture tells them apart within a face, which a number can't.
+_PICTURE_ROUGHNESS = 0.7
+_PAINTED = ("skin", materials.GARMENT_KIND)
 _EYE_PARTS = ("sclera", "iris", "pupil")
 _EYE_COLOURS = {"sclera": (0.75, 0.74, 0.72), "iris": (0.075, 0.135, 0.17), "pupil": (0.004, 0.004, 0.004)}
 
 
 def _plain_materials(original: bpy.types.Object, new: bpy.types.Object, copy: Copy) -> None:
-    """Noise and attributes stay behind: an even colour, or the photo's texture where it is shown."""
+    """Noise and attributes stay behind: an even colour, or a picture where the skin has underwear, brows, a photo."""
     photo = texture.has_texture(original) and float(original[texture.SWITCH]) > 0.5
     slots = list(original.data.materials)
+    painted = None if photo else _painted(original, new, copy)
     made: dict[tuple[str, str], bpy.types.Material] = {}
     for index, material in enumerate(slots):
         if material is None:
             continue
-        part = ""
-        if texture.kind_of(material) == "eyes" and slots.count(material) == len(_EYE_PARTS):
+        kind, part = texture.kind_of(material), ""
+        if kind == "eyes" and slots.count(material) == len(_EYE_PARTS):
             part = _EYE_PARTS[slots[:index].count(material)]
         key = (material.name, part)
         if key not in made:
             node = texture.photo_node(material) if photo else None
-            made[key] = _plain_material(material, part, node.image if node is not None else None)
+            image = node.image if node is not None else painted if kind in _PAINTED else None
+            roughness = _PICTURE_ROUGHNESS if image is not None else _ROUGHNESS.get(kind, 0.5)
+            made[key] = _plain_material(material, part, image, roughness)
             copy.made.append(made[key])
         new.data.materials[index] = made[key]
 
 
-def _plain_material(material: bpy.types.Material, part: str, image: Any) -> bpy.types.Material:
-    kind = texture.kind_of(material)
+def _painted(original: bpy.types.Object, new: bpy.types.Object, copy: Copy) -> bpy.types.Image | None:
+    """What the skin's shader draws finer than the mesh is, as a picture."""
+    named = {texture.kind_of(m): m for m in original.data.materials if m is not None}
+    if "skin" not in named:
+        return None
+    garment = named.get(materials.GARMENT_KIND)
+    image = export_paint.paint_skin(
+        new.data,
+        {k for k, m in enumerate(original.data.materials) if m is not None and texture.kind_of(m) in _PAINTED},
+        materials.albedo(named["skin"]),
+        materials.albedo(garment) if garment is not None else None,
+        materials.Look().brows,
+        f"{_plain(original.name)}_skin",
+    )
+    if image is not None:
+        copy.made.append(image)
+    return image
+
+
+def _plain_material(material: bpy.types.Material, part: str, image: Any, roughness: float) -> bpy.types.Material:
     new = bpy.data.materials.new(_plain(f"{material.name}_{part}" if part else material.name) + "_export")
     if new.node_tree is None:
         new.use_nodes = True
     shader = next(node for node in new.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
     colour = (*_EYE_COLOURS[part], 1.0) if part else (*materials.albedo(material), 1.0)
     shader.inputs["Base Color"].default_value = colour
-    shader.inputs["Roughness"].default_value = 0.75 if image is not None else _ROUGHNESS.get(kind, 0.5)
+    shader.inputs["Roughness"].default_value = roughness
     new.diffuse_color = colour
     if image is not None:
         picture = new.node_tree.nodes.new("ShaderNodeTexImage")

@@ -200,7 +200,7 @@ def skin_nodes(material: bpy.types.Material, look: Look, size_m: tuple[float, fl
     roughness: Any = 0.5
     yield MORE
     if look.brows is not None:
-        surface = nodes.mix(_brow_mask(nodes), surface, look.brows)
+        surface = nodes.mix(brow_mask(nodes), surface, look.brows)
     if look.garment is not None:
         field = nodes.node("ShaderNodeAttribute", attribute_name=GARMENT_ATTRIBUTE).outputs["Fac"]
         inside = nodes.smooth_step(field, -0.0005, 0.0005)
@@ -214,7 +214,7 @@ def skin_nodes(material: bpy.types.Material, look: Look, size_m: tuple[float, fl
     material.diffuse_color = viewport_colour(colour)
 
 
-def _brow_mask(nodes: Nodes) -> Any:
+def brow_mask(nodes: Nodes) -> Any:
     """How much of a brow covers a point: an arc above the eye that thins outwards, broken into hairs."""
     face = nodes.node("ShaderNodeAttribute", attribute_name=FACE_ATTRIBUTE).outputs["Vector"]
     place = nodes.node("ShaderNodeSeparateXYZ", {"Vector": face})

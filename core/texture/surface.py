@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..body.model import BodyModel
-from ..body.raster import rasterise
+from ..body.raster import texels_of
 from ..body.skeleton import JOINT_INDEX, JOINT_NAMES, PARENTS
 
 Float = NDArray[np.float32]
@@ -103,24 +103,6 @@ def _surface(key: _Key, size: int) -> Surface:
         face=_face(body),
         size=size,
     )
-
-
-def texels_of(uv_coords: Float, face_uvs: Int, size: int) -> tuple[NDArray[np.int64], Int, Float]:
-    """Texels that triangles cover in UV space: index (N,), triangle (N,), barycentric (N, 3).
-
-    Done by the camera's rasteriser: UV space is a plane one metre before a camera that sees just that. Islands may be
-    mirrored, so each triangle is given with both windings, of which one is culled.
-    """
-    plane = np.concatenate([uv_coords - 0.5, np.ones((len(uv_coords), 1))], axis=1).astype(np.float32)
-    plane[:, 1] *= -1.0
-    both = np.concatenate([face_uvs, face_uvs[:, ::-1]])
-    hits = rasterise(plane, both, float(size), (size, size))
-    found = hits.triangles.ravel()
-    texels = np.flatnonzero(found >= 0)
-    triangles, weights = found[texels], hits.barycentric.reshape(-1, 3)[texels]
-    turned = triangles >= len(face_uvs)
-    weights[turned] = weights[turned, ::-1]
-    return texels, np.where(turned, triangles - len(face_uvs), triangles).astype(np.int32), weights
 
 
 def mirror_vertices(template: Float) -> Int:

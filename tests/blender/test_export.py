@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skeleton import JOINT_NAMES
 from pantomime.core.capture import Capture
+from pantomime.scene import materials
 from pantomime.scene.avatar import Avatar, AvatarSettings, build_avatar
+from pantomime.scene.clothing import Regions
 from pantomime.scene.export import ExportError, ExportSettings, export_avatar
+from pantomime.scene.export_paint import paint_skin
 from pantomime.scene.render import world_vertices
 
 bpy = pytest.importorskip("bpy")
@@ -155,6 +158,53 @@ def test_by_default_four_bones_move_a_vertex_and_the_shape_is_in_the_mesh(
     assert all(abs(sum(g.weight for g in vertex.groups) - 1.0) < 1e-3 for vertex in skin.data.vertices)
     assert not any(key.name.startswith(("Shape", "Pose")) for key in skin.data.shape_keys.key_blocks)
     assert {"skin", "garment", "iris", "pupil"} <= {m.name.split("_")[-2] for m in skin.data.materials}
+
+
+@pytest.mark.parametrize("settings", [FORMATS[0], FORMATS[2], FORMATS[3]], ids=["fbx", "gltf", "usd"])
+def test_skin_and_underwear_share_a_picture(
+    free_body: BodyModel, random_capture: Make, tmp_path: Path, settings: ExportSettings
+) -> None:
+    avatar = build_avatar(random_capture(free_body, 8), free_body, AvatarSettings(name="Ada"))
+    read(export_avatar(avatar.armature, tmp_path / "ada", settings).path)
+    images = []
+    for material in imported("MESH").data.materials:
+        if any(kind in material.name for kind in ("skin", "garment")):
+            shader = next(node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
+            images.append(shader.inputs["Base Color"].links[0].from_node.image)
+    assert len(images) == 2 and images[0] == images[1] and images[0].size[0] > 1000
+    # It is there as pixels, not as the name of a file that is not.
+    assert np.ptp(np.array(images[0].pixels[:400_000])) > 0.1
+
+
+def test_the_picture_has_the_underwear_where_the_mesh_has_it(free_body: BodyModel, random_capture: Make) -> None:
+    skin, cloth, brow = (0.5, 0.25, 0.2), (0.0, 0.1, 0.4), (0.9, 0.9, 0.0)
+    mesh = build_avatar(random_capture(free_body, 8), free_body).mesh.data
+    slots = {k for k, m in enumerate(mesh.materials) if m.name.split(" ")[-1] in ("skin", "garment")}
+    image = paint_skin(mesh, slots, skin, cloth, brow, "painted")
+    assert image is not None
+    pixels = np.array(image.pixels, np.float32).reshape(image.size[1], image.size[0], 4)[..., :3]
+    field = Regions(free_body).underwear()
+    loops = np.array([loop.vertex_index for loop in mesh.loops])
+    uvs = np.array([tuple(item.vector) for item in mesh.uv_layers.active.uv])
+    painted = np.isin(
+        np.repeat([p.material_index for p in mesh.polygons], [p.loop_total for p in mesh.polygons]), [*slots]
+    )
+    row, column = (np.clip((uvs[:, k] * image.size[k]).astype(int), 0, image.size[k] - 1) for k in (1, 0))
+    seen = pixels[row, column]
+    face = np.array([item.vector for item in mesh.attributes["face_position"].data])
+
+    def srgb(colour: materials.Colour) -> NDArray[np.float64]:
+        return np.array([1.055 * c ** (1 / 2.4) - 0.055 if c > 0.0031308 else 12.92 * c for c in colour])
+
+    inside, outside = (painted & (way * field[loops] > 0.004) for way in (1.0, -1.0))
+    outside &= (np.abs(face[loops]) > 0.05).any(axis=1)
+    assert inside.sum() > 1000 and outside.sum() > 5000
+    assert np.abs(seen[inside] - srgb(cloth)).max() < 0.02
+    assert np.abs(seen[outside] - srgb(skin)).max() < 0.02
+    # On the brow's arc, above the middle of each eye.
+    arc = painted & (np.abs(face[loops] - np.array([0.012, 0.0, 0.0215])) < np.array([0.006, 0.03, 0.0015])).all(axis=1)
+    assert arc.sum() >= 4 and np.abs(seen[arc] - srgb(skin)).max(axis=1).min() > 0.1
+    assert paint_skin(mesh, slots, skin, None, None, "nothing") is None
 
 
 def test_what_cannot_be_written_is_said(free_body: BodyModel, random_capture: Make, tmp_path: Path) -> None:
