@@ -83,7 +83,7 @@ def _triangles(mesh: bpy.types.Mesh, slots: set[int]) -> tuple[NDArray[np.int32]
     return corners.reshape(-1, 3)[kept], vertices.reshape(-1, 3)[kept]
 
 
-def _slope(at: Floats, values: Floats) -> NDArray[np.float32]:
+def _slope(at: Floats, values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Length of the gradient (T,) of `values` (T, 3) at corners `at` (T, 3, 2)."""
     a, b = at[:, 1] - at[:, 0], at[:, 2] - at[:, 0]
     da, db = values[:, 1] - values[:, 0], values[:, 2] - values[:, 0]

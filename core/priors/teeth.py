@@ -45,7 +45,8 @@ def teeth_seen(observation: Observation) -> TeethSeen:
 
     def bright(at: Array) -> Array:
         columns = np.ascontiguousarray(at.reshape(1, -1, 2), np.float32)
-        return np.asarray(cv2.remap(grey, columns[..., 0], columns[..., 1], cv2.INTER_LINEAR))[0]
+        shown: Array = np.asarray(cv2.remap(grey, columns[..., 0], columns[..., 1], cv2.INTER_LINEAR), np.float32)[0]
+        return shown
 
     upper, lower = (places[[pair[i] for pair in _LIPS]] for i in (0, 1))
     gap_mm = float(np.median(np.linalg.norm(lower - upper, axis=1))) * PICTURE_MM / PICTURE_PX
