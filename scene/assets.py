@@ -45,7 +45,10 @@ def make_asset(
     if whole_motion and len(found.poses) < 2:
         raise AvatarError(f"{rig.name} has no motion. Make a pose asset, or a video's avatar.")
     basis = motion.basis_of(rig, found.poses)
-    action = bpy.data.actions.new(name or f"{rig.name} {'motion' if whole_motion else 'pose'}")
+    moves = rig.animation_data is not None and rig.animation_data.action is not None
+    # The action of a clip is called "… pose" itself; and of a motion one takes several poses.
+    plain = "motion" if whole_motion else f"pose {scene.frame_current}" if moves else "pose"
+    action = bpy.data.actions.new(name or f"{rig.name} {plain}")
     curves = versions.unbound_curves(action, "OBJECT", rig.name)
     motion.key_bones(curves, basis, np.arange(len(basis)) + (found.first if whole_motion else 1))
     action.asset_mark()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 
 import bpy
 from mathutils import Matrix
@@ -105,8 +106,13 @@ def follow_clip(scene: bpy.types.Scene, path: str) -> None:
 
 def move_aside(avatars: Sequence[Avatar], scene: bpy.types.Scene) -> None:
     """Each photo's people are built around the world's origin: let them not stand in those who are in the scene."""
-    taken = [obj.location.x for obj in scene.objects if _stays(obj) and abs(obj.location.y) < APART_M]
-    step = next(k for k in range(len(taken) + 1) if all(abs(k * APART_M - x) >= 0.5 * APART_M for x in taken))
+    taken = [obj.location for obj in scene.objects if _stays(obj) and all(obj != a.armature for a in avatars)]
+    apart = [avatar.armature.location - place for avatar in avatars for place in taken]
+
+    def free(step: int) -> bool:
+        return all(abs(d.x + step * APART_M) >= 0.5 * APART_M or abs(d.y) >= APART_M for d in apart)
+
+    step = next(step for step in count() if free(step))
     moved = {obj.name: obj for avatar in avatars for obj in (avatar.armature, avatar.camera) if obj is not None}
     for obj in moved.values():
         # Both, as nothing is evaluated yet.

@@ -48,6 +48,8 @@ def test_a_motion_asset_holds_all_frames(free_body: BodyModel, random_capture: M
     action = assets.make_asset(rig, whole_motion=True)
     assert tuple(action.frame_range) == (1.0, 3.0)
     assert rig.animation_data.action == playing
+    bpy.context.scene.frame_set(2)
+    assert assets.make_asset(rig).name == f"{rig.name} pose 2"
     still = build_avatar(random_capture(free_body, 22), free_body).armature
     with pytest.raises(AvatarError, match="no motion"):
         assets.make_asset(still, whole_motion=True)

@@ -18,6 +18,7 @@ from pantomime.operators.jobs import Job
 from pantomime.operators.session import SESSION
 from pantomime.operators.settings import SolverSettings
 from pantomime.scene import correctives
+from pantomime.scene.from_file import avatars_from_files
 
 pytestmark = pytest.mark.usefixtures("extension", "empty_file")
 KINDS = (
@@ -213,3 +214,22 @@ def test_a_motion_is_the_same_in_steps_and_at_once(
     while SESSION.poll():
         assert time.monotonic() < end
     assert contents() == at_once and len(bpy.data.actions) == 2
+
+
+def test_the_people_of_a_photo_stand_in_nobody_who_is_there(
+    tmp_path: Path, free_body: BodyModel, random_capture: Callable[..., Capture]
+) -> None:
+    def add(photo: str, *places: float) -> None:
+        paths = [str(tmp_path / f"{photo}_{person}.npz") for person in range(len(places))]
+        for person, (path, x) in enumerate(zip(paths, places, strict=True)):
+            transl = np.array([[x, 0.2, 4.0]], np.float32)
+            random_capture(free_body, person, 0.3, person_id=person, source=photo, transl=transl).save(path)
+        avatars_from_files(paths, None, bpy.context.scene)
+
+    add("one.jpg", 0.0)
+    # Beside the first, the second of these would stand where he does.
+    add("two.jpg", 0.0, -1.5)
+    add("three.jpg", 0.0, 1.5, 3.0)
+    places = np.array([obj.location for obj in bpy.data.objects if obj.type == "ARMATURE"])
+    apart = np.linalg.norm(places[:, None] - places[None], axis=-1) + 9.0 * np.eye(len(places))
+    assert len(places) == 6 and apart.min() > 0.7
