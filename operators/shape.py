@@ -129,7 +129,7 @@ class PANTOMIME_PG_avatar(bpy.types.PropertyGroup):
     age: _slider(
         2,
         name="Age",
-        description="How old the body looks, in years. Height, weight and sex stay",
+        description="How old the body looks by its shape, in years; a photo hardly tells. Height, weight and sex stay",
         min=0.0,
         max=110.0,
         soft_max=90.0,
