@@ -14,6 +14,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
+from ..core.body.garment import GarmentError, read_garment
 from ..core.body.model import BodyModel
 from ..core.body.skeleton import JOINT_NAMES
 from ..core.capture import Capture
@@ -278,11 +279,21 @@ def _build_mesh(
         mesh.add_vector_attribute(data, mesh.FACE_ATTRIBUTE, mesh.face_positions(body))
     if settings.look.garment is not None:
         yield MORE
-        mesh.add_scalar_attribute(data, materials.GARMENT_ATTRIBUTE, clothing.Regions(body).underwear())
+        mesh.add_scalar_attribute(data, materials.GARMENT_ATTRIBUTE, _garment(body))
     yield MORE
     yield from materials.add_materials(data, body, settings.look, name)
     yield from mesh.add_skin_weights(obj, body)
     return obj
+
+
+def _garment(body: BodyModel) -> Floats:
+    """What it wears, as a field over its vertices. Raises AvatarError."""
+    if body.body_id != "free":
+        return clothing.Regions(body).underwear()
+    try:
+        return read_garment(body).astype(np.float64)
+    except GarmentError as error:
+        raise AvatarError(str(error)) from error
 
 
 def _add_correctives(

@@ -120,7 +120,7 @@ class Regions:
         return np.where(self._weight("head") > 0.5, self.points[:, 1] - line, -1.0)
 
     def underwear(self) -> Floats:
-        """Briefs and top together: what an avatar wears by default."""
+        """Briefs and top together: what an avatar of another body than the free one wears."""
         return np.maximum(self.briefs(), self.top())
 
 

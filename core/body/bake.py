@@ -151,6 +151,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="only learn anew how height, weight, age and sex show in the body that is there (two minutes)",
     )
+    parser.add_argument("--garment", action="store_true", help="only cut anew what the body that is there wears")
     parser.add_argument(
         "--calibrate",
         action="store_true",
@@ -169,6 +170,10 @@ def main(args: argparse.Namespace) -> int:
         from .bake_measures import run as measure
 
         return measure(output)
+    if args.garment:
+        from .bake_garment import run as cut
+
+        return cut(output)
     try:
         print("Building the source body (about a minute the first time) …", flush=True)
         body = bake()
@@ -177,9 +182,11 @@ def main(args: argparse.Namespace) -> int:
         print(f"{output}: {body.num_vertices} vertices, {output.stat().st_size / 1e6:.2f} MB")
         if output == FREE_BODY_PATH:
             from ..priors import proxies_file
+            from .bake_garment import run as cut
             from .bake_measures import run as measure
 
             measure(output)
+            cut(output)
             proxies_file.write(read_free_body(output, None))
             print(f"{proxies_file.PROXIES_PATH}: the capsules that keep its parts apart")
         if args.points:

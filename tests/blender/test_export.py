@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pantomime.core.body.garment import read_garment
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skeleton import JOINT_NAMES
 from pantomime.core.capture import Capture
 from pantomime.scene import materials
 from pantomime.scene.avatar import Avatar, AvatarSettings, build_avatar
-from pantomime.scene.clothing import Regions
 from pantomime.scene.export import ExportError, ExportSettings, export_avatar
 from pantomime.scene.export_paint import paint_skin
 from pantomime.scene.render import world_vertices
@@ -183,7 +183,7 @@ def test_the_picture_has_the_underwear_where_the_mesh_has_it(free_body: BodyMode
     image = paint_skin(mesh, slots, skin, cloth, brow, "painted")
     assert image is not None
     pixels = np.array(image.pixels, np.float32).reshape(image.size[1], image.size[0], 4)[..., :3]
-    field = Regions(free_body).underwear()
+    field = read_garment(free_body)
     loops = np.array([loop.vertex_index for loop in mesh.loops])
     uvs = np.array([tuple(item.vector) for item in mesh.uv_layers.active.uv])
     painted = np.isin(

@@ -29,6 +29,7 @@ ALLOWED = {
         "core.body.load",
         "core.body.measure",
         "core.body.raster",
+        "core.body.garment",
     },
 }
 # Inside core: what a folder may use beside itself.
