@@ -151,8 +151,9 @@ def _value_side(layout: bpy.types.UILayout, name: str = "") -> bpy.types.UILayou
 
 def _found(layout: bpy.types.UILayout, context: bpy.types.Context, lines: Iterable[checks.Line]) -> None:
     """Lines below a property, where its value stands."""
-    room = TEXT_PART * 0.6 * context.region.width / context.preferences.system.ui_scale - ICON_PX
-    size = context.preferences.ui_styles[0].widget.points
+    scale = context.preferences.system.ui_scale
+    room = TEXT_PART * 0.6 * context.region.width - scale * ICON_PX
+    size = scale * context.preferences.ui_styles[0].widget.points
     column = _value_side(layout)
     column.scale_y = 0.9
     for line in lines:

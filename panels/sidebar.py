@@ -7,8 +7,8 @@ from functools import lru_cache
 import blf
 import bpy
 
-# px at scale 1 that a panel's edges, an icon and the tab leave of a sidebar's width.
-EDGE_PX, ICON_PX = 48.0, 24.0
+# px at scale 1 that a panel's edges with the tab, and an icon, take of a sidebar's width, until Blender cuts a text.
+EDGE_PX, ICON_PX = 52.0, 26.0
 
 
 class Tab:
@@ -24,8 +24,8 @@ class Tab:
 def paragraph(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE") -> None:
     """A text of any length, broken where the sidebar ends: labels in Blender do not wrap."""
     scale = context.preferences.system.ui_scale
-    room = context.region.width / scale - EDGE_PX - (ICON_PX if icon != "NONE" else 0.0)
-    size = context.preferences.ui_styles[0].widget.points
+    room = context.region.width - scale * (EDGE_PX + (ICON_PX if icon != "NONE" else 0.0))
+    size = scale * context.preferences.ui_styles[0].widget.points
     column = layout.column(align=True)
     column.scale_y = 0.8
     for number, line in enumerate(broken(bpy.app.translations.pgettext_iface(text), room, size)):
@@ -33,9 +33,12 @@ def paragraph(layout: bpy.types.UILayout, context: bpy.types.Context, text: str,
 
 
 @lru_cache(maxsize=64)
-def broken(text: str, room_px: float, points: float) -> tuple[str, ...]:
-    """Lines that are at most `room_px` wide in the interface's font, where words allow it."""
-    blf.size(0, points)
+def broken(text: str, room_px: float, size_px: float) -> tuple[str, ...]:
+    """Lines that are at most `room_px` wide in the interface's font, where words allow it.
+
+    `size_px` is the size that is drawn: letters are whole pixels wide, so another size has other proportions.
+    """
+    blf.size(0, size_px)
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
