@@ -162,36 +162,53 @@ def _known(operator: Any, settings: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name in known}
 
 
+@contextmanager
+def _file_names(copy: Copy) -> Iterator[None]:
+    """Names for packed pictures, since FBX keeps them by their files' names: else none (4.2), or one without ending."""
+    materials = [] if copy.skin is None else [m for m in copy.skin.data.materials if m is not None and m.node_tree]
+    images = {node.image for m in materials for node in m.node_tree.nodes if node.type == "TEX_IMAGE" and node.image}
+    named = [image for image in images if image.packed_file is not None and not image.filepath]
+    for image in named:
+        ending = ".jpg" if image.file_format == "JPEG" else ".png"
+        image.filepath_raw = f"//{bpy.path.clean_name(image.name)}{ending}"
+    try:
+        yield
+    finally:
+        for image in named:
+            image.filepath_raw = ""
+
+
 def _fbx(copy: Copy, path: str, settings: ExportSettings) -> None:
-    bpy.ops.export_scene.fbx(
-        filepath=path,
-        check_existing=False,
-        use_selection=True,
-        object_types={"ARMATURE", "MESH"},
-        # Y up, the face towards +Z: what both engines turn into their own forward.
-        axis_forward="-Z",
-        axis_up="Y",
-        # In centimetres the data are scaled themselves, so that no object carries a scale of 100.
-        apply_unit_scale=True,
-        apply_scale_options="FBX_SCALE_NONE" if settings.centimetres else "FBX_SCALE_ALL",
-        use_space_transform=True,
-        bake_space_transform=False,
-        use_mesh_modifiers=False,  # shape keys would be lost
-        mesh_smooth_type="FACE",
-        use_armature_deform_only=True,
-        add_leaf_bones=False,
-        primary_bone_axis="Y",
-        secondary_bone_axis="X",
-        armature_nodetype="NULL",
-        bake_anim=True,
-        bake_anim_use_all_bones=True,
-        bake_anim_use_nla_strips=False,
-        bake_anim_use_all_actions=False,
-        bake_anim_force_startend_keying=True,
-        bake_anim_simplify_factor=0.0,
-        path_mode="COPY",
-        embed_textures=True,
-    )
+    with _file_names(copy):
+        bpy.ops.export_scene.fbx(
+            filepath=path,
+            check_existing=False,
+            use_selection=True,
+            object_types={"ARMATURE", "MESH"},
+            # Y up, the face towards +Z: what both engines turn into their own forward.
+            axis_forward="-Z",
+            axis_up="Y",
+            # In centimetres the data are scaled themselves, so that no object carries a scale of 100.
+            apply_unit_scale=True,
+            apply_scale_options="FBX_SCALE_NONE" if settings.centimetres else "FBX_SCALE_ALL",
+            use_space_transform=True,
+            bake_space_transform=False,
+            use_mesh_modifiers=False,  # shape keys would be lost
+            mesh_smooth_type="FACE",
+            use_armature_deform_only=True,
+            add_leaf_bones=False,
+            primary_bone_axis="Y",
+            secondary_bone_axis="X",
+            armature_nodetype="NULL",
+            bake_anim=True,
+            bake_anim_use_all_bones=True,
+            bake_anim_use_nla_strips=False,
+            bake_anim_use_all_actions=False,
+            bake_anim_force_startend_keying=True,
+            bake_anim_simplify_factor=0.0,
+            path_mode="COPY",
+            embed_textures=True,
+        )
 
 
 def _gltf(copy: Copy, path: str, settings: ExportSettings) -> None:

@@ -174,6 +174,9 @@ def test_skin_and_underwear_share_a_picture(
     assert len(images) == 2 and images[0] == images[1] and images[0].size[0] > 1000
     # It is there as pixels, not as the name of a file that is not.
     assert np.ptp(np.array(images[0].pixels[:400_000])) > 0.1
+    if settings.format == "FBX":
+        # Other programs unpack it under this name.
+        assert images[0].filepath.endswith("/Ada_body_skin.png"), images[0].filepath
 
 
 def test_the_picture_has_the_underwear_where_the_mesh_has_it(free_body: BodyModel, random_capture: Make) -> None:

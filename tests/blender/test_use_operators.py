@@ -130,6 +130,8 @@ def test_the_photo_comes_onto_the_skin_and_off_again(avatar: Avatar, tmp_path: P
     assert bpy.ops.pantomime.photo_texture() == {"FINISHED"}
     assert len([i for i in bpy.data.images if "texture" in i.name]) == 1
     assert bpy.ops.pantomime.export(filepath=str(tmp_path / "photo_texture.fbx")) == {"FINISHED"}
+    image = material.node_tree.nodes["Pantomime photo"].image
+    assert image.packed_file is not None and not image.filepath  # as it was
     assert bpy.ops.pantomime.remove_texture() == {"FINISHED"}
     assert "photo_texture" not in skin
     assert {n.name for n in material.node_tree.nodes} == plain

@@ -148,7 +148,7 @@ def export() -> Steps:
     yield from shot("26-exported")
     yield wheel(-90)
     for suffix, read in (("glb", bpy.ops.import_scene.gltf), ("fbx", bpy.ops.import_scene.fbx)):
-        before = set(bpy.data.objects)
+        before, pictures = set(bpy.data.objects), set(bpy.data.images)
         with here():
             read(filepath=str(OUT / f"avatar.{suffix}"))
             new = set(bpy.data.objects) - before
@@ -163,6 +163,7 @@ def export() -> Steps:
             )
             for obj in new:
                 bpy.data.objects.remove(obj)
+            bpy.data.batch_remove(set(bpy.data.images) - pictures)
             left = bpy.data.collections.get("glTF_not_exported")
             if left is not None:
                 bpy.data.collections.remove(left)
