@@ -19,6 +19,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .core import one_thread  # noqa: F401  before anything that imports numpy
+
+# isort: split
 from . import __version__, render_command
 from .core.command import ProgressBar, add_solver_arguments, settings_from, unique_stems
 from .core.pipeline import Pipeline, PipelineError, PipelineSettings, Reporter, save_captures, summary_line

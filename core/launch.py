@@ -7,6 +7,7 @@ with --help-fitting to a worker's helper.
 
 import importlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -34,6 +35,8 @@ def main(arguments: list[str]) -> int:
     elif arguments:
         print("usage: launch.py [--packages FOLDER] [--help-fitting]", file=sys.stderr)
         return 2
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # as in one_thread, before numpy comes
     lacks = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
     if lacks:
         print(
