@@ -22,7 +22,6 @@ from . import (
     action,
     axes,
     camera,
-    clothing,
     correctives,
     materials,
     mesh,
@@ -277,7 +276,7 @@ def _build_mesh(
     if settings.look.brows is not None:
         yield MORE
         mesh.add_vector_attribute(data, mesh.FACE_ATTRIBUTE, mesh.face_positions(body))
-    if settings.look.garment is not None:
+    if settings.look.garment is not None and body.body_id == "free":
         yield MORE
         mesh.add_scalar_attribute(data, materials.GARMENT_ATTRIBUTE, _garment(body))
     yield MORE
@@ -287,9 +286,7 @@ def _build_mesh(
 
 
 def _garment(body: BodyModel) -> Floats:
-    """What it wears, as a field over its vertices. Raises AvatarError."""
-    if body.body_id != "free":
-        return clothing.Regions(body).underwear()
+    """What the free body wears, as a field over its vertices. Raises AvatarError."""
     try:
         return read_garment(body).astype(np.float64)
     except GarmentError as error:

@@ -21,11 +21,6 @@ def _between(heights: Floats, low: float, high: float) -> Floats:
     return np.minimum(heights - low, high - heights)
 
 
-def _outside(x: Floats, y: Floats, radius_x: float, radius_y: Floats | float) -> Floats:
-    """Positive outside of an ellipse about the origin, metres near its rim along the shorter radius."""
-    return (np.hypot(x / radius_x, y / radius_y) - 1.0) * np.minimum(radius_x, radius_y)
-
-
 class Regions:
     """Garments of one body at rest (its template), as fields (V,)."""
 
@@ -54,30 +49,6 @@ class Regions:
             n for n in JOINT_INDEX if n.endswith(("_shoulder", "_elbow", "_wrist")) or (n[-1].isdigit() and "_" in n)
         ]
         return self._weight(*names)
-
-    def briefs(self) -> Floats:
-        """Shorts from the waist to the upper thigh."""
-        hip = self._joint("left_hip")[1]
-        knee = self._joint("left_knee")[1]
-        waist = 0.5 * (self._joint("spine1")[1] + self._joint("pelvis")[1]) + 0.03
-        field = _between(self.points[:, 1], hip - 0.32 * (hip - knee), waist)
-        return np.minimum(self._off_arms(), field)
-
-    def top(self) -> Floats:
-        """A cropped tank top: a band around the chest, straps over the shoulders, round at neck and armholes."""
-        spine2, spine3 = self._joint("spine2")[1], self._joint("spine3")[1]
-        shoulder, neck = self._joint("left_shoulder"), self._joint("neck")
-        x, height, z = np.abs(self.points[:, 0]), self.points[:, 1], self.points[:, 2]
-        band = height - (spine2 + 0.1 * (spine3 - spine2))
-        # Both holes reach as far down as their rims lie below the joint: deeper at the throat than behind.
-        width = abs(float(shoulder[0]))
-        arm = _outside(x - 1.13 * width, height - shoulder[1] - 0.02, 0.4 * width, 0.72 * width)
-        front = np.clip((z - neck[2]) / 0.06, -1.0, 1.0)
-        depth = width * (0.55 + 0.2 * front)
-        throat = _outside(x, height - neck[1] - 0.01, 0.5 * width, depth)
-        reach = np.where(height > shoulder[1] - 0.62 * width, 1.13 * width - x, 1.0)
-        below_neck = neck[1] + 0.02 - height
-        return np.minimum.reduce([band, arm, throat, reach, below_neck])
 
     def shirt(self, sleeve: float = 0.55) -> Floats:
         """A T-shirt: the torso to the hips, collar, sleeves down `sleeve` of the upper arm."""
@@ -118,10 +89,6 @@ class Regions:
         ear = (self.points[:, 2] > head[2] - 0.2 * depth) & (np.abs(self.points[:, 0]) > 0.065)
         line = np.where(ear, np.maximum(line, eyes[1] + 0.035), line)
         return np.where(self._weight("head") > 0.5, self.points[:, 1] - line, -1.0)
-
-    def underwear(self) -> Floats:
-        """Briefs and top together: what an avatar of another body than the free one wears."""
-        return np.maximum(self.briefs(), self.top())
 
 
 @dataclass(frozen=True)
