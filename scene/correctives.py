@@ -21,7 +21,7 @@ from .steps import MORE, PAUSE, Steps
 
 LIMITS = (-2.5, 2.5)  # entries of R − I lie in −2…1
 CURRENT = "PoseCurrent"
-AT_ONCE = 80  # drivers: what Blender evaluates for the first time together takes it long
+AT_ONCE = 120  # drivers: what Blender evaluates for the first time together takes it long
 FELT_M = 2e-5  # for a whole unit of the feature
 
 
