@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .detection.detector import Detector
     from .detection.observation import Observation
     from .fitting.photo import Fitter, PhotoCamera
+    from .fitting.settings import FitSettings
     from .media.frame import Frame
 
 # The diagonal of a 36 × 24 mm frame: focal lengths "equivalent on 35 mm film" keep the diagonal angle of view
@@ -211,22 +212,22 @@ class Pipeline:
         return self._detectors[key]
 
     def _fitter(self, body: BodyModel, device: str, quality: str) -> Fitter:
-        from .fitting.photo import Fitter
         from .fitting.quality import settings_of
 
-        key = (body.body_id, device, quality)
-        if key not in self._fitters or self._fitters[key].body is not body:
-            self._fitters[key] = Fitter(body, settings_of(quality), device=_usable_device(device))
-        return self._fitters[key]
+        return self._kept_fitter(body, device, quality, lambda: settings_of(quality))
 
     def clip_fitter(self, body: BodyModel, device: str) -> Fitter:
         """What fits the frames of clips."""
-        from .fitting.photo import Fitter
         from .fitting.quality import clip_settings
 
-        key = (body.body_id, device, "clip")
+        return self._kept_fitter(body, device, "clip", clip_settings)
+
+    def _kept_fitter(self, body: BodyModel, device: str, purpose: str, settings: Callable[[], FitSettings]) -> Fitter:
+        from .fitting.photo import Fitter
+
+        key = (body.body_id, device, purpose)
         if key not in self._fitters or self._fitters[key].body is not body:
-            self._fitters[key] = Fitter(body, clip_settings(), device=_usable_device(device))
+            self._fitters[key] = Fitter(body, settings(), device=_usable_device(device))
         return self._fitters[key]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..core.body.raster import rasterise
 from . import motion, versions
 from .avatar import PROPERTY, AvatarError, find_mesh
-from .materials import albedo
+from .materials import albedo, srgb
 from .render import world_vertices
 from .rest import Floats
 
@@ -122,17 +122,10 @@ def preview_picture(rig: bpy.types.Object, skin: bpy.types.Object, scene: bpy.ty
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     light = np.array([-0.45, -0.6, -0.66])
     shade = 0.35 + 0.75 * np.clip(normals @ light, 0.0, 1.0)
-    colours = np.array([_display(albedo(m)) if m else (0.7, 0.7, 0.7) for m in mesh.materials] or [(0.7,) * 3])
+    colours = np.array([srgb(np.array(albedo(m))) if m else (0.7,) * 3 for m in mesh.materials] or [(0.7,) * 3])
     picture[there, :3] = np.clip(colours[slots[triangles]] * shade[:, None], 0.0, 1.0)
     picture[there, 3] = 1.0
     picture[..., :3] *= picture[..., 3:]
     small = picture.reshape(PREVIEW_PX, 2, PREVIEW_PX, 2, 4).mean(axis=(1, 3))
     small[..., :3] /= np.maximum(small[..., 3:], 1e-6)
     return small
-
-
-def _display(colour: object) -> tuple[float, ...]:
-    """Linear RGB as sRGB (IEC 61966-2-1)."""
-    linear = np.array(colour, np.float64)[:3]
-    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
-    return tuple(encoded.tolist())

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.body.model import BodyModel
-from ..core.body.skeleton import JOINT_INDEX
+from ..core.body.skeleton import ARMS, JOINT_INDEX
 from .rest import Floats
 
 
@@ -42,13 +42,7 @@ class Regions:
 
     def _off_arms(self) -> Floats:
         """Positive off the arms, falling through zero where the arm's bones take over."""
-        return 0.2 * (0.5 - self._arm_weight())
-
-    def _arm_weight(self) -> Floats:
-        names = [
-            n for n in JOINT_INDEX if n.endswith(("_shoulder", "_elbow", "_wrist")) or (n[-1].isdigit() and "_" in n)
-        ]
-        return self._weight(*names)
+        return 0.2 * (0.5 - self._body.weights[:, ARMS].sum(axis=1).astype(np.float64))
 
     def shirt(self, sleeve: float = 0.55) -> Floats:
         """A T-shirt: the torso to the hips, collar, sleeves down `sleeve` of the upper arm."""

@@ -98,12 +98,13 @@ def _lay_over(rgb: NDArray[np.float32], texels: NDArray[np.int64], cover: Floats
 
 
 def _brow_cover(points: Floats) -> Floats:
-    """How much of a brow covers points (N, 3) outwards, back, up from an eye: `materials.brow_mask` without hairs."""
+    """How much of a brow covers points (N, 3) outwards, back, up from an eye: as `materials.BROW`, without hairs."""
     out, back, up = points.T
-    off = np.abs(up - (0.0215 - 8.0 * (out - 0.014) ** 2))
-    half = 0.0034 - 0.0028 * _step(out, -0.002, 0.034)
-    covered = _step(0.004 * _HAIRS + half - off, 0.0006, 0.0042)
-    return 0.9 * covered * _step(out, -0.017, -0.005) * _step(-out, -0.036, -0.031) * (back < 0.01)
+    brow = materials.BROW
+    off = np.abs(up - (brow.height - brow.bend * (out - brow.peak) ** 2))
+    half = brow.half - brow.thinner * _step(out, *brow.thins)
+    covered = _step(brow.hairs * _HAIRS + half - off, *brow.edge)
+    return brow.most * covered * _step(out, *brow.inner) * (1.0 - _step(out, *brow.outer)) * (back < brow.front)
 
 
 def _step(value: Floats, low: float, high: float) -> Floats:
@@ -136,10 +137,8 @@ def _bled(picture: NDArray[np.float32], painted: NDArray[np.bool_]) -> NDArray[n
 
 
 def _image(picture: NDArray[np.float32], name: str) -> bpy.types.Image:
-    low = picture <= 0.0031308
-    srgb = np.where(low, 12.92 * picture, 1.055 * np.maximum(picture, 0.0031308) ** (1 / 2.4) - 0.055)
     pixels = np.ones((SIZE, SIZE, 4), np.float32)
-    pixels[..., :3] = srgb[::-1]  # Blender's first row is the lowest
+    pixels[..., :3] = materials.srgb(picture)[::-1]  # Blender's first row is the lowest
     image = bpy.data.images.new(name, SIZE, SIZE, alpha=False)
     image.pixels.foreach_set(pixels.ravel())
     image.pack()

@@ -8,6 +8,7 @@ from typing import Any
 
 import bpy
 import numpy as np
+from numpy.typing import NDArray
 
 from ..core.body.model import BodyModel
 from ..core.body.skeleton import LEFT_EYE, RIGHT_EYE
@@ -30,6 +31,27 @@ class Look:
     iris: Colour = (0.075, 0.135, 0.17)
     brows: Colour | None = (0.035, 0.02, 0.013)  # None: no brows
     garment: Colour | None = (0.035, 0.045, 0.06)  # plain underwear where the body has a region for it; None: bare
+
+
+@dataclass(frozen=True)
+class Brow:
+    """Where a brow is, metres outwards, back and up from an eye; ranges are of smooth steps."""
+
+    peak: float = 0.014  # outwards
+    height: float = 0.0215  # of the peak
+    bend: float = 8.0  # 1/m: the arc falls by this times the squared way from the peak
+    half: float = 0.0034  # of its thickness
+    thinner: float = 0.0028  # it gets, over `thins`
+    thins: tuple[float, float] = (-0.002, 0.034)
+    hairs: float = 0.004  # by which noise moves the edge
+    edge: tuple[float, float] = (0.0006, 0.0042)  # depths in the brow where it begins to cover, and covers
+    inner: tuple[float, float] = (-0.017, -0.005)  # where it begins
+    outer: tuple[float, float] = (0.031, 0.036)  # and ends
+    front: float = 0.01  # no further back
+    most: float = 0.9  # of the skin that it covers
+
+
+BROW = Brow()
 
 
 def add_materials(mesh: bpy.types.Mesh, body: BodyModel, look: Look, prefix: str) -> Steps[None]:
@@ -73,7 +95,7 @@ def _add_garment_slot(
 ) -> None:
     """Faces that reach into the garment get a slot, for what knows no shader: solid shading, exports, previews.
 
-    Its nodes are the skin's, which cut the garment's edge through faces; so renders stay as they are.
+    Its nodes are the skin's, which draw the garment: renders stay as they are.
     """
     field = np.empty(len(mesh.vertices), np.float32)
     mesh.attributes[GARMENT_ATTRIBUTE].data.foreach_get("value", field)
@@ -88,6 +110,11 @@ def _add_garment_slot(
     material.diffuse_color = viewport_colour(garment)
     mesh.materials.append(material)
     mesh.polygons.foreach_set("material_index", slots)
+
+
+def srgb(linear: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Linear RGB of any shape as sRGB (IEC 61966-2-1)."""
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055)
 
 
 def _mix(a: Colour, b: Colour, t: float) -> Colour:
@@ -200,7 +227,7 @@ def skin_nodes(material: bpy.types.Material, look: Look, size_m: tuple[float, fl
     roughness: Any = 0.5
     yield MORE
     if look.brows is not None:
-        surface = nodes.mix(brow_mask(nodes), surface, look.brows)
+        surface = nodes.mix(_brow_mask(nodes), surface, look.brows)
     if look.garment is not None:
         field = nodes.node("ShaderNodeAttribute", attribute_name=GARMENT_ATTRIBUTE).outputs["Fac"]
         inside = nodes.smooth_step(field, -0.0005, 0.0005)
@@ -214,23 +241,24 @@ def skin_nodes(material: bpy.types.Material, look: Look, size_m: tuple[float, fl
     material.diffuse_color = viewport_colour(colour)
 
 
-def brow_mask(nodes: Nodes) -> Any:
+def _brow_mask(nodes: Nodes) -> Any:
     """How much of a brow covers a point: an arc above the eye that thins outwards, broken into hairs."""
     face = nodes.node("ShaderNodeAttribute", attribute_name=FACE_ATTRIBUTE).outputs["Vector"]
     place = nodes.node("ShaderNodeSeparateXYZ", {"Vector": face})
     out, back, up = place.outputs[0], place.outputs[1], place.outputs[2]
-    from_peak = nodes.math("SUBTRACT", out, 0.014)
-    arc = nodes.math("MULTIPLY_ADD", nodes.math("MULTIPLY", from_peak, from_peak), -8.0, 0.0215)
+    from_peak = nodes.math("SUBTRACT", out, BROW.peak)
+    arc = nodes.math("MULTIPLY_ADD", nodes.math("MULTIPLY", from_peak, from_peak), -BROW.bend, BROW.height)
     off = nodes.math("ABSOLUTE", nodes.math("SUBTRACT", up, arc))
-    half = nodes.math("MULTIPLY_ADD", nodes.smooth_step(out, -0.002, 0.034), -0.0028, 0.0034)
+    half = nodes.math("MULTIPLY_ADD", nodes.smooth_step(out, *BROW.thins), -BROW.thinner, BROW.half)
     slanted = nodes.node("ShaderNodeCombineXYZ", {0: nodes.math("MULTIPLY_ADD", up, -0.8, out), 2: up})
     stretched = nodes.node("ShaderNodeMapping", {"Vector": slanted.outputs[0], "Scale": (1600.0, 1.0, 260.0)})
     hairs = nodes.node("ShaderNodeTexNoise", {"Vector": stretched.outputs[0], "Scale": 1.0, "Detail": 1.0}).outputs[0]
     depth = nodes.math("SUBTRACT", half, off)
-    covered = nodes.smooth_step(nodes.math("MULTIPLY_ADD", hairs, 0.004, depth), 0.0006, 0.0042)
-    ends = nodes.math("MULTIPLY", nodes.smooth_step(out, -0.017, -0.005), nodes.smooth_step(out, 0.036, 0.031))
-    front = nodes.math("LESS_THAN", back, 0.01)
-    return nodes.math("MULTIPLY", nodes.math("MULTIPLY", covered, ends), nodes.math("MULTIPLY", front, 0.9))
+    covered = nodes.smooth_step(nodes.math("MULTIPLY_ADD", hairs, BROW.hairs, depth), *BROW.edge)
+    outer = nodes.smooth_step(out, BROW.outer[1], BROW.outer[0])
+    ends = nodes.math("MULTIPLY", nodes.smooth_step(out, *BROW.inner), outer)
+    front = nodes.math("LESS_THAN", back, BROW.front)
+    return nodes.math("MULTIPLY", nodes.math("MULTIPLY", covered, ends), nodes.math("MULTIPLY", front, BROW.most))
 
 
 def lash_nodes(material: bpy.types.Material) -> None:

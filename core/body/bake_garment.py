@@ -17,7 +17,7 @@ from .garment import GARMENT_PATH
 from .load import read_free_body
 from .model import BodyModel
 from .points_file import write_npz
-from .skeleton import JOINT_INDEX
+from .skeleton import ARMS, JOINT_INDEX
 
 Floats = NDArray[np.float64]
 
@@ -28,11 +28,13 @@ _FAR_M = 0.05  # the field stays as it is beyond
 
 def learn_garment(body: BodyModel) -> NDArray[np.float32]:
     """The field (V,) of `garment.read_garment`."""
+    from scipy.spatial import cKDTree
+
     inside = _cut(body, rough(body))
     edges, sides = _edges(body.quads)
     border = np.unique(edges[inside[sides[:, 0]] != inside[sides[:, 1]]])
     points = body.v_template.astype(np.float64)
-    apart = np.min([np.linalg.norm(points - points[v], axis=1) for v in border], axis=0)
+    apart, _ = cKDTree(points[border]).query(points)
     within = np.zeros(body.num_vertices, np.bool_)
     within[body.quads[inside].ravel()] = True
     field: NDArray[np.float32] = (np.where(within, 1.0, -1.0) * np.minimum(apart, _FAR_M)).astype(np.float32)
@@ -46,8 +48,7 @@ def rough(body: BodyModel) -> Floats:
     def of(name: str) -> float:
         return float(joint[JOINT_INDEX[name]])
 
-    arms = [n for n in JOINT_INDEX if n.endswith(("_shoulder", "_elbow", "_wrist")) or (n[-1].isdigit() and "_" in n)]
-    off_arms = 0.2 * (0.5 - body.weights[:, [JOINT_INDEX[n] for n in arms]].sum(axis=1).astype(np.float64))
+    off_arms = 0.2 * (0.5 - body.weights[:, ARMS].sum(axis=1).astype(np.float64))
     shoulder, spine2, spine3 = of("left_shoulder"), of("spine2"), of("spine3")
     waist = 0.5 * (of("spine1") + of("pelvis")) + 0.03
     band = np.minimum(height - spine2 - 0.1 * (spine3 - spine2), shoulder - 0.085 - height)

@@ -32,6 +32,7 @@ LEFT_EYE = 23
 RIGHT_EYE = 24
 LEFT_HAND = slice(25, 40)
 RIGHT_HAND = slice(40, 55)
+ARMS: tuple[int, ...] = (*range(16, 22), *range(25, 55))  # from the shoulders to the fingers
 
 
 def mirror_name(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ def main(arguments: argparse.Namespace) -> int:
     try:
         maker = FaceMaker(body, FaceNetwork(find_models().face_mesh), FaceViewSettings(), settings.seed)
     except ModelError as error:
-        print(error)
+        print(error, file=sys.stderr)
         return 1
     print(f"painting {settings.faces} faces …", flush=True)
     faces = PictureMaker(maker).batch(0, settings.faces)

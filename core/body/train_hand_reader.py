@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -152,7 +153,7 @@ def main(arguments: argparse.Namespace) -> int:
     try:
         network = HandNetwork(find_models().hand, 2, _LEAST_SCORE)
     except ModelError as error:
-        print(error)
+        print(error, file=sys.stderr)
         return 1
     print(f"painting {settings.hands} hands …", flush=True)
     views = HandMaker(body, network.detect, settings.views).batch(0, settings.hands)

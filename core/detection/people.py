@@ -180,7 +180,7 @@ def _look_again(search: _Search, group: list[Candidate], far: bool) -> tuple[Can
     chosen = choose(agreeing, settings.agree, lambda item: _rank(item, head, settings))
     if len(agreeing) < settings.plenty * len(candidates) and not _confirmed(search, chosen):
         return None, neighbours
-    if _tilt(chosen) > _UPSIDE_DOWN and chosen.limb_visibility < settings.sure_upside_down:
+    if abs(_turn(chosen)) > _UPSIDE_DOWN and chosen.limb_visibility < settings.sure_upside_down:
         upright = _seen_upright(search, chosen)
         if upright:
             chosen, agreeing = choose(upright, settings.agree, lambda item: _rank(item, head, settings)), upright
@@ -188,10 +188,10 @@ def _look_again(search: _Search, group: list[Candidate], far: bool) -> tuple[Can
     return _doubted(chosen, 1.0, agreeing), neighbours
 
 
-def _tilt(person: Candidate) -> float:
-    """Angle of the trunk from upright in the picture, radians, 0…π."""
+def _turn(person: Candidate) -> float:
+    """Angle of the trunk from upright in the picture, radians, −π…π, from its x axis towards its y axis."""
     up = person.image_px[[11, 12]].mean(axis=0) - person.image_px[[23, 24]].mean(axis=0)
-    return float(abs(np.arctan2(up[0], -up[1])))
+    return float(np.arctan2(up[0], -up[1]))
 
 
 def _seen_upright(search: _Search, person: Candidate) -> list[Candidate]:
@@ -200,7 +200,7 @@ def _seen_upright(search: _Search, person: Candidate) -> list[Candidate]:
     seen = []
     for turn, scale in settings.wide_looks:
         for mirrored in (False, True):
-            found = [item for item in _in_crop(search, box, turn, scale, mirrored) if _tilt(item) < _UPRIGHT]
+            found = [item for item in _in_crop(search, box, turn, scale, mirrored) if abs(_turn(item)) < _UPRIGHT]
             found = [item for item in found if _covered(box, box_of(item, search.size)) > 0.5]
             seen += sorted(found, key=lambda item: -item.limb_visibility)[:1]
     agreeing = _agreeing(seen, settings)
@@ -215,9 +215,7 @@ def _covered(box: Array, other: Array) -> float:
 
 def _confirmed(search: _Search, person: Candidate) -> bool:
     """Whether the person is found once more, mirrored, in a crop of their own that has their torso upright."""
-    up = person.image_px[[11, 12]].mean(axis=0) - person.image_px[[23, 24]].mean(axis=0)
-    turn = float(np.arctan2(up[0], -up[1]))
-    found = _in_crop(search, box_of(person, search.size), turn, search.settings.crop_scale, True)
+    found = _in_crop(search, box_of(person, search.size), _turn(person), search.settings.crop_scale, True)
     return any(distance(person, item) <= search.settings.agree for item in found)
 
 

@@ -111,8 +111,8 @@ def fitter_for(body: BodyModel, variant: Variant, settings: FitSettings | None =
     base = changed(settings or FitSettings(), variant.settings)
     if variant.priors == "none":
         return Fitter(body, base, priors=())
-    if variant.priors != "default":
-        base = replace(base, learned_prior=variant.priors == "learned")
+    if variant.priors == "gaussian":
+        base = replace(base, learned_prior=False)
     return Fitter(body, base)
 
 

@@ -48,5 +48,5 @@ class Variant:
 
 # "+hints": the detector's 3D hints beside the true 2D points. "occluded": hidden points are not given.
 POINTS = ("detected", "true", "true+hints", "occluded", "occluded+hints")
-PRIORS = ("default", "gaussian", "learned", "none")
+PRIORS = ("default", "gaussian", "none")
 PARTS = ("hints", "hands", "face", "mask")

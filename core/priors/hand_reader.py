@@ -125,11 +125,13 @@ class HandReader:
 
 
 def bend_fingers(observation: Observation, reader: HandReader | None) -> Observation:
-    """An observation whose hands' metric points are bent as read; itself where there are none, or no reader."""
+    """An observation whose hands' metric points are bent as read; itself without a reader."""
+    if reader is None:
+        return observation
     points = dict(observation.points)
     for side in ("left", "right"):
         hand = points.get(f"{side}_hand")
-        if reader is not None and hand is not None and hand.world_m is not None:
+        if hand is not None and hand.world_m is not None:
             right = np.array([side == "right"])
             points[f"{side}_hand"] = replace(
                 hand, world_m=reader.bend(hand.image_px[None], hand.world_m[None], right)[0]

@@ -191,7 +191,7 @@ class Trainer:
             views = views.join(self.pairs.batch(self.settings.batch - drawn, self.maker.random))
         for group in self.optimizer.param_groups:
             group["lr"] = max(self.rate(), 1e-6)
-        loss = loss_of(self.network(views.features, brief=True), views, self.settings)
+        loss = loss_of(self.network(views.features), views, self.settings)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0, error_if_nonfinite=True)

@@ -27,7 +27,6 @@ from pantomime.core.body.bench_labels import (
 from pantomime.core.body.bench_people import GESTURES, PosedPerson, facing, finger_axes, hand_rotations
 from pantomime.core.body.bench_things import Things, draw_obstacle, hidden_share, point_visibility, seat_for
 from pantomime.core.body.bench_views import View, draw_view, look_at
-from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skeleton import JOINT_INDEX, JOINT_NAMES, LEFT_HAND, NUM_JOINTS, RIGHT_HAND
 from pantomime.core.body.skinning import Body
@@ -57,11 +56,6 @@ from pantomime.core.rotation import exp_so3
 
 SIZE, FOCAL = (320, 400), 480.0
 UPRIGHT = np.diag([1.0, -1.0, -1.0])  # the body's axes in the camera's: it looks into the camera
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return load_body()
 
 
 @pytest.fixture(scope="module")

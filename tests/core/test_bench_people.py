@@ -14,14 +14,8 @@ from pantomime.core.body.bench_draw import draw_label
 from pantomime.core.body.bench_labels import OUTSIDE, PersonLabel
 from pantomime.core.body.bench_people import GESTURES, People, bench_poses, hand_rotations, mirrored
 from pantomime.core.body.bench_views import project
-from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skeleton import JOINT_INDEX, LEFT_HAND, NUM_JOINTS, PARENTS
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return load_body()
 
 
 @pytest.fixture(scope="module")

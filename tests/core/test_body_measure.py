@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pantomime.core.body.load import load_body
 from pantomime.core.body.measure import (
     AGE,
     DENSITY_KG_M3,
@@ -22,11 +21,6 @@ from pantomime.core.body.measure import (
     to_arrays,
 )
 from pantomime.core.body.model import BodyModel
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return load_body()
 
 
 @pytest.fixture(scope="module")

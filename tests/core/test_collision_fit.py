@@ -11,7 +11,6 @@ import torch
 from pantomime.core.bench_collision import posed
 from pantomime.core.bench_contacts import FOCAL_PX, RECIPES, ContactMaker, Example, without_collision
 from pantomime.core.body.bake_poses import read_poses
-from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.fitting.collision import Collision
 from pantomime.core.fitting.kinematics import Skeleton
@@ -20,12 +19,6 @@ from pantomime.core.fitting.settings import FitSettings
 from pantomime.core.priors.intersection import Judge
 
 CAMERA = PhotoCamera(FOCAL_PX, "given")
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    torch.set_num_threads(1)
-    return load_body()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skeleton import JOINT_INDEX, NUM_JOINTS
 from pantomime.core.fitting.collision import Collision
@@ -15,11 +14,6 @@ from pantomime.core.fitting.kinematics import Skeleton, pose_chain
 from pantomime.core.fitting.state import BodyState, Unknowns, retract
 from pantomime.core.priors.clearance import clearance
 from pantomime.core.rotation import exp_so3
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return load_body()
 
 
 @pytest.fixture(scope="module")

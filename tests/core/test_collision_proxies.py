@@ -9,7 +9,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.priors.pairs import MOST_M, part_distance
 from pantomime.core.priors.proxies import PLANS, Proxies, fit_proxies, part_of_joint
@@ -17,11 +16,6 @@ from pantomime.core.priors.proxies_file import PROXIES_PATH, fingerprint, proxie
 from pantomime.core.priors.proxy_fit import connected_shell, outer_shell, union_distance
 
 Floats = NDArray[np.float64]
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return load_body()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ import torch
 
 from pantomime.core.body.face_draws import draw_expression
 from pantomime.core.body.face_views import photographed
-from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.train_expressions import mirror_names, mirror_points
 from pantomime.core.detection.observation import Observation, Points
@@ -26,12 +25,6 @@ from pantomime.core.rotation import exp_so3
 
 FOCAL_PX = 600.0
 SQUARE = np.random.default_rng(0).random((468, 2)).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    torch.set_num_threads(1)
-    return load_body()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skeleton import JOINT_INDEX, LEFT_HAND, RIGHT_HAND
 from pantomime.core.capture import Capture
@@ -24,12 +23,6 @@ from pantomime.core.rotation import exp_so3
 
 CAMERA = PhotoCamera(900.0, "given")
 SIZE = (640, 640)
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    torch.set_num_threads(1)
-    return load_body()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 import pantomime.core.body as body_package
-from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skeleton import JOINT_INDEX, LEFT_HAND, RIGHT_HAND
 from pantomime.core.detection.observation import Observation, Points
@@ -51,16 +50,6 @@ EXACT = replace(
 class Person:
     observation: Observation
     joints: Floats  # (55, 3) camera frame, metres
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return load_body()
 
 
 def person(body: BodyModel, seed: int, noise_px: float = 0.0, hints: bool = True) -> Person:

@@ -6,12 +6,10 @@ import math
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.detection.observation import Observation, Points
 from pantomime.core.fitting.collision import Collision
@@ -29,12 +27,6 @@ from pantomime.core.rotation import exp_so3
 FOCAL_PX, SIZE = 700.0, (640, 640)
 SETS = ("pose33", "left_hand", "right_hand", "face468")
 EVERYTHING = Stage("everything", 1, 3.0, ALL_SETS, betas=1000, hands=True, face=True, focal=True, collision=True)
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    torch.set_num_threads(1)
-    return load_body()
 
 
 def somebody(body: BodyModel, skeleton: Skeleton, rng: np.random.Generator) -> BodyState:

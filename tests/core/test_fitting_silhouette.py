@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.raster import rasterise
 from pantomime.core.body.skinning import Body
@@ -37,11 +36,6 @@ class Person:
     state: BodyState
     mask: np.ndarray  # (H, W) bool
     observation: Observation
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return load_body()
 
 
 @pytest.fixture(scope="module")

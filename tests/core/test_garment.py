@@ -9,14 +9,8 @@ import pytest
 
 from pantomime.core.body.bake_garment import learn_garment
 from pantomime.core.body.garment import GARMENT_PATH, GarmentError, read_garment
-from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skeleton import JOINT_INDEX
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return load_body()
 
 
 def test_no_face_is_cut_by_the_edge(body: BodyModel) -> None:

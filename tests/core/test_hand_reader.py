@@ -7,10 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from pantomime.core.body.hand_views import HandViews, draw_fingers
-from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.train_hand_reader import true_directions
 from pantomime.core.detection.observation import Observation, Points
@@ -28,12 +26,6 @@ from pantomime.core.priors.hand_reader import (
     in_palm,
     palm_axes,
 )
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    torch.set_num_threads(1)
-    return load_body()
 
 
 @pytest.fixture(scope="module")

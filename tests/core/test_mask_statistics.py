@@ -36,11 +36,6 @@ SIZE, FOCAL_PX, PRINCIPAL_PX = (600, 400), 3000.0, (300.0, 200.0)
 CENTRE, RADII = np.array([280.0, 190.0]), np.array([90.0, 150.0])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def person_with_mask(cut_below_px: float = 1e9, size: tuple[int, int] = SIZE) -> Observation:
     """Points of no meaning inside of an ellipse, which is the mask, and a right wrist beside it."""
     rng = np.random.default_rng(2)

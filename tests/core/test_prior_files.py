@@ -10,7 +10,6 @@ import pytest
 import torch
 
 import pantomime.core.priors as priors_package
-from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.capture import Capture, CaptureError
 from pantomime.core.detection.observation import Observation, Points
@@ -52,11 +51,6 @@ def spoilt(name: str, kind: str, folder: Path) -> Path:
     if kind != "missing":
         path.write_bytes(b"" if kind == "empty" else content)
     return path
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return load_body()
 
 
 @pytest.fixture

@@ -22,11 +22,6 @@ from pantomime.core.rotation import exp_so3
 BENCH_POSES = Path(__file__).parents[2] / "core" / "body" / "data" / "bench_poses.npz"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def poses() -> PoseSet:
     data = np.load(BENCH_POSES)
     count = len(data["poses"])

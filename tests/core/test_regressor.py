@@ -15,7 +15,6 @@ from torch import Tensor
 
 import pantomime.core.body as body_package
 import pantomime.core.priors.regressor as regressor_module
-from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skeleton import JOINT_INDEX
 from pantomime.core.body.skinning import Body
@@ -63,16 +62,6 @@ from pantomime.core.rotation import exp_so3, log_so3
 
 SIZE, FOCAL_PX = (600, 600), 700.0
 TINY = TrainSettings(seed=3, steps=6, batch=24, warm_up=2, network=NetworkSettings(width=32, blocks=1))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return load_body()
 
 
 @pytest.fixture(scope="module")

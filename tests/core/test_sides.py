@@ -10,7 +10,6 @@ import pytest
 import torch
 
 import pantomime.core.body as body_package
-from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skinning import Body
 from pantomime.core.detection.observation import Observation, Points
@@ -28,16 +27,6 @@ from pantomime.core.fitting.photo import Fitter, PhotoCamera
 from pantomime.core.rotation import exp_so3
 
 SIZE, FOCAL_PX = (600, 600), 700.0
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return load_body()
 
 
 def person(body: BodyModel, yaw: float = 0.0, pose: int | None = None) -> Observation:

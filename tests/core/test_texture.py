@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skeleton import JOINT_INDEX
 from pantomime.core.detection.observation import Observation, Points
@@ -20,11 +19,6 @@ from pantomime.core.texture.surface import mirror_vertices, surface_of, vertex_n
 SETTINGS = TextureSettings(size=512)
 FOCAL_PX, WIDTH, HEIGHT = 700.0, 640, 480
 CLOTH, SKIN, BACKGROUND = (30, 60, 200), (220, 160, 130), (0, 255, 0)
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return load_body()
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.fitting.banded import Bands, factorise
 from pantomime.core.fitting.photo import Fitter
@@ -22,17 +21,6 @@ from pantomime.core.fitting.video_shape import ClipShape
 from pantomime.core.fitting.video_smooth import second_difference, turn_acceleration
 from pantomime.core.rotation import exp_so3
 from pantomime.tests.core.walking import FOCAL_PX, SIZE, see, walk
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return load_body()
-
 
 # --- block bands ------------------------------------------------------------------------------------------------------
 

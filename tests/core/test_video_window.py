@@ -12,7 +12,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skeleton import LEFT_HAND, RIGHT_HAND
 from pantomime.core.capture import Capture
@@ -41,16 +40,6 @@ from pantomime.tests.core.walking import FOCAL_PX, SIZE, Walk, see, walk
 
 BODY = slice(0, 22)
 FRAMES = 66
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return load_body()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from pantomime.core.body.load import load_body
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skeleton import JOINT_INDEX
 from pantomime.core.priors.mocap import PoseSet
@@ -24,11 +23,6 @@ from pantomime.core.priors.views import ViewMaker, Views
 from pantomime.core.priors.weights import read_tensors
 
 COUNT, FAR_M, FOCAL_PX = 12, 20.0, 3000.0
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return load_body()
 
 
 @pytest.fixture(scope="module")
