@@ -63,7 +63,7 @@ def add_materials(mesh: bpy.types.Mesh, body: BodyModel, look: Look, prefix: str
         "nails": lambda m: wet_nodes(m, _mix(look.skin, (0.72, 0.42, 0.34), 0.3), 0.28, subsurface=0.12),
         "mouth": lambda m: wet_nodes(m, (0.22, 0.045, 0.04), 0.35, subsurface=0.1),
         "tongue": lambda m: wet_nodes(m, (0.42, 0.12, 0.11), 0.3, subsurface=0.2),
-        "teeth": lambda m: wet_nodes(m, (0.9, 0.86, 0.77), 0.15, subsurface=0.3),
+        "teeth": teeth_nodes,
         "lashes": lash_nodes,
         "eyes": lambda m: eye_nodes(m, look.iris),
     }
@@ -201,10 +201,20 @@ def plain_nodes(material: bpy.types.Material, colour: Colour, roughness: float) 
 
 
 def wet_nodes(material: bpy.types.Material, colour: Colour, roughness: float, subsurface: float) -> None:
-    """A moist or polished surface with some light below it: lips, nails, teeth, tongue."""
+    """A moist or polished surface with some light below it: lips, nails, tongue."""
     nodes = Nodes(material)
     inputs = {"Base Color": colour, "Roughness": roughness, **_subsurface(subsurface, 0.003)}
     nodes.finish(inputs)
+    material.diffuse_color = viewport_colour(colour)
+
+
+def teeth_nodes(material: bpy.types.Material) -> None:
+    """Enamel: light goes as far in all colours, or teeth look blue; a trace of glow, as lips shade them to grey."""
+    nodes = Nodes(material)
+    colour = (0.9, 0.86, 0.77)
+    glow = {"Emission Color": colour, "Emission Strength": 0.05}
+    light = {**_subsurface(0.3, 0.003), "Subsurface Radius": (1.0, 0.9, 0.75)}
+    nodes.finish({"Base Color": colour, "Roughness": 0.15, **light, **glow})
     material.diffuse_color = viewport_colour(colour)
 
 
