@@ -17,6 +17,7 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from .capture_check import what_is_wrong
 from .npz_errors import DAMAGED_NPZ
 
 Array = NDArray[np.float32]
@@ -26,6 +27,7 @@ CONTACTS = ("left_heel", "left_toe", "right_heel", "right_toe")
 # Keys that came later: files without them are read all the same.
 LATER = {"frame_indices", "shots", "contacts", "ground_m", "camera_rotvec"}
 FORMAT_VERSION = 1
+_AGAIN = "Run the fit again to make a new one."
 POINTS = "points_"  # what the keys of `Capture.points` begin with in a file
 
 
@@ -148,40 +150,43 @@ class Capture:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Capture:
-        """Read a capture. Raises CaptureError for a missing, corrupt or foreign file."""
-        try:
-            with np.load(path, allow_pickle=False) as data:
-                stored = {key: data[key] for key in data.files}
-        except FileNotFoundError as error:
-            raise CaptureError(f"There is no file {path}. Check the name.") from error
-        except DAMAGED_NPZ as error:
-            raise CaptureError(
-                f"{path} is not a capture, or is damaged. Run the fit again to make a new one."
-            ) from error
-        version = int(stored["format_version"]) if "format_version" in stored else 0
-        if version < 1:
+        """Read a capture. Raises CaptureError for a missing, corrupt or foreign file, or one whose parts don't fit."""
+        stored = _stored(path)
+        version = stored["format_version"] if "format_version" in stored else np.zeros((), int)
+        if version.shape != () or version.dtype.kind not in "iu" or version < 1:
             raise CaptureError(f"{path} is not a Pantomime capture. Make one with `pantomime fit`.")
         if version > FORMAT_VERSION:
             raise CaptureError(f"{path} was written by a newer Pantomime. Update Pantomime to read it.")
-        values: dict[str, object] = {}
-        for item in fields(cls):
-            if item.name == "points":
-                values["points"] = _points(stored, path)
-                continue
-            if item.name not in stored:
-                if item.name in LATER:
-                    continue
-                raise CaptureError(f"{path} lacks {item.name}. Run the fit again to make a new one.")
-            values[item.name] = _from_array(item.name, stored[item.name])
-        return cls(**values)  # type: ignore[arg-type]
+        missing = [item.name for item in fields(cls) if item.name not in {*stored, *LATER, "points"}]
+        if missing:
+            raise CaptureError(f"{path} lacks {', '.join(missing)}. {_AGAIN}")
+        wrong = what_is_wrong(stored, POINTS)
+        if wrong:
+            raise CaptureError(f"{path} can't be used: {wrong}. {_AGAIN}")
+        points = {
+            key.removeprefix(POINTS): np.asarray(value, np.float32)
+            for key, value in stored.items()
+            if key.startswith(POINTS)
+        }
+        values = {item.name: _from_array(item.name, stored[item.name]) for item in fields(cls) if item.name in stored}
+        return cls(**values, points=points)  # type: ignore[arg-type]
 
 
-def _points(stored: dict[str, NDArray[np.generic]], path: str | os.PathLike[str]) -> dict[str, Array]:
-    found = {key.removeprefix(POINTS): value for key, value in stored.items() if key.startswith(POINTS)}
-    for name, value in found.items():
-        if value.ndim != 3 or value.shape[2] != 3:
-            raise CaptureError(f"{path} holds points of {name} in a wrong shape. Run the fit again to make a new one.")
-    return {name: np.asarray(value, np.float32) for name, value in found.items()}
+def _stored(path: str | os.PathLike[str]) -> dict[str, NDArray[np.generic]]:
+    """The arrays of a file. Raises CaptureError."""
+    foreign = f"{path} is not a capture, or is damaged. {_AGAIN}"
+    try:
+        data = np.load(path, allow_pickle=False)
+        if isinstance(data, np.ndarray):
+            raise CaptureError(foreign)
+        with data:
+            return {key: data[key] for key in data.files}
+    except FileNotFoundError as error:
+        raise CaptureError(f"There is no file {path}. Check the name.") from error
+    except DAMAGED_NPZ as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise CaptureError(f"{path} can't be read: {error.strerror}. Check it and its permissions.") from error
+        raise CaptureError(foreign) from error
 
 
 def _from_array(name: str, value: NDArray[np.generic]) -> object:
