@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import ctypes
 import importlib
+import io
 import os
 import sys
 import time
@@ -54,7 +55,7 @@ COMMANDS: tuple[tuple[str, str, str | None], ...] = (
     ("train-hand-reader", "train what bends fingers as hands are seen (development)", ".core.body.train_hand_reader"),
     ("render-people", "make photos of people whose body is known, to measure fits on", None),
     ("render-clips", "make clips of people whose motion is known, to measure captured motion on", None),
-    ("bench", "measure: body (surface distance), accuracy (fits of rendered people), speed (time and memory)", None),
+    ("bench", "measure surface distance, fits of rendered people and clips, collisions, time and memory", None),
 )
 BENCHES = (
     ("body", "distance between the free body and the one that it was made from", ".core.body.bench"),
@@ -96,6 +97,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status: 0 done, 1 failed, 2 wrong use."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     words = [word for word in arguments if not word.startswith("-")] + ["", ""]
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # Names of files may hold what a terminal or a log's encoding can't show; that is no reason to stop.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         parsed = parser_for(words[0], words[1]).parse_args(arguments)
         # Native libraries greet on stderr; users did not ask for that.
@@ -115,6 +119,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("PANTOMIME_DEBUG"):
             raise
+        if isinstance(error, OSError) and error.strerror:
+            where = f"{error.filename}: " if error.filename else ""
+            print(f"{where}{error.strerror}. Check names, permissions, and what is free on the disk.", file=sys.stderr)
+            return 1
         text = " ".join(str(error).split())[:300]
         if type(error).__module__.partition(".")[0] == (__package__ or "pantomime"):
             print(text, file=sys.stderr)
@@ -176,8 +184,11 @@ def _avatar(arguments: argparse.Namespace) -> int:
     else:
         bar = ProgressBar(1)
         pipeline = Pipeline()
-        reporter = Reporter(progress=lambda fraction: bar.draw(arguments.source, fraction))
+        warnings: list[str] = []
+        reporter = Reporter(progress=lambda fraction: bar.draw(arguments.source, fraction), warning=warnings.append)
         capture = pipeline.fit_photo(arguments.source, settings_from(arguments), reporter).captures[0]
+        for warning in warnings:
+            print(f"{arguments.source}: {warning}", file=sys.stderr)
     build_file(capture, arguments.body, target)
     print(f"{target}: {summary_line(capture)}")
     return 0

@@ -10,11 +10,13 @@ import os
 import time
 from pathlib import Path
 
+from .core.command import whole
+
 
 def people_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `render-people`."""
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for pictures and labels")
-    parser.add_argument("-n", "--count", type=int, default=100, help="how many pictures (default: 100)")
+    parser.add_argument("-n", "--count", type=whole, default=100, help="how many pictures (default: 100)")
     parser.add_argument("--seed", type=int, help="people, cameras and rooms (default: 1 for test, 2 for tune)")
     parser.add_argument(
         "--kind",
@@ -56,8 +58,10 @@ def people(arguments: argparse.Namespace) -> int:
 def clips_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `render-clips`."""
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for clips and labels")
-    parser.add_argument("--clips", type=int, nargs="+", metavar="N", help="which of the ten (default: all)")
-    parser.add_argument("--frames", type=int, help="only so many frames of each")
+    parser.add_argument(
+        "--clips", type=int, choices=range(10), nargs="+", metavar="N", help="which of the ten, from 0 (default: all)"
+    )
+    parser.add_argument("--frames", type=whole, help="only so many frames of each")
     parser.add_argument("--seed", type=int, default=3, help="people, cameras and rooms (default: 3)")
 
 

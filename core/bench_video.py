@@ -22,6 +22,7 @@ from .body.bench_clips import ClipLabel, load_clip_label
 from .body.bench_labels import LabelError
 from .body.skeleton import JOINT_INDEX
 from .capture import Capture
+from .command import whole
 from .detection.vocabulary import POSE33
 from .fitting import bench_motion as scores
 from .fitting.bench_report import provenance
@@ -234,10 +235,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--only", nargs="+", metavar="NN", help="only these clips, such as 00 03")
     parser.add_argument(
-        "--cost", type=int, nargs="+", metavar="N", help="instead: seconds and memory of clips of so many frames"
+        "--cost", type=whole, nargs="+", metavar="N", help="instead: seconds and memory of clips of so many frames"
     )
     parser.add_argument(
-        "--cost-whole", type=int, nargs="+", metavar="N", help="the same with detection in every frame, which is slow"
+        "--cost-whole", type=whole, nargs="+", metavar="N", help="the same with detection in every frame, which is slow"
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="captures and the report")
 

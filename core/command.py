@@ -75,19 +75,20 @@ def add_solver_arguments(parser: argparse.ArgumentParser, several_people: bool, 
         help="how tall the person is, in cm: it fixes the scale of the body and its distance; with several people, of "
         "the largest in the picture",
     )
-    parser.add_argument(
-        "--points",
-        metavar="FILE.json",
-        help="points of OpenPose (BODY_25, hands, face) or COCO-WholeBody, instead of the built-in detector; "
-        "for one photo",
-    )
+    if photos:
+        parser.add_argument(
+            "--points",
+            metavar="FILE.json",
+            help="points of OpenPose (BODY_25, hands, face) or COCO-WholeBody, instead of the built-in detector; "
+            "for one photo",
+        )
     if several_people:
         parser.add_argument(
             "--people",
             type=people_count,
             default=1,
             metavar="N|all",
-            help="how many people of each photo, whom it is of first (default: 1)",
+            help=f"how many people of {'each photo' if photos else 'the clip'}, whom it is of first (default: 1)",
         )
     if photos:
         parser.add_argument(
@@ -102,7 +103,8 @@ def add_solver_arguments(parser: argparse.ArgumentParser, several_people: bool, 
         "--focal-px",
         type=positive,
         metavar="F",
-        help="focal length in pixels; without it, from the photo's EXIF data, else it is fitted",
+        help="focal length in pixels; without it, "
+        + ("from the photo's EXIF data, else it is fitted" if photos else "it is fitted"),
     )
     focal.add_argument("--focal-mm", type=positive, metavar="F", help="the same as the equivalent on 35 mm film, in mm")
     parser.add_argument("--device", default="cpu", metavar="D", help="where to solve: cpu, cuda or mps (default: cpu)")
@@ -119,7 +121,7 @@ def settings_from(arguments: argparse.Namespace) -> PipelineSettings:
     """The pipeline's settings from parsed options."""
     return PipelineSettings(
         body=arguments.body,
-        points=arguments.points,
+        points=getattr(arguments, "points", None),
         people=getattr(arguments, "people", 1),
         focal_px=arguments.focal_px,
         focal_mm=arguments.focal_mm,

@@ -124,8 +124,8 @@ def _build(path: Path, data: dict[str, Any]) -> BodyModel:
         J_template=regressor @ v_template,
         J_shapedirs=np.einsum("jv,vib->jib", regressor, shapedirs, optimize=True).astype(np.float32),
         J_exprdirs=np.einsum("jv,vie->jie", regressor, exprdirs, optimize=True).astype(np.float32),
-        hands_mean=_hands(arrays, "hands_mean", (45,)),
-        hands_components=_hands(arrays, "hands_components", (-1, 45)),
+        hands_mean=_hands(path, arrays, "hands_mean", (45,)),
+        hands_components=_hands(path, arrays, "hands_components", (-1, 45)),
         expression_names=tuple(f"Exp{i:03d}" for i in range(exprdirs.shape[2])),
         bounded_expression=False,
         quads=_as_quads(faces),
@@ -138,7 +138,7 @@ def _build(path: Path, data: dict[str, Any]) -> BodyModel:
 
 
 def _check(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    count = len(arrays["v_template"])
+    count = arrays["v_template"].shape[0] if arrays["v_template"].ndim else 0
     wanted: dict[str, tuple[int | None, ...]] = {
         "v_template": (count, 3),
         "f": (None, 3),
@@ -179,11 +179,15 @@ def _gender(path: Path, data: dict[str, Any]) -> str:
     return "neutral"
 
 
-def _hands(arrays: dict[str, NDArray[Any]], key: str, shape: tuple[int, ...]) -> Array:
+def _hands(path: Path, arrays: dict[str, NDArray[Any]], key: str, shape: tuple[int, ...]) -> Array:
     if f"{key}l" not in arrays or f"{key}r" not in arrays:
         empty = np.zeros((2, 45)) if shape == (45,) else np.zeros((2, 0, 45))
         return empty.astype(np.float32)
-    return np.stack([_float(arrays[f"{key}{side}"]).reshape(shape) for side in "lr"])
+    try:
+        both = np.stack([_float(arrays[f"{key}{side}"]).reshape(shape) for side in "lr"])
+    except ValueError as error:
+        raise LicensedError(f"{path}: {key}l and {key}r are not as in SMPL-X. Download the model again.") from error
+    return both
 
 
 def _uvs(arrays: dict[str, NDArray[Any]], num_faces: int) -> tuple[Array, NDArray[np.int32]]:

@@ -79,7 +79,7 @@ class Clip:
         try:
             if self._pictures:
                 stats = [path.stat() for path in self._pictures]
-                digest = hashlib.sha256("\n".join(path.name for path in self._pictures).encode())
+                digest = hashlib.sha256(b"\n".join(os.fsencode(path.name) for path in self._pictures))
                 digest.update(self._pictures[0].read_bytes()[:_HEAD_BYTES])
                 size, changed = sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)
             else:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.client import Client, new_job_id
+from ...core.command import whole
 from ...core.messages import FINAL_EVENTS, Correct, FitPhoto, Ready, Result
 from ...core.pipeline import limit_threads
 from .blocks import blocks
@@ -40,7 +41,7 @@ print("seconds", clock() - start)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `pantomime bench speed`."""
     parser.add_argument("photos", nargs="*", metavar="PHOTO", help="photos to measure with (default: the demo's two)")
-    parser.add_argument("--runs", type=int, default=15, metavar="N", help="how often to measure (default: 15)")
+    parser.add_argument("--runs", type=whole, default=15, metavar="N", help="how often to measure (default: 15)")
     parser.add_argument(
         "--cpu",
         action="store_true",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pantomime.__main__ import COMMANDS, main
+from pantomime.__main__ import _OWN, COMMANDS, main
 from pantomime.core.capture import Capture
 from pantomime.core.command import ProgressBar, unique_stems
 
@@ -100,6 +101,9 @@ def test_the_options_of_fit_are_those_that_were_promised(capsys: pytest.CaptureF
         ["fit", "a.jpg", "-o", "out", "--threads", "0"],
         ["fit", "a.jpg", "-o", "out", "--quality", "perfect"],
         ["video", "a.mp4", "-o", "a.npz", "--quality", "fast"],
+        ["video", "a.mp4", "-o", "a.npz", "--points", "p.json"],
+        ["render-people", "-o", "out", "-n", "0"],
+        ["render-clips", "-o", "out", "--clips", "10"],
         ["bench"],
     ],
     ids=" ".join,
@@ -109,6 +113,24 @@ def test_wrong_use_is_explained_with_status_2(arguments: list[str], capsys: pyte
         main(arguments)
     assert end.value.code == 2
     assert "usage:" in capsys.readouterr().err
+
+
+def test_output_that_can_not_show_a_character_is_no_reason_to_stop() -> None:
+    done = run("fit", "--help", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0, done.stderr
+    assert "STEM.2.npz, \\u2026 for further people" in " ".join(done.stdout.split())
+
+
+def test_an_error_of_the_machine_is_told_in_its_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out/0000.npz")
+
+    monkeypatch.delenv("PANTOMIME_DEBUG", raising=False)
+    monkeypatch.setitem(_OWN, "demo", (lambda parser: None, full))
+    assert main(["demo"]) == 1
+    assert capsys.readouterr().err.startswith(f"out/0000.npz: {os.strerror(errno.ENOSPC)}. Check ")
 
 
 def test_points_belong_to_one_photo(capsys: pytest.CaptureFixture[str]) -> None:

@@ -208,10 +208,16 @@ def broken(arrays: Arrays, what: str) -> Arrays:
         changed["shapedirs"] = arrays["shapedirs"][:, :, :7]
     elif what == "text":
         changed["weights"] = np.full(arrays["weights"].shape, "a")
+    elif what == "scalar":
+        changed["v_template"] = np.zeros(())
+    elif what == "hands":
+        changed["hands_meanl"] = arrays["hands_meanl"][:-1]
     return changed
 
 
-@pytest.mark.parametrize("what", ["smpl", "lacking", "nan", "vertices", "faces", "skeleton", "columns", "text"])
+@pytest.mark.parametrize(
+    "what", ["smpl", "lacking", "nan", "vertices", "faces", "skeleton", "columns", "text", "scalar", "hands"]
+)
 def test_a_file_of_another_kind_gives_one_sentence(tmp_path: Path, written: Written, what: str) -> None:
     path = write_npz(tmp_path / "SMPLX_NEUTRAL.npz", broken(version_1_0(written.arrays), what))
     with pytest.raises(BodyError) as caught:

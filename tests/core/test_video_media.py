@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import sys
 from pathlib import Path
 
 import cv2
@@ -198,6 +200,13 @@ def test_identity_tells_a_replaced_clip(tmp_path: Path) -> None:
     assert Clip(path).identity() == before
     write(path, 4)
     assert Clip(path).identity() != before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all names are text")
+def test_a_picture_whose_name_is_no_text_has_an_identity_too(tmp_path: Path) -> None:
+    Image.fromarray(picture(0)).save(tmp_path / "0.png")
+    (tmp_path / "0.png").rename(tmp_path / os.fsdecode(b"0\xff.png"))
+    assert len(str(Clip(tmp_path).identity()["sha256_head"])) == 64
 
 
 def test_the_turning_of_a_camera_is_found_in_the_background() -> None:
