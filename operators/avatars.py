@@ -6,6 +6,7 @@ from typing import Any
 
 import bpy
 
+from ..core.body.skeleton import JOINT_NAMES
 from .notify import refuse
 
 # As scene.avatar names them; importing that here would load numpy when the extension is enabled.
@@ -68,10 +69,22 @@ def camera_of(rig: bpy.types.Object) -> bpy.types.Object | None:
     return next((other for other in beside if other.type == "CAMERA"), None)
 
 
-def why_not_pose(rig: bpy.types.Object | None) -> str:
-    """Why the pose can't be changed; "" where it can."""
+def why_not_read(rig: bpy.types.Object | None) -> str:
+    """Why the pose can't even be read; "" where it can."""
     if rig is None:
         return "Select an avatar"
+    # Of the armature, whose bones are found by name; those of the pose are searched.
+    bones = rig.data.bones
+    if any(name not in bones for name in JOINT_NAMES):
+        return "Bones of this avatar were renamed or removed. Undo that first"
+    return ""
+
+
+def why_not_pose(rig: bpy.types.Object | None) -> str:
+    """Why the pose can't be changed; "" where it can."""
+    why = why_not_read(rig)
+    if why or rig is None:
+        return why
     if rig.library is not None:
         return "The avatar is linked from another file. Make a library override first"
     if rig.mode == "EDIT":

@@ -358,10 +358,11 @@ def _starts(reference: Capture, now: Capture) -> Capture:
 
     names = (
         "expression", "global_orient", "body_pose", "jaw_pose", "leye_pose", "reye_pose", "left_hand_pose",
-        "right_hand_pose", "transl", "joints",
+        "right_hand_pose", "transl", "joints", "frame_times_s",
     )  # fmt: skip
     both = {name: np.concatenate([getattr(reference, name), getattr(now, name)]) for name in names}
-    return replace(reference, **both)
+    seen = {name: np.repeat(rows, 2, axis=0) for name, rows in reference.points.items()}
+    return replace(reference, points=seen, **both)
 
 
 def redraw(regions: tuple[str, ...] = ("WINDOW", "UI")) -> None:

@@ -9,7 +9,8 @@ from bpy.props import EnumProperty, FloatProperty
 
 from .avatars import PROPERTY, avatar_of, mesh_of, why_not_face
 from .face import EXPRESSIONS
-from .notify import refuse
+from .notify import failed, refuse
+from .settings import solver_settings
 
 
 class PANTOMIME_OT_set_expression(bpy.types.Operator):
@@ -40,18 +41,27 @@ class PANTOMIME_OT_set_expression(bpy.types.Operator):
         return refuse(cls, why)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..scene import shaping
+        from ..scene.avatar import CAPTURED, AvatarError
+        from ..scene.shapekeys import expression_key_names
+
         rig = avatar_of(context)
         skin: Any = mesh_of(rig)
         blocks = skin.data.shape_keys.key_blocks
-        names = [block.name for block in blocks if _is_face_key(block.name)]
+        try:
+            names = expression_key_names(shaping.body_of(rig, solver_settings(context).body))
+        except AvatarError as error:
+            return failed(self, str(error))
         if self.kind == "CAPTURED":
-            kept = rig[PROPERTY].get("captured")
+            kept = rig[PROPERTY].get(CAPTURED)
             values = dict(zip(names, kept["expression"], strict=False)) if kept is not None else {}
         else:
             values = EXPRESSIONS[self.kind][1]
         auto_key = context.scene.tool_settings.use_keyframe_insert_auto
         for name in names:
-            block = blocks[name]
+            block = blocks.get(name)
+            if block is None:  # removed by hand
+                continue
             value = min(block.slider_max, values.get(name, 0.0) * self.amount)
             changed = block.value != value
             block.value = value
@@ -60,17 +70,9 @@ class PANTOMIME_OT_set_expression(bpy.types.Operator):
         return {"FINISHED"}
 
 
-_FACE_PREFIXES = ("brow", "eye", "cheek", "nose", "jaw", "mouth", "tongue")
-
-
-def _is_face_key(name: str) -> bool:
-    return name.startswith(_FACE_PREFIXES)
-
-
 def has_named_face(rig: bpy.types.Object) -> bool:
-    """Whether the avatar's face has ARKit's actions."""
-    skin = mesh_of(rig)
-    return skin is not None and skin.data.shape_keys.key_blocks.find("jawOpen") >= 0
+    """Whether the avatar's face has ARKit's actions, as the free body's has."""
+    return str(rig[PROPERTY]["body_id"]) == "free"
 
 
 CLASSES = (PANTOMIME_OT_set_expression,)

@@ -7,7 +7,7 @@ from collections.abc import Generator
 import bpy
 from bpy.props import BoolProperty, CollectionProperty, IntProperty, PointerProperty, StringProperty
 
-from .avatars import avatar_of
+from .avatars import avatar_of, why_not_read
 from .jobs import Job, JobError, Steps
 from .notify import failed, refuse, report
 from .session import ASIDE
@@ -66,8 +66,8 @@ class PANTOMIME_OT_retarget(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         settings = getattr(context.scene, "pantomime_retarget", None)
         rig = avatar_of(context)
-        if rig is None:
-            return refuse(cls, "Select an avatar")
+        if why_not_read(rig):
+            return refuse(cls, why_not_read(rig))
         if settings is None or settings.target is None or settings.target == rig:
             return refuse(cls, "Choose another armature as the target")
         return context.mode in ("OBJECT", "POSE") or refuse(cls, "Leave edit mode first")

@@ -11,7 +11,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
-from .avatars import OnAvatar, avatar_of
+from .avatars import OnAvatar, avatar_of, why_not_read
 from .exporting import export_soon
 from .jobs import JobError
 from .notify import failed, refuse, report, translated
@@ -92,7 +92,7 @@ class PANTOMIME_OT_export(bpy.types.Operator, ExportHelper):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return avatar_of(context) is not None or refuse(cls, "Select an avatar")
+        return refuse(cls, why_not_read(avatar_of(context)))
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         rig = avatar_of(context)
@@ -177,7 +177,7 @@ class PANTOMIME_OT_make_asset(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return avatar_of(context) is not None or refuse(cls, "Select an avatar")
+        return refuse(cls, why_not_read(avatar_of(context)))
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..scene.assets import make_asset, write_catalog

@@ -186,8 +186,7 @@ def _build(
 
     writer = shapekeys.KeyWriter(skin)
     yield from shapekeys.add_shape_and_expression(writer, body)
-    names = [shapekeys.shape_name(k) for k in range(body.num_betas)]
-    shapekeys.set_values(skin.data, names, person.betas)
+    shapekeys.set_values(skin.data, shapekeys.shape_key_names(body), person.betas)
     shapekeys.set_values(skin.data, shapekeys.expression_key_names(body), person.expression)
     yield MORE
 
@@ -361,17 +360,28 @@ def find_mesh(rig: bpy.types.Object) -> bpy.types.Object | None:
     return None
 
 
+def shaped_mesh(rig: bpy.types.Object, body: BodyModel) -> bpy.types.Object:
+    """The mesh object of an avatar, with a shape key for each of the body's betas. Raises AvatarError."""
+    skin = find_mesh(rig)
+    if skin is None or skin.data.shape_keys is None:
+        raise AvatarError(f"{rig.name} has no body with shape keys. Make the avatar anew.")
+    blocks = skin.data.shape_keys.key_blocks
+    if any(name not in blocks for name in shapekeys.shape_key_names(body)):
+        raise AvatarError(f"{skin.name} lacks shape keys of the body “{body.body_id}”. Make the avatar anew.")
+    return skin
+
+
 def fit_rest_to_shape(rig: bpy.types.Object, body: BodyModel) -> None:
     """Move the bones to where the joints of the current shape keys are; the pose stays. Raises AvatarError.
 
     To be called after `Shape…` values were changed by hand: the mesh follows them at once, bones can't.
     """
-    skin = find_mesh(rig)
-    if PROPERTY not in rig or skin is None:
+    if PROPERTY not in rig:
         raise AvatarError(f"{rig.name} is not an avatar. Select an avatar's armature.")
     if rig[PROPERTY]["body_id"] != body.body_id:
         raise AvatarError(f"{rig.name} was made with the body “{rig[PROPERTY]['body_id']}”. Choose that body.")
-    betas = shapekeys.get_values(skin.data, [shapekeys.shape_name(k) for k in range(body.num_betas)])
+    skin = shaped_mesh(rig, body)
+    betas = shapekeys.get_values(skin.data, shapekeys.shape_key_names(body))
     expression = shapekeys.get_values(skin.data, shapekeys.expression_key_names(body))
     ground = np.array(rig[PROPERTY]["ground_m"], np.float64)
     shaped = rest.to_object_space(rest.shaped_vertices(body, betas, expression), ground)

@@ -19,7 +19,7 @@ from ..core.body.skeleton import JOINT_NAMES, NUM_JOINTS
 from ..core.capture import Capture, pose_parts
 from . import armature as armatures
 from . import axes, camera, carry, controls, pose, rest, seen, shapekeys
-from .avatar import PROPERTY, AvatarError, find_mesh
+from .avatar import PROPERTY, AvatarError, find_mesh, shaped_mesh
 from .rest import Floats
 
 EVEN = 1e-3  # how unequal the axes of a scale may be
@@ -71,14 +71,8 @@ class Shape:
 
 def shape_of(rig: bpy.types.Object, body: BodyModel, heads: Floats, expression: Floats | None = None) -> Shape:
     """The shape as the keys say; `expression` instead of theirs where given. Raises AvatarError."""
-    skin = find_mesh(rig)
-    if skin is None or skin.data.shape_keys is None:
-        raise AvatarError(f"{rig.name} has no body with shape keys. Make the avatar anew.")
-    names = [shapekeys.shape_name(k) for k in range(body.num_betas)]
-    keys = skin.data.shape_keys.key_blocks
-    if any(name not in keys for name in names):
-        raise AvatarError(f"{skin.name} lacks shape keys of the body “{body.body_id}”. Make the avatar anew.")
-    betas = shapekeys.get_values(skin.data, names).astype(np.float64)
+    skin = shaped_mesh(rig, body)
+    betas = shapekeys.get_values(skin.data, shapekeys.shape_key_names(body)).astype(np.float64)
     if expression is None:
         expression = shapekeys.get_values(skin.data, shapekeys.expression_key_names(body)).astype(np.float64)
     joints = rest.rest_joints(body, betas, expression)
@@ -187,8 +181,9 @@ def _set_expression(
     changed = [names[k] for k in np.flatnonzero(np.abs(after - before) > 1e-5)]
     if skin is None or not changed:
         return {}
-    shapekeys.set_values(skin.data, changed, np.array([after[names.index(name)] for name in changed]))
     blocks = skin.data.shape_keys.key_blocks
+    changed = [name for name in changed if name in blocks]  # others were removed by hand
+    shapekeys.set_values(skin.data, changed, np.array([after[names.index(name)] for name in changed]))
     return {blocks[name]: float(before[names.index(name)]) for name in changed}
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..core.body.model import BodyModel, VirtualPoints
 from ..core.body.skeleton import JOINT_NAMES
 from . import axes, camera, pins, rest, seen, shapekeys
-from .avatar import PROPERTY, AvatarError, find_mesh
+from .avatar import PROPERTY, shaped_mesh
 from .current import view_of
 from .rest import Floats
 
@@ -158,11 +158,9 @@ class _Posed:
     """An avatar as the camera sees it now, ready for several sets of points."""
 
     def __init__(self, rig: bpy.types.Object, body: BodyModel, eye: bpy.types.Object, scene: bpy.types.Scene) -> None:
-        skin = find_mesh(rig)
-        if skin is None or skin.data.shape_keys is None:
-            raise AvatarError(f"{rig.name} has no body with shape keys. Make the avatar anew.")
+        skin = shaped_mesh(rig, body)
         self._view = view_of(rig, eye)
-        self._betas = shapekeys.get_values(skin.data, [shapekeys.shape_name(k) for k in range(body.num_betas)])
+        self._betas = shapekeys.get_values(skin.data, shapekeys.shape_key_names(body))
         self._expression = shapekeys.get_values(skin.data, shapekeys.expression_key_names(body))
         self._ground = np.array(rig[PROPERTY]["ground_m"], np.float64)
         self._bones = rig.pose.bones

@@ -23,6 +23,11 @@ def shape_name(index: int) -> str:
     return f"Shape{index:03d}"
 
 
+def shape_key_names(body: BodyModel) -> tuple[str, ...]:
+    """The keys of all betas."""
+    return tuple(shape_name(k) for k in range(body.num_betas))
+
+
 def expression_key_names(body: BodyModel) -> tuple[str, ...]:
     """ARKit's names where the body has them, else `Exp000…`."""
     if body.bounded_expression:
@@ -78,6 +83,6 @@ def widen(key: bpy.types.ShapeKey, low: float, high: float) -> None:
 
 
 def get_values(mesh: bpy.types.Mesh, names: Sequence[str]) -> NDArray[np.float32]:
-    """The values of keys by name, (N,)."""
+    """The values of keys by name, (N,). A key that was removed does nothing any more: 0."""
     blocks: Any = mesh.shape_keys.key_blocks
-    return np.array([blocks[name].value for name in names], np.float32)
+    return np.array([blocks[name].value if name in blocks else 0.0 for name in names], np.float32)

@@ -11,7 +11,7 @@ from ..core.body.measure import MeasureError, Measures, measures_of
 from ..core.body.model import BodyModel
 from . import armature as armatures
 from . import rest, shapekeys
-from .avatar import CAPTURED, PROPERTY, AvatarError, find_mesh, fit_rest_to_shape
+from .avatar import CAPTURED, PROPERTY, AvatarError, fit_rest_to_shape, shaped_mesh
 from .rest import Floats
 
 
@@ -45,10 +45,8 @@ def set_shape(rig: bpy.types.Object, body: BodyModel, betas: NDArray[np.floating
 
     The pelvis is raised as the legs grow, which is exact for who stands and near for everybody else.
     """
-    skin = find_mesh(rig)
-    if skin is None or skin.data.shape_keys is None:
-        raise AvatarError(f"{rig.name} has no body with shape keys. Make the avatar anew.")
-    names = [shapekeys.shape_name(k) for k in range(body.num_betas)]
+    skin = shaped_mesh(rig, body)
+    names = shapekeys.shape_key_names(body)
     before = _pelvis_height(rig, body, shapekeys.get_values(skin.data, names))
     bone = rig.pose.bones["pelvis"]
     heads, frames = armatures.bone_frames(rig)

@@ -70,7 +70,10 @@ def _photo(source: str, camera: bpy.types.Object) -> str:
 
 
 def apply_texture(rig: bpy.types.Object, path: str | Path) -> bpy.types.Image:
-    """Show the picture at `path` on the avatar's skin, packed into the file. Raises AvatarError."""
+    """Show the picture at `path` on the avatar's skin, packed into the file. Raises AvatarError.
+
+    A copy of an avatar shares materials with it; from then on it has its own.
+    """
     skin = find_mesh(rig)
     if skin is None:
         raise AvatarError(f"{rig.name} has no mesh any more. Make the avatar anew from the photo.")
@@ -82,6 +85,8 @@ def apply_texture(rig: bpy.types.Object, path: str | Path) -> bpy.types.Image:
     image.name = f"{rig.name} photo texture"
     image.filepath = ""
     for material in _photo_materials(skin):
+        if _is_shared(material, skin):
+            material = _own(material, skin)
         before = photo_node(material)
         if before is None:
             _insert(material, image)
@@ -105,7 +110,8 @@ def remove_texture(rig: bpy.types.Object) -> None:
     images = set()
     for material in _photo_materials(skin):
         node = photo_node(material)
-        if node is not None:
+        # What others use stays: without the switch it is plain here.
+        if node is not None and not _is_shared(material, skin):
             images.add(node.image)
             _take_out(material)
     for image in images:
@@ -133,6 +139,21 @@ def kind_of(material: bpy.types.Material) -> str:
 def _photo_materials(skin: bpy.types.Object) -> list[bpy.types.Material]:
     found = [m for m in skin.data.materials if m is not None and m.node_tree is not None and m.library is None]
     return [material for material in dict.fromkeys(found) if kind_of(material) in KINDS]
+
+
+def _is_shared(material: bpy.types.Material, skin: bpy.types.Object) -> bool:
+    """Whether more than this mesh uses the material."""
+    own = sum(slot == material for slot in skin.data.materials)
+    return bool(material.users - material.use_fake_user > own)
+
+
+def _own(material: bpy.types.Material, skin: bpy.types.Object) -> bpy.types.Material:
+    """A copy of the material, on this mesh instead of it."""
+    copy = material.copy()
+    for index, slot in enumerate(skin.data.materials):
+        if slot == material:
+            skin.data.materials[index] = copy
+    return copy
 
 
 def _insert(material: bpy.types.Material, image: bpy.types.Image) -> None:

@@ -203,6 +203,18 @@ def test_expressions_set_what_they_name_and_nothing_else(avatar: Avatar) -> None
     assert {name: blocks[name].value for name in names} == pytest.approx(captured, abs=1e-6)
 
 
+def test_other_keys_and_removed_ones_do_not_mix_up_the_captured_face(avatar: Avatar) -> None:
+    blocks = avatar.mesh.data.shape_keys.key_blocks
+    avatar.mesh.shape_key_add(name="mouthArtist", from_mix=False).value = 0.7
+    avatar.mesh.shape_key_remove(blocks["browInnerUp"])
+    avatar.mesh.shape_key_remove(blocks["jawOpen"])
+    names = [block.name for block in blocks if not block.name.startswith("Pose ")]
+    captured = {name: blocks[name].value for name in names}
+    assert bpy.ops.pantomime.set_expression(kind="SMILE") == {"FINISHED"}
+    assert bpy.ops.pantomime.set_expression(kind="CAPTURED") == {"FINISHED"}
+    assert {name: blocks[name].value for name in names} == pytest.approx(captured, abs=1e-6)
+
+
 # --------------------------------------------------------------------------------------------------------- certainty
 
 

@@ -98,6 +98,44 @@ def test_an_avatar_in_edit_mode_is_not_corrected(avatar: Avatar) -> None:
     bpy.ops.object.mode_set(mode="OBJECT")
 
 
+def test_an_avatar_whose_bones_were_renamed_says_so(avatar: Avatar) -> None:
+    bone = avatar.armature.data.bones["left_elbow"]
+    bone.name = "forearm.L"
+    for change in (
+        drag,
+        bpy.ops.pantomime.set_pose,
+        bpy.ops.pantomime.mirror_pose,
+        bpy.ops.pantomime.snap_to_floor,
+        bpy.ops.pantomime.reset_shape,
+        bpy.ops.pantomime.refit,
+        bpy.ops.pantomime.photo_texture,
+        bpy.ops.pantomime.make_asset,
+        bpy.ops.pantomime.add_controls,
+        bpy.ops.pantomime.export,
+    ):
+        with pytest.raises(RuntimeError, match="Bones of this avatar were renamed or removed"):
+            change()
+    height = avatar.armature.pantomime_avatar.height
+    avatar.armature.pantomime_avatar.height = height - 20
+    assert avatar.armature.pantomime_avatar.height == height
+    bone.name = "left_elbow"
+    assert drag() == {"FINISHED"}
+
+
+def test_an_expression_whose_key_was_removed_is_none(avatar: Avatar) -> None:
+    rig, skin = avatar.armature, avatar.mesh
+    skin.shape_key_remove(skin.data.shape_keys.key_blocks["jawOpen"])
+    before = arm(rig)
+    assert drag() == {"FINISHED"}
+    assert np.abs(arm(rig) - before).max() > 0.01
+    rig.pantomime_avatar.height = 150.0
+    assert rig.pantomime_avatar.height == pytest.approx(150.0, abs=0.1)
+    skin.shape_key_remove(skin.data.shape_keys.key_blocks["Shape000"])
+    for change in (drag, bpy.ops.pantomime.reset_shape):
+        with pytest.raises(RuntimeError, match="lacks shape keys"):
+            change()
+
+
 @pytest.mark.parametrize("how", ["pose mode", "hidden", "collection"])
 def test_hidden_and_posed_avatars_are_corrected(avatar: Avatar, how: str) -> None:
     before = arm(avatar.armature)

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pantomime.core.body.model import BodyModel
 from pantomime.core.capture import Capture
 from pantomime.core.detection.models import ModelError, find_models
 from pantomime.scene.avatar import Avatar, build_avatar
 from pantomime.scene.studio import save_picture
+from pantomime.scene.texture import apply_texture, has_texture, photo_node, remove_texture
 
 bpy = pytest.importorskip("bpy")
 pytestmark = pytest.mark.usefixtures("extension", "empty_file")
@@ -113,6 +115,33 @@ def _models_missing() -> bool:
     except ModelError:
         return True
     return False
+
+
+def test_a_copy_gets_a_photo_of_its_own(avatar: Avatar, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.png" for name in ("first", "second")]
+    for path, colour in zip(paths, ("red", "blue"), strict=True):
+        Image.new("RGB", (8, 8), colour).save(path)
+    first = apply_texture(avatar.armature, paths[0])
+    for obj in bpy.context.scene.objects:
+        obj.select_set(obj in (avatar.armature, avatar.mesh))
+    bpy.ops.object.duplicate()
+    copy = next(o for o in bpy.context.selected_objects if o.type == "ARMATURE")
+    skin = next(child for child in copy.children if child.type == "MESH")
+
+    def shown(mesh: bpy.types.Mesh) -> bpy.types.Image | None:
+        node = photo_node(mesh.materials[0])
+        return node.image if node is not None else None
+
+    assert shown(skin.data) == shown(avatar.mesh.data) == first
+    remove_texture(copy)
+    assert not has_texture(skin) and has_texture(avatar.mesh) and shown(avatar.mesh.data) == first
+    second = apply_texture(copy, paths[1])
+    assert shown(skin.data) == second and shown(avatar.mesh.data) == first
+    assert [slot == skin.data.materials[4] for slot in skin.data.materials] == [
+        slot == avatar.mesh.data.materials[4] for slot in avatar.mesh.data.materials
+    ]
+    remove_texture(copy)
+    assert shown(skin.data) is None and shown(avatar.mesh.data) == first and has_texture(avatar.mesh)
 
 
 @pytest.mark.skipif(_models_missing(), reason="needs `pantomime models`")

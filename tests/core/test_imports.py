@@ -21,7 +21,15 @@ BLENDER = {"bpy", "bpy_extras", "bmesh", "mathutils", "gpu", "blf", "aud"}
 # Which of the package's modules a folder's code may import, beside its own folder. A name stands for all below it.
 ALLOWED = {
     "panels": {"operators"},
-    "operators": {"scene", "core.client", "core.messages", "core.capture", "core.body.folder", "core.detection.models"},
+    "operators": {
+        "scene",
+        "core.client",
+        "core.messages",
+        "core.capture",
+        "core.body.folder",
+        "core.body.skeleton",
+        "core.detection.models",
+    },
     "scene": {
         "core.capture",
         "core.body.skeleton",
