@@ -81,6 +81,7 @@ class Status:
 
     running: bool = False
     cancelling: bool = False
+    held: bool = False  # it waits for the user, who is in the middle of something
     urgent: bool = False
     label: str = ""
     text: str = ""
@@ -101,8 +102,8 @@ class Status:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds that the job still needs, by the last one like it, else by its speed. None: too early to say."""
-        if not self.running or self.cancelling:
+        """Seconds that the job still needs, by the last one like it, else by its speed. None: not known (yet)."""
+        if not self.running or self.cancelling or self.held:
             return None
         elapsed = time.monotonic() - self.started_s
         if self.usual:

@@ -270,9 +270,9 @@ class Session(Stepper):
             self._end(event)
         elif job.waits_for_hand and waits_for():
             self._held = event
-            self.status.text = waits_for()
+            self.status.text, self.status.held = waits_for(), True
         else:
-            self.status.text = job.doing
+            self.status.text, self.status.held = job.doing, False
             self._act(event)
 
     def _end(self, event: Message, done: str = "") -> None:

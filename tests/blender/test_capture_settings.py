@@ -123,3 +123,6 @@ def test_the_time_left_is_told_from_the_last_job_of_its_kind() -> None:
     assert steady.left_s == pytest.approx(90.0, rel=0.1)
     steady.cancelling = True
     assert steady.left_s is None
+    # Nobody knows how long the user will be in edit mode.
+    status.held = True
+    assert status.left_s is None
