@@ -152,8 +152,8 @@ class Capture:
     def load(cls, path: str | os.PathLike[str]) -> Capture:
         """Read a capture. Raises CaptureError for a missing, corrupt or foreign file, or one whose parts don't fit."""
         stored = _stored(path)
-        version = stored["format_version"] if "format_version" in stored else np.zeros((), int)
-        if version.shape != () or version.dtype.kind not in "iu" or version < 1:
+        version = _version(stored)
+        if version < 1:
             raise CaptureError(f"{path} is not a Pantomime capture. Make one with `pantomime fit`.")
         if version > FORMAT_VERSION:
             raise CaptureError(f"{path} was written by a newer Pantomime. Update Pantomime to read it.")
@@ -187,6 +187,14 @@ def _stored(path: str | os.PathLike[str]) -> dict[str, NDArray[np.generic]]:
         if isinstance(error, OSError) and error.strerror:
             raise CaptureError(f"{path} can't be read: {error.strerror}. Check it and its permissions.") from error
         raise CaptureError(foreign) from error
+
+
+def _version(stored: dict[str, NDArray[np.generic]]) -> int:
+    """Of the file's format; 0 for a file of another kind."""
+    version = stored.get("format_version")
+    if version is None or version.shape != () or version.dtype.kind not in "iu":
+        return 0
+    return int(version.item())
 
 
 def _from_array(name: str, value: NDArray[np.generic]) -> object:

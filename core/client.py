@@ -26,7 +26,6 @@ from .messages import Cancel, Cancelled, Failed, JobRequest, Message, Quit, Read
 
 LAUNCHER = Path(__file__).resolve().parent / "launch.py"
 LOG_LINES = 200
-LOG_BYTES = 1 << 20  # a log file that is larger begins anew
 # Of the launcher: this Python can't solve.
 UNUSABLE = 3
 
@@ -63,7 +62,7 @@ class Client:
         cancel_grace_s: float = 3.0,
         log_path: str | os.PathLike[str] | None = None,
     ) -> None:
-        """`log_path`: a file that gets what the worker writes to its standard error, after what is there."""
+        """`log_path`: a file, begun anew, that gets what the worker writes to its standard error."""
         self._command = list(command) if command is not None else worker_command()
         self._log_path = log_path
         self._cancel_grace_s = cancel_grace_s

@@ -5,7 +5,6 @@ Nothing heavy is imported until the first photo; models and bodies stay loaded f
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from .capture import Capture, CaptureError
 from .fitting.quality import QUALITIES
+from .media.frame import focal_px_of_film
 
 if TYPE_CHECKING:
     from .body.model import BodyModel
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from .fitting.photo import Fitter, PhotoCamera
     from .fitting.settings import FitSettings
     from .media.frame import Frame
-
-# The diagonal of a 36 × 24 mm frame: focal lengths "equivalent on 35 mm film" keep the diagonal angle of view
-# (CIPA DCG-001).
-FILM_DIAGONAL_MM = 43.2666
-
 
 # What may be asked for; auto fits the bodies of all three and keeps the one that fits best.
 GENDERS = ("neutral", "male", "female", "auto")
@@ -355,8 +350,7 @@ def _camera(frame: Frame, settings: PipelineSettings) -> PhotoCamera:
     if settings.focal_px is not None:
         return PhotoCamera(settings.focal_px, "given")
     if settings.focal_mm is not None:
-        width, height = frame.size
-        return PhotoCamera(settings.focal_mm * math.hypot(width, height) / FILM_DIAGONAL_MM, "given")
+        return PhotoCamera(focal_px_of_film(settings.focal_mm, frame.size), "given")
     if frame.focal_px is not None:
         return PhotoCamera(frame.focal_px, "exif")
     return PhotoCamera()

@@ -13,13 +13,14 @@ import json
 import os
 import shutil
 import tempfile
-import zipfile
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .npz_errors import DAMAGED_NPZ
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -66,7 +67,7 @@ class JobFolder:
                 if str(data["key"]) != key:
                     return None
                 return {item: data[item] for item in data.files if item != "key"}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except DAMAGED_NPZ:
             return None
 
     def save(self, name: str, key: str, arrays: Arrays) -> Path:

@@ -14,11 +14,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from .capture import Capture
+from .media.frame import focal_px_of_film
 from .pipeline import (
-    FILM_DIAGONAL_MM,
     Pipeline,
     PipelineCancelled,
     PipelineError,
@@ -237,7 +235,7 @@ class _Job:
         if base.focal_px is not None:
             return PhotoCamera(base.focal_px, "given")
         if base.focal_mm is not None:
-            return PhotoCamera(base.focal_mm * float(np.hypot(*size)) / FILM_DIAGONAL_MM, "given")
+            return PhotoCamera(focal_px_of_film(base.focal_mm, size), "given")
         return PhotoCamera()
 
     def _signed(self, capture: Capture) -> Capture:

@@ -17,9 +17,9 @@ import types
 from typing import Any, BinaryIO
 
 from . import messages
-from .jobs import Work, handler_of
+from .jobs import Work, handler_of, settings_of
 from .messages import Cancel, Cancelled, Failed, JobRequest, Message, Progress, Quit, Ready, Stage, Warm, Warn
-from .pipeline import Pipeline, PipelineCancelled, PipelineError, PipelineSettings, Reporter
+from .pipeline import Pipeline, PipelineCancelled, PipelineError, Reporter
 
 # How long a job may go on after its client is gone.
 ORPHAN_GRACE_S = 5.0
@@ -142,17 +142,8 @@ def run_job(request: JobRequest, pipeline: Pipeline, channel: Channel, inbox: In
 
 def warm(request: Warm, pipeline: Pipeline) -> None:
     """Load what photos need. Where that fails, the next job fails with the same error, and tells of it."""
-    settings = PipelineSettings(
-        body=request.body,
-        device=request.device,
-        threads=request.threads,
-        cache_dir=request.cache_dir,
-        models_dir=request.models_dir,
-        gender=request.gender,
-        quality=request.quality,
-    )
     try:
-        pipeline.prepare(settings)
+        pipeline.prepare(settings_of(request))
     except Exception:
         print(traceback.format_exc(), file=sys.stderr)
 

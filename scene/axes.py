@@ -33,11 +33,6 @@ def add_offsets(places: NDArray[np.float32], offsets: NDArray[np.floating]) -> N
     places[:, 2] += offsets[:, 1]
 
 
-def blender_to_body(vectors: NDArray[np.floating]) -> Floats:
-    """The inverse of `body_to_blender`."""
-    return np.asarray(vectors, np.float64) @ BODY_TO_BLENDER
-
-
 def rotation_matrices(axis_angle: NDArray[np.floating]) -> Floats:
     """Rotation vectors (…, 3), radians, as matrices (…, 3, 3). Rodrigues' formula."""
     vectors = np.asarray(axis_angle, np.float64)

@@ -6,7 +6,6 @@ needs the package anny; reading one needs numpy alone.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ..npz_errors import DAMAGED_NPZ
 from .bench_labels import LabelError
 from .points_file import write_npz
 from .skeleton import JOINT_INDEX
@@ -252,7 +252,7 @@ def load_clip_label(path: Path) -> ClipLabel:
     try:
         with np.load(path, allow_pickle=False) as data:
             stored = {key: data[key] for key in data.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+    except DAMAGED_NPZ as error:
         raise LabelError(f"{path} is not a label of a rendered clip. {advice}") from error
     if int(stored.get("format_version", 0)) != FORMAT_VERSION or any(f.name not in stored for f in fields(ClipLabel)):
         raise LabelError(f"{path} has another version. {advice}")

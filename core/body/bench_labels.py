@@ -5,13 +5,13 @@ One `.npz` a picture, `NNNN.npz` beside `NNNN.jpg`, loadable with `numpy.load(al
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..npz_errors import DAMAGED_NPZ
 from .points_file import write_npz
 
 Array = NDArray[np.float32]
@@ -71,7 +71,7 @@ def load_label(path: Path) -> PersonLabel:
     try:
         with np.load(path, allow_pickle=False) as data:
             stored = {key: data[key] for key in data.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+    except DAMAGED_NPZ as error:
         raise LabelError(
             f"{path} is not a label of a rendered person. Make them with `pantomime render-people`."
         ) from error

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from ..capture import Capture
 from .model import BodyModel
 from .points_file import write_npz
-from .skeleton import NUM_JOINTS, PARENTS
+from .skeleton import NUM_JOINTS, NUM_POSE_FEATURES, PARENTS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _MAX_BETAS = 300  # `shapedirs` has 400 columns: shape first, expression from 300 on
 _MAX_EXPRESSIONS = 100
-_NUM_POSE_FEATURES = 9 * (NUM_JOINTS - 1)
 _NUM_LANDMARKS = 51
 
 
@@ -44,7 +43,7 @@ def smplx_arrays(body: BodyModel) -> dict[str, NDArray[Any]]:
     shapedirs[:, :, : body.num_betas] = np.concatenate([body.shapedirs, body.J_shapedirs])
     expressions = slice(_MAX_BETAS, _MAX_BETAS + body.num_expressions)
     shapedirs[:, :, expressions] = np.concatenate([body.exprdirs, body.J_exprdirs])
-    posedirs = np.zeros((total, 3, _NUM_POSE_FEATURES), np.float32)
+    posedirs = np.zeros((total, 3, NUM_POSE_FEATURES), np.float32)
     posedirs[:vertices][:, :, body.posedirs_features] = body.posedirs
     regressor = np.zeros((NUM_JOINTS, total), np.float32)
     regressor[np.arange(NUM_JOINTS), vertices + np.arange(NUM_JOINTS)] = 1.0

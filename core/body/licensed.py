@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..npz_errors import DAMAGED_NPZ
 from .folder import GENDERS, smplx_path
 from .model import BodyModel
-from .skeleton import JOINT_INDEX, NUM_JOINTS, PARENTS
+from .skeleton import JOINT_INDEX, NUM_JOINTS, NUM_POSE_FEATURES, PARENTS
 from .unpickle import UnpickleError, dense_array, load_pickle
 
 Array = NDArray[np.float32]
@@ -27,7 +27,6 @@ _NEEDED = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights",
 _OPTIONAL = (
     "hands_componentsl", "hands_componentsr", "hands_meanl", "hands_meanr", "vt", "ft", "gender",
 )  # fmt: skip
-_NUM_POSE_FEATURES = 9 * (NUM_JOINTS - 1)
 
 
 class LicensedError(Exception):
@@ -119,7 +118,7 @@ def _build(path: Path, data: dict[str, Any]) -> BodyModel:
         shapedirs=np.ascontiguousarray(shapedirs),
         exprdirs=np.ascontiguousarray(exprdirs),
         posedirs=_float(arrays["posedirs"]),
-        posedirs_features=np.arange(_NUM_POSE_FEATURES, dtype=np.int32),
+        posedirs_features=np.arange(NUM_POSE_FEATURES, dtype=np.int32),
         weights=weights,
         J_template=regressor @ v_template,
         J_shapedirs=np.einsum("jv,vib->jib", regressor, shapedirs, optimize=True).astype(np.float32),
@@ -143,7 +142,7 @@ def _check(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
         "v_template": (count, 3),
         "f": (None, 3),
         "shapedirs": (count, 3, None),
-        "posedirs": (count, 3, _NUM_POSE_FEATURES),
+        "posedirs": (count, 3, NUM_POSE_FEATURES),
         "J_regressor": (NUM_JOINTS, count),
         "weights": (count, NUM_JOINTS),
         "kintree_table": (2, NUM_JOINTS),
@@ -184,7 +183,7 @@ def _hands(path: Path, arrays: dict[str, NDArray[Any]], key: str, shape: tuple[i
         empty = np.zeros((2, 45)) if shape == (45,) else np.zeros((2, 0, 45))
         return empty.astype(np.float32)
     try:
-        both = np.stack([_float(arrays[f"{key}{side}"]).reshape(shape) for side in "lr"])
+        both: Array = np.stack([_float(arrays[f"{key}{side}"]).reshape(shape) for side in "lr"])
     except ValueError as error:
         raise LicensedError(f"{path}: {key}l and {key}r are not as in SMPL-X. Download the model again.") from error
     return both

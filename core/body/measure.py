@@ -119,25 +119,11 @@ def _with(values: Floats, k: int, value: float) -> Floats:
 
 def measures_of(body: BodyModel) -> Measures:
     """The measures of a body; kept for the next call. Takes up to a second for a licensed body. Raises MeasureError."""
-    return _measures_of(_Key(body))
-
-
-class _Key:
-    """A body as a key: arrays have no hash, and the same body is the same object."""
-
-    def __init__(self, body: BodyModel) -> None:
-        self.body = body
-
-    def __hash__(self) -> int:
-        return id(self.body)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and other.body is self.body
+    return _measures_of(body)
 
 
 @lru_cache(maxsize=3)
-def _measures_of(key: _Key) -> Measures:
-    body = key.body
+def _measures_of(body: BodyModel) -> Measures:
     if body.body_id == "free":
         return read_measures(MEASURES_PATH, body)
     high, low = extremes(body)

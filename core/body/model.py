@@ -55,7 +55,7 @@ class VirtualPoints:
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # two are the same if they are one object: caches go by that
 class BodyModel:
     """A body in the SMPL-X format. V vertices, F triangles, B shape and E expression components.
 

@@ -17,8 +17,6 @@ from torch import Tensor
 from .model import BodyModel, VirtualPoints
 from .skeleton import NUM_JOINTS, PARENTS, joint_levels
 
-NUM_POSE_FEATURES = 9 * (NUM_JOINTS - 1)
-
 
 @dataclass(frozen=True)
 class PointTensors:

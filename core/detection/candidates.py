@@ -17,7 +17,6 @@ from .vocabulary import POSE33
 Array = NDArray[np.float32]
 
 LIMBS = np.array([11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28])  # shoulders … wrists, hips … ankles
-TORSO = np.array([11, 12, 23, 24])
 MIRROR33 = np.array(
     [
         POSE33.index(

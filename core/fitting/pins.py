@@ -23,7 +23,7 @@ from .kinematics import Chain, PointTable, Skeleton, pose_chain
 from .problem import add_blocks
 from .residuals import reprojection, robust_weight, rotation_offset
 from .solver import Linearisation
-from .state import BodyState, Unknowns, retract
+from .state import BodyState, Unknowns, at_bounds, retract
 
 TRUNK = frozenset({0, 3, 6, 9})  # pelvis and spine
 
@@ -146,13 +146,7 @@ class PinProblem:
 
     def held(self, state: BodyState, gradient: Tensor) -> Tensor | None:
         """Expression weights that sit on a bound and would leave it."""
-        u = self.unknowns
-        if not (self.bounded and u.num_expressions):
-            return None
-        held = torch.zeros_like(gradient, dtype=torch.bool)
-        pull = gradient[:, u.expression_at :]
-        held[:, u.expression_at :] = ((state.expression <= 0) & (pull > 0)) | ((state.expression >= 1) & (pull < 0))
-        return held
+        return at_bounds(state, gradient, self.unknowns) if self.bounded else None
 
     # --- parts ----------------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from .rotation_terms import Offsets, RotationTerms
 from .settings import FACE_SETS, HAND_SETS, INF, FitSettings, Stage
 from .solver import Linearisation
 from .start import relaxed_pose
-from .state import BodyState, Unknowns, retract
+from .state import BodyState, Unknowns, at_bounds, retract
 
 BODY = tuple(range(1, 22))
 HANDS = tuple(range(LEFT_HAND.start, RIGHT_HAND.stop))
@@ -217,15 +217,7 @@ class StageProblem:
         return retract(state, step, self.unknowns, self.bounded)
 
     def held(self, state: BodyState, gradient: Tensor) -> Tensor | None:
-        u = self.unknowns
-        if not (self.bounded and u.num_expressions):
-            return None
-        held = torch.zeros_like(gradient, dtype=torch.bool)
-        pull = gradient[:, u.expression_at :]
-        low = (state.expression <= 0) & (pull > 0)
-        high = (state.expression >= 1) & (pull < 0)
-        held[:, u.expression_at :] = low | high
-        return held
+        return at_bounds(state, gradient, self.unknowns) if self.bounded else None
 
 
 def add_blocks(hessian: Tensor, gradient: Tensor, residual: Tensor, jacobian: Tensor, columns: Tensor) -> Tensor:

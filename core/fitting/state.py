@@ -100,3 +100,16 @@ def retract(state: BodyState, step: Tensor, unknowns: Unknowns, bounded_expressi
         expression = state.expression + step[:, unknowns.expression_at :]
         changes["expression"] = expression.clamp(0, 1) if bounded_expression else expression
     return replace(state, **changes)
+
+
+def at_bounds(state: BodyState, gradient: Tensor, unknowns: Unknowns) -> Tensor | None:
+    """Which unknowns are ARKit weights on a bound that a step down the `gradient` (N, size) would leave.
+
+    (N, size) of bools; None where no expression is solved for.
+    """
+    if not unknowns.num_expressions:
+        return None
+    held = torch.zeros_like(gradient, dtype=torch.bool)
+    pull = gradient[:, unknowns.expression_at :]
+    held[:, unknowns.expression_at :] = ((state.expression <= 0) & (pull > 0)) | ((state.expression >= 1) & (pull < 0))
+    return held

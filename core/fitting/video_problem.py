@@ -25,7 +25,7 @@ from .residuals import bone_direction, reprojection, robust_weight, rotation_off
 from .settings import INF, FitSettings
 from .solver import Linearisation
 from .start import relaxed_pose
-from .state import BodyState, Unknowns, retract
+from .state import BodyState, Unknowns, at_bounds, retract
 from .video_evidence import FrameEvidence, SeenFaces
 from .wrenches import Tree, normal_equations, rows_of, wrenches_at
 
@@ -319,13 +319,7 @@ class FramesProblem:
         return retract(state, step, self.unknowns, self.bounded)
 
     def held(self, state: BodyState, gradient: Tensor) -> Tensor | None:
-        u = self.unknowns
-        if not (self.bounded and u.num_expressions):
-            return None
-        held = torch.zeros_like(gradient, dtype=torch.bool)
-        pull = gradient[:, u.expression_at :]
-        held[:, u.expression_at :] = ((state.expression <= 0) & (pull > 0)) | ((state.expression >= 1) & (pull < 0))
-        return held
+        return at_bounds(state, gradient, self.unknowns) if self.bounded else None
 
 
 _HINGES = (4, 5, 18, 19)  # knees and elbows

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..messages import CheckSolver, Correct, FitPhoto, FitVideo, JobRequest, MakeTexture, Message
-from ..pipeline import Pipeline, Reporter
+from ..pipeline import Pipeline, PipelineSettings, Reporter
 
 # By name, so that a worker loads no more than what it is asked for.
 HANDLERS: dict[type[JobRequest], str] = {
@@ -34,6 +34,12 @@ class Work:
     reporter: Reporter  # stage, progress, warning, cancelled
     send: Callable[[Message], None]  # further events, such as a Checkpoint
     memory: dict[str, Any] = field(default_factory=dict)  # stays from job to job; a handler keeps to its own key
+
+
+def settings_of(request: Message) -> PipelineSettings:
+    """The pipeline's settings that a request has, under the same names; the others are as usual."""
+    names = [item.name for item in fields(PipelineSettings) if hasattr(request, item.name)]
+    return PipelineSettings(**{name: getattr(request, name) for name in names})
 
 
 def handler_of(request: JobRequest) -> Callable[[Any, Work], Message]:

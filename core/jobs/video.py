@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 from ..messages import Checkpoint, FitVideo, Result
-from ..pipeline import PipelineSettings
 from ..video_pipeline import ClipSettings, capture_clip, clip_summary
-from . import Work
+from . import Work, settings_of
 
 
 def run(request: FitVideo, work: Work) -> Result:
     """Capture the people of a clip; a file for each. What is done stays when the job is cancelled."""
     settings = ClipSettings(
-        PipelineSettings(
-            body=request.body,
-            people=request.people,
-            focal_px=request.focal_px,
-            focal_mm=request.focal_mm,
-            device=request.device,
-            threads=request.threads,
-            cache_dir=request.cache_dir,
-            models_dir=request.models_dir,
-            height_cm=request.height_cm,
-            gender=request.gender,
-        ),
+        settings_of(request),
         start=request.start,
         end=request.end,
         step=request.step,

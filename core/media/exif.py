@@ -8,6 +8,8 @@ from typing import Any
 
 from PIL import Image
 
+from .frame import focal_px_of_film
+
 _ORIENTATION = 0x0112
 _EXIF_IFD = 0x8769
 _FOCAL_LENGTH = 0x920A
@@ -15,7 +17,6 @@ _PIXEL_X, _PIXEL_Y = 0xA002, 0xA003
 _PLANE_X_RESOLUTION, _PLANE_UNIT = 0xA20E, 0xA210
 _FOCAL_LENGTH_35MM = 0xA405
 _UNIT_MM = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}  # inch, cm, mm, µm
-_FILM_DIAGONAL_MM = math.hypot(36.0, 24.0)
 # Outside of this, in units of the picture's longer side, a file's word is not believed (fisheyes … telescopes).
 _PLAUSIBLE = (0.3, 60.0)
 # A picture whose sides stand in another proportion than its EXIF says was cropped: the angle of view is unknown.
@@ -43,7 +44,6 @@ def read_exif(image: Image.Image) -> tuple[int, float | None]:
 
 
 def _focal_px(tags: dict[int, Any], size: tuple[int, int]) -> float | None:
-    width, height = size
     recorded = _number(tags.get(_PIXEL_X)), _number(tags.get(_PIXEL_Y))
     if recorded[0] and recorded[1]:
         # Some programs turn the pixels and leave these two as they were.
@@ -53,7 +53,7 @@ def _focal_px(tags: dict[int, Any], size: tuple[int, int]) -> float | None:
     focal = None
     equivalent_mm = _number(tags.get(_FOCAL_LENGTH_35MM))
     if equivalent_mm:
-        focal = equivalent_mm * math.hypot(width, height) / _FILM_DIAGONAL_MM
+        focal = focal_px_of_film(equivalent_mm, size)
     else:
         focal_mm, resolution = _number(tags.get(_FOCAL_LENGTH)), _number(tags.get(_PLANE_X_RESOLUTION))
         unit_mm = _UNIT_MM.get(int(_number(tags.get(_PLANE_UNIT)) or 2))

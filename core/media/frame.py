@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+_FILM_DIAGONAL_MM = math.hypot(36.0, 24.0)
+
+
+def focal_px_of_film(focal_mm: float, size: tuple[int, int]) -> float:
+    """A focal length "equivalent on 35 mm film" in px of a picture of `size` (width, height).
+
+    The diagonal angle of view is what is kept (CIPA DCG-001).
+    """
+    return focal_mm * math.hypot(*size) / _FILM_DIAGONAL_MM
 
 
 @dataclass(frozen=True)

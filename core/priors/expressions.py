@@ -118,10 +118,6 @@ class ExpressionReader:
         values, sigma = self._read(points.world_m[None].astype(np.float32), size_px)
         return SeenExpression(self.names, values[0], sigma[0])
 
-    def read_many(self, meshes: Array, size_px: Array) -> Array:
-        """The expressions (N, E) of metric meshes (N, 468, 3) of faces size_px (N,) large in the picture."""
-        return self._read(meshes, size_px)[0]
-
     def _read(self, meshes: Array, size_px: Array) -> tuple[Array, Array]:
         s = self._stored
         x, view = features(meshes, s["canonical"], size_px)

@@ -62,25 +62,11 @@ class Surface:
 
 def surface_of(body: BodyModel, size: int) -> Surface:
     """The surface for a texture of `size` × `size`; kept for the last body. The body must have UVs."""
-    return _surface(_Key(body), size)
-
-
-class _Key:
-    """A body by its identity, for the cache."""
-
-    def __init__(self, body: BodyModel) -> None:
-        self.body = body
-
-    def __hash__(self) -> int:
-        return id(self.body)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and other.body is self.body
+    return _surface(body, size)
 
 
 @lru_cache(maxsize=1)
-def _surface(key: _Key, size: int) -> Surface:
-    body = key.body
+def _surface(body: BodyModel, size: int) -> Surface:
     painted = np.ones(len(body.quads), np.bool_)
     if body.material_names:
         kinds = [k for k, name in enumerate(body.material_names) if name in PHOTO_MATERIALS]
