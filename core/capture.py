@@ -93,7 +93,7 @@ class Capture:
     surface_model_type: str = "smplx"
     body_id: str = "free"
     person_id: int = 0
-    source: str = ""  # the photo or clip, as the user gave it
+    source: str = ""  # the photo or clip, its whole path
     source_exif_orientation: int = 1
     diagnostics: dict[str, object] = field(default_factory=dict)  # JSON-able: residual by part, iterations, stop reason
     # What was seen, by the detector's point sets ("pose33", "left_hand" …): (T, N, 3) x, y in px of the upright

@@ -73,7 +73,7 @@ def add_solver_arguments(parser: argparse.ArgumentParser, several_people: bool, 
         type=positive,
         metavar="H",
         help="how tall the person is, in cm: it fixes the scale of the body and its distance; with several people, of "
-        "the largest in the picture",
+        "the first",
     )
     if photos:
         parser.add_argument(

@@ -136,9 +136,9 @@ class Pipeline:
                     reporter.progress(0.6 + 0.4 * index / len(observations))
                     height_m = settings.height_cm / 100 if settings.height_cm and index == 0 else None
                     capture = _fit(fitters, observation, camera, index, reporter, height_m)
-                    captures.append(
-                        replace(capture, source=frame.source, source_exif_orientation=frame.exif_orientation)
-                    )
+                    # The whole path: whoever opens the capture may be in another folder.
+                    source = os.path.abspath(frame.source)
+                    captures.append(replace(capture, source=source, source_exif_orientation=frame.exif_orientation))
                 for text in _warnings(captures):
                     reporter.warning(text)
                     if camera.focal_px is None:

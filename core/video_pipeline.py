@@ -241,7 +241,7 @@ class _Job:
     def _signed(self, capture: Capture) -> Capture:
         """The capture with what it tells of the clip itself."""
         turned = {"clip_turned_deg": self.turned_deg} if self.turned_deg else {}
-        return replace(capture, source=str(self.path), diagnostics=capture.diagnostics | turned)
+        return replace(capture, source=os.path.abspath(self.path), diagnostics=capture.diagnostics | turned)
 
     def _on_window(self, capture: Capture, name: str) -> None:
         assert self.checkpoint is not None

@@ -1,4 +1,4 @@
-"""From a frame to observations of everybody in it, largest first, with MediaPipe's networks."""
+"""From a frame to observations of everybody in it, whom it is of first, with MediaPipe's networks."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class DetectionError(Exception):
 class DetectionSettings:
     people: int = 8  # returned at most
     threshold: float = 0.2  # of the networks: low, for an invented person is found out later, a missed one is lost
-    detailed_people: int = 8  # the largest so many get crops, hands and face
+    detailed_people: int = 8  # the first so many get crops, hands and face
     hands: bool = True
     face: bool = True
     masks: bool = True
@@ -80,7 +80,7 @@ class Detector:
             raise DetectionError(str(error)) from error
 
     def detect(self, frame: Frame, detailed: int | None = None) -> list[Observation]:
-        """Everybody in the picture, largest first; empty where nobody is seen. Raises DetectionError.
+        """Everybody in the picture, whom it is of first; empty where nobody is seen. Raises DetectionError.
 
         `detailed`: how many of them get hands and face, which take time; None: as the settings say.
         """
@@ -101,7 +101,7 @@ class Detector:
         return [self.observe(rgb, person, size, rank < detailed) for rank, person in enumerate(people)]
 
     def find(self, rgb: Image) -> list[Candidate]:
-        """Everybody in a picture, thoroughly, largest first, without hands and faces. Raises DetectionError."""
+        """Everybody in a picture, thoroughly, whom it is of first, without hands and faces. Raises DetectionError."""
         try:
             return self._people(rgb, self._network())
         except LandmarkerError as error:
