@@ -40,6 +40,12 @@ def state(rig: bpy.types.Object) -> str:
     return read_early(folder, str(identity["gender"]))
 
 
+def forget_errors() -> None:
+    """Look again for what was not there, or wrong."""
+    for key in [key for key, state in _known.items() if state not in ("", READING)]:
+        del _known[key]
+
+
 def _read(key: Key) -> None:
     from ..scene.from_file import read_body_early
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import bpy
 
+from . import bodies
 from .jobs import Job, JobError
 from .notify import failed
 from .session import SESSION
@@ -64,6 +65,7 @@ _seen: dict[tuple[str, str], list[Line]] = {}
 def forget(_values: object = None, _context: object = None) -> None:
     """Look again at the next drawing. A property's `update`, too."""
     _seen.clear()
+    bodies.forget_errors()
 
 
 def bodies_lines(folder: str) -> list[Line]:

@@ -10,17 +10,19 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.media.files import MediaError, numbered_pictures
 from . import versions
 from .camera import add_background
-
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
 
 def load_clip(path: str) -> bpy.types.Image | None:
     """A video file, or a folder of numbered pictures, as an image that moves; None if Blender can't read it."""
     source = Path(path)
     if source.is_dir():
-        pictures = sorted((p for p in source.iterdir() if p.suffix.lower() in PICTURES), key=_natural)
+        try:
+            pictures = numbered_pictures(source)
+        except MediaError:
+            return None
         if not pictures:
             return None
         source = pictures[0]
@@ -36,9 +38,10 @@ def load_clip(path: str) -> bpy.types.Image | None:
     return image
 
 
-def _natural(path: Path) -> list[tuple[int, int | str]]:
-    """Numbers by their value: 2 before 10."""
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", path.name)]
+def _first_number(image: bpy.types.Image) -> int:
+    """How Blender counts a clip's first frame: of a video 1, of pictures the number in the first one's name."""
+    digits = re.search(r"(\d+)\D*$", Path(image.filepath).stem) if image.source == "SEQUENCE" else None
+    return int(digits[1]) if digits is not None else 1
 
 
 def add_clip(
@@ -68,22 +71,28 @@ def add_clip(
     span = float(times_s[-1] - times_s[0])
     clip_rate = float(indices[-1] - indices[0]) / span if span > 0 else frames_per_second
     start = first_frame + float(times_s[0]) * frames_per_second
+    end = start + span * frames_per_second
+    first_number = _first_number(image)
     user.frame_start = round(start)
-    user.frame_duration = max(int(image.frame_duration), int(indices[-1]) + 1)
+    slow = clip_rate < frames_per_second
+    if slow:
+        # The offset shrinks, from 0 on: Blender cuts it off to a whole number towards 0, so it must not pass that.
+        user.frame_start -= max(0, first_number - 1 + int(indices[0]))
+    # Beyond it Blender counts no further. Of the scene's frames: a slow clip lasts more of them than it has.
+    user.frame_duration = max(int(image.frame_duration), int(indices[-1]) + 1, math.ceil(end) - user.frame_start + 1)
     user.use_auto_refresh = True
 
     def offset(frame: float) -> float:
-        """So that (frame − start + 1) + offset is the number of the clip's frame, from 1."""
-        return float(indices[0]) + (frame - start) * (clip_rate / frames_per_second - 1.0)
+        """So that (frame − frame_start + 1) + offset is the number of the clip's frame, as Blender counts."""
+        number = first_number + float(indices[0]) + (frame - start) * clip_rate / frames_per_second
+        return number - (frame - user.frame_start + 1)
 
-    user.frame_offset = int(offset(start))
-    end = start + span * frames_per_second
+    user.frame_offset = math.floor(offset(start) + 0.5)
     if abs(offset(end) - offset(start)) < 0.5:
         return
     index = len(camera.data.background_images) - 1
     curves = versions.channel_curves(bpy.data.actions.new(f"{camera.name} clip"), camera.data)
     path = f"background_images[{index}].image_user.frame_offset"
-    # Blender cuts the value off to a whole number.
-    values = np.array([offset(start), offset(end)]) + 0.5
+    values = np.array([offset(start), offset(end)]) + (-0.5 if slow else 0.5)
     curve = versions.key_curve(curves, path, 0, "", np.array([start, end]), values)
     curve.extrapolation = "LINEAR"

@@ -1,11 +1,16 @@
-"""Whether a file can be a photo or a clip at all: there, readable, not empty, of a sane size."""
+"""Whether a file can be a photo or a clip at all: there, readable, not empty, of a sane size; and folders of frames.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 MAX_PIXELS = 100_000_000
 LEAST_PX = 32
+PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".tga", ".jp2"}  # frames of a folder
 
 
 class MediaError(Exception):
@@ -42,3 +47,23 @@ def check_size(name: str, size: tuple[int, int], kind: str) -> None:
 def too_large(name: str, size: str = "") -> str:
     """What is said of a picture that is larger than can be used."""
     return f"{name} is larger{size} than {MAX_PIXELS // 1_000_000} megapixels. Reduce it and try again."
+
+
+def numbered_pictures(folder: Path) -> list[Path]:
+    """The pictures of a folder in the order of the numbers in their names: frame2 before frame10. Raises MediaError."""
+    try:
+        found = [
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in PICTURES and path.is_file() and not path.name.startswith(".")
+        ]
+    except OSError as error:
+        raise MediaError(
+            f"Can't read the folder {folder}: {error.strerror or error}. Check its permissions."
+        ) from error
+
+    def key(path: Path) -> list[tuple[int, int, str]]:
+        parts = re.split(r"(\d+)", path.name)
+        return [(0, int(part), "") if part.isdigit() else (1, 0, part.lower()) for part in parts]
+
+    return sorted(found, key=key)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from .files import MediaError, check_file, check_size
+from .files import MediaError, check_file, check_size, numbered_pictures
 from .frame import Frame
 from .photo import read_photo
 
-PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".tga", ".jp2"}
 DEFAULT_RATE = 30.0  # of pictures in a folder, which know none
 _HEAD_BYTES = 1 << 20
 _AUDIO_MAGIC = (b"ID3", b"fLaC", b"\xff\xfb", b"\xff\xf3", b"\xff\xf1", b"#!AMR", b"FORM")
@@ -186,26 +184,6 @@ class Clip:
     def _warn(self, text: str) -> None:
         if text not in self.warnings:
             self.warnings.append(text)
-
-
-def numbered_pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder in the order of the numbers in their names: frame2 before frame10."""
-    try:
-        found = [
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in PICTURES and path.is_file() and not path.name.startswith(".")
-        ]
-    except OSError as error:
-        raise MediaError(
-            f"Can't read the folder {folder}: {error.strerror or error}. Check its permissions."
-        ) from error
-
-    def key(path: Path) -> list[tuple[int, int, str]]:
-        parts = re.split(r"(\d+)", path.name)
-        return [(0, int(part), "") if part.isdigit() else (1, 0, part.lower()) for part in parts]
-
-    return sorted(found, key=key)
 
 
 def _upright_capture(cv2: Any, source: str) -> Any:

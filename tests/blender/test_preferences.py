@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pantomime.core.detection import models
-from pantomime.operators import checks
+from pantomime.operators import bodies, checks
 from pantomime.operators.session import SESSION
 from pantomime.operators.settings import SOLVER_FOLDER, packages_folder, python_in
 
@@ -55,8 +55,12 @@ def test_the_folder_of_an_environment_stands_for_its_python(tmp_path: Path) -> N
         assert python_in(str(program)) == str(program)
 
 
-def test_folders_of_bodies_are_looked_into_once(tmp_path: Path) -> None:
+def test_folders_of_bodies_are_looked_into_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What was wrong with a body is looked at again, too: the user may have put it there meanwhile.
+    monkeypatch.setitem(bodies._known, ("folder", "male"), "There is no SMPLX_MALE.npz")
+    monkeypatch.setitem(bodies._known, ("", "neutral"), "")
     checks.forget()
+    assert ("", "neutral") in bodies._known and ("folder", "male") not in bodies._known
     assert checks.bodies_lines("") == []
     assert [line.icon for line in checks.bodies_lines(str(tmp_path / "gone"))] == ["ERROR"]
     assert "SMPLX_NEUTRAL" in checks.bodies_lines(str(tmp_path))[0].text

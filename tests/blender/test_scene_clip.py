@@ -229,6 +229,31 @@ def test_numbered_pictures_are_a_sequence_and_a_text_is_none(tmp_path: Path) -> 
     assert load_clip(str(tmp_path / "no.mp4")) is None
 
 
+@pytest.mark.parametrize("first", [0, 1, 101])
+@pytest.mark.parametrize("rate", [12.0, 24.0, 48.0])
+def test_each_frame_shows_its_own_picture_whatever_number_they_begin_with(
+    tmp_path: Path, first: int, rate: float
+) -> None:
+    cv2 = pytest.importorskip("cv2")
+    for k in range(6):
+        cv2.imwrite(str(tmp_path / f"take2_{first + k:04d}_v.png"), np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / ".hidden0000.png").write_bytes(b"")
+    image = load_clip(str(tmp_path))
+    assert image is not None
+    camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
+    bpy.context.scene.collection.objects.link(camera)
+    # Captured from the second picture on.
+    add_clip(camera, image, np.arange(1, 6), np.arange(1, 6) / rate, 11.0, 24.0)
+    user = camera.data.background_images[0].image_user
+    for index in range(1, 6):
+        frame = 11.0 + index / rate * 24.0
+        if frame == round(frame):
+            bpy.context.scene.frame_set(round(frame))
+            # As Blender counts when it draws. Without a window `frame_current` may still be of the offset before.
+            counted = min(max(round(frame) - user.frame_start + 1, 1), user.frame_duration)
+            assert counted + user.frame_offset == first + index
+
+
 def test_stretches_that_come_one_by_one_become_one_motion(free_body: BodyModel, random_capture: Make) -> None:
     capture = swinging(random_capture, free_body, frames=40)
     timing = AnimationSettings(1.0, 30.0)

@@ -38,6 +38,7 @@ ALLOWED = {
         "core.body.measure",
         "core.body.raster",
         "core.body.garment",
+        "core.media.files",
     },
 }
 # Inside core: what a folder may use beside itself.

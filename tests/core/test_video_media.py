@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pantomime.core.media.cuts import CutFinder
-from pantomime.core.media.files import MediaError
+from pantomime.core.media.files import MediaError, numbered_pictures
 from pantomime.core.media.turning import TurnFinder, turns_of
-from pantomime.core.media.video import Clip, FrameRange, numbered_pictures
+from pantomime.core.media.video import Clip, FrameRange
 
 SIZE = (96, 64)
 
