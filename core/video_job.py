@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from .npz_errors import DAMAGED_NPZ
 
 Arrays = dict[str, NDArray[Any]]
+_LOCK = "lock"
 
 
 class JobError(Exception):
@@ -35,7 +36,7 @@ def key_of(**things: object) -> str:
 
 
 class JobFolder:
-    """The parts of one job. Use as a context: entering locks it."""
+    """The parts of one job. Use as a context: entering locks it. One without parts is gone at the end."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -44,7 +45,7 @@ class JobFolder:
     def __enter__(self) -> JobFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / "lock").open("a+b")
+            self._lock = (self.path / _LOCK).open("a+b")
         except OSError as error:
             raise JobError(f"Can't write {self.path}: {_reason(error)}. Choose another folder.") from error
         if not _try_lock(self._lock):
@@ -57,8 +58,17 @@ class JobFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._lock is not None:
+            # Before the lock is let go, which Windows does not allow: there an empty folder stays.
+            if self._has_no_parts():
+                shutil.rmtree(self.path, ignore_errors=True)
             self._lock.close()
             self._lock = None
+
+    def _has_no_parts(self) -> bool:
+        try:
+            return all(item.name == _LOCK for item in self.path.iterdir())
+        except OSError:
+            return False
 
     def load(self, name: str, key: str) -> Arrays | None:
         """A part that was made with this key; None where there is none, or a damaged one."""

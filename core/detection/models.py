@@ -71,8 +71,7 @@ def find_models(
     `official`: a folder (or one file) of MediaPipe's own `.task` bundles, each of which takes precedence over the
     made one; None: the folder in PANTOMIME_MODELS, if set. Raises ModelError.
     """
-    named = os.environ.get("PANTOMIME_MODELS") if official is None else os.fspath(official)
-    pose, hand, face = _official_bundles(Path(named).expanduser()) if named else (None, None, None)
+    pose, hand, face = _official_bundles(official)
     folder = next((item for item in _made_folders(cache_dir) if _is_whole(item)), None)
     if folder is None:
         raise ModelError(f"The detector's models are not on this machine yet. {_NEXT_STEP}")
@@ -91,6 +90,7 @@ def prepare_models(
     `wheel`: a local copy of the wheel; None lets pip fetch it. `report` hears what is being done. `again`: make
     them even where they are there. A second call does nothing but check.
     """
+    _official_bundles(official)  # a folder that is wrong is told before anything is made
     if not again:
         try:
             return find_models(official, cache_dir)
@@ -181,8 +181,12 @@ def _is_whole(folder: Path) -> bool:
         return False
 
 
-def _official_bundles(named: Path) -> tuple[Path | None, Path | None, Path | None]:
+def _official_bundles(official: str | os.PathLike[str] | None) -> tuple[Path | None, Path | None, Path | None]:
     """Pose, hand and face bundles in a folder, or the one file that was named. Raises ModelError."""
+    text = os.environ.get("PANTOMIME_MODELS") if official is None else os.fspath(official)
+    if not text:
+        return None, None, None
+    named = Path(text).expanduser()
     folder = named.parent if named.is_file() else named
     if not folder.is_dir():
         raise ModelError(f"There is no folder {named}. Name the folder with the .task files, or none.")

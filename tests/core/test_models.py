@@ -97,6 +97,14 @@ def test_preparing_again_changes_nothing(made: Path) -> None:
     assert said == []
 
 
+def test_a_wrong_folder_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    told: list[str] = []
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(ModelError, match=str(folder)):
+            prepare_models(tmp_path / "cache", official=folder, report=told.append)
+    assert told == [] and not (tmp_path / "cache").exists()
+
+
 def test_official_bundles_take_precedence_one_by_one(made: Path, tmp_path: Path) -> None:
     own = find_models(cache_dir=made)
     official = tmp_path / "official"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -264,8 +265,13 @@ def test_a_damaged_part_is_made_again_and_a_foreign_key_is_not_taken(tmp_path: P
 def test_a_lock_is_gone_with_its_holder(tmp_path: Path) -> None:
     with JobFolder(tmp_path / "parts"), pytest.raises(JobError), JobFolder(tmp_path / "parts"):
         pass
-    with JobFolder(tmp_path / "parts"):
+    with JobFolder(tmp_path / "parts") as folder:
         pass
+    if sys.platform != "win32":
+        assert not (tmp_path / "parts").exists()  # nothing was done
+    with JobFolder(tmp_path / "parts") as folder:
+        folder.save("a", "key", {})
+    assert (tmp_path / "parts" / "a.npz").exists()
 
 
 def test_captures_of_before_are_read_all_the_same(whole: Capture, tmp_path: Path) -> None:
