@@ -69,16 +69,7 @@ class PointCache:
             number = np.array(
                 [i for i in range(len(known.names)) if known.usable[i] and _is_shown(name, i, known.names)]
             )
-            everything = self.body.virtual_points(known)
-            self._sets[name] = (
-                number,
-                VirtualPoints(
-                    everything.template[number],
-                    everything.shapedirs[number],
-                    everything.exprdirs[number],
-                    everything.weights[number],
-                ),
-            )
+            self._sets[name] = number, self.body.virtual_points(known).take(number)
         return self._sets[name]
 
 

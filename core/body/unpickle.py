@@ -51,7 +51,8 @@ class SparseStandIn(_StateHolder):
                 outer = np.repeat(np.arange(len(state["indptr"]) - 1), np.diff(state["indptr"]))
                 row, column = (inner, outer) if self.layout == "csc" else (outer, inner)
             np.add.at(dense, (np.asarray(row), np.asarray(column)), data)
-        except (KeyError, ValueError, TypeError, IndexError) as error:
+        except (KeyError, ValueError, TypeError, IndexError, MemoryError) as error:
+            # Of memory: a body's matrices are small, so it is the shape that lies.
             raise UnpickleError("A sparse matrix in this file is damaged. Download the model again.") from error
         return dense
 

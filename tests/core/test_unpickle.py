@@ -95,6 +95,13 @@ def test_sparse_matrices_of_scipy_come_back_dense(tmp_path: Path, layout: str, k
     np.testing.assert_array_equal(dense_array(read), dense)
 
 
+def test_a_sparse_matrix_that_claims_to_be_huge_is_refused(tmp_path: Path) -> None:
+    sparse = pytest.importorskip("scipy.sparse")
+    path = write(tmp_path / "model.pkl", sparse.coo_matrix(([1.0], ([0], [0])), (10**8, 10**8)))
+    with pytest.raises(UnpickleError, match="damaged"):
+        dense_array(load_pickle(path))
+
+
 def test_sparse_matrices_are_read_without_scipy(tmp_path: Path) -> None:
     sparse = pytest.importorskip("scipy.sparse")
     path = write(tmp_path / "model.pkl", sparse.csc_matrix(np.eye(4)))
