@@ -47,19 +47,19 @@ def set_shape(rig: bpy.types.Object, body: BodyModel, betas: NDArray[np.floating
     """
     skin = shaped_mesh(rig, body)
     names = shapekeys.shape_key_names(body)
-    before = _pelvis_height(rig, body, shapekeys.get_values(skin.data, names))
+    before = _pelvis_height(body, shapekeys.get_values(skin.data, names))
     bone = rig.pose.bones["pelvis"]
     heads, frames = armatures.bone_frames(rig)
     pelvis = heads[0] + frames[0] @ np.array(bone.location, np.float64)
     shapekeys.set_values(skin.data, names, np.clip(betas, -shapekeys.SHAPE_MOST, shapekeys.SHAPE_MOST))
     fit_rest_to_shape(rig, body)
-    after = _pelvis_height(rig, body, shapekeys.get_values(skin.data, names))
+    after = _pelvis_height(body, shapekeys.get_values(skin.data, names))
     heads, frames = armatures.bone_frames(rig)
     pelvis[2] *= after / max(before, 1e-6)
     bone.location = frames[0].T @ (pelvis - heads[0])
 
 
-def _pelvis_height(rig: bpy.types.Object, body: BodyModel, betas: NDArray[np.floating]) -> float:
+def _pelvis_height(body: BodyModel, betas: NDArray[np.floating]) -> float:
     """Of the pelvis above the soles, at rest."""
     none = np.zeros(body.num_expressions)
     soles = measures(body).low @ np.concatenate([[1.0], betas])

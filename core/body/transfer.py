@@ -142,7 +142,7 @@ def _transfer(
         mapped[:, list(_HEAD)] = (scale * p @ rotation.T + shift)[:, None]
         wanted = np.einsum("nj,nja->na", weights, mapped)
         chosen = np.flatnonzero(surface)
-        for part in _parts(source, target, points, weights, chosen):
+        for part in _parts(source, target, points, chosen):
             _, corners, shares = Surface(target, part.vertices).closest(wanted[part.rows])
             vertex_ids[chosen[part.rows]] = corners
             barycentric[chosen[part.rows]] = shares
@@ -162,9 +162,7 @@ class _Part:
     vertices: NDArray[np.int64]  # of the target
 
 
-def _parts(
-    source: BodyModel, target: BodyModel, points: PointSet, weights: Float, chosen: NDArray[np.int64]
-) -> list[_Part]:
+def _parts(source: BodyModel, target: BodyModel, points: PointSet, chosen: NDArray[np.int64]) -> list[_Part]:
     """Surface points by the part that may hold them: an eyeball's, or the body's without the eyeballs."""
     empty = np.zeros(0, np.int32)
     first = points.vertex_ids[chosen, points.barycentric[chosen].argmax(1)]

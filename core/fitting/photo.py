@@ -81,7 +81,7 @@ class Fitter:
         self.warnings: list[str] = []  # what every capture's diagnostics should say
         if priors is None:
             try:
-                priors, warning = default_priors(body, self.settings, dtype, device)
+                priors, warning = default_priors(self.settings, dtype, device)
                 self.warnings += [warning] if warning else []
             except PriorError as error:
                 priors = ()

@@ -12,7 +12,7 @@ from .settings import FitSettings
 
 
 def default_priors(
-    body: BodyModel, settings: FitSettings, dtype: torch.dtype, device: str | torch.device
+    settings: FitSettings, dtype: torch.dtype, device: str | torch.device
 ) -> tuple[tuple[tuple[PosePrior, float], ...], str]:
     """The priors that a fit uses unless told otherwise, and a warning ("" if none). Raises PriorError.
 
