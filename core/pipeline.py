@@ -196,6 +196,7 @@ class Pipeline:
         return self._bodies[spec, gender]
 
     def detector(self, settings: PipelineSettings, masks: bool = True) -> Detector:
+        """The detector, loaded once. `masks`: whether it also outlines people. Raises ModelError, DetectionError."""
         from .detection.detector import DetectionSettings, Detector
         from .detection.models import find_models
 

@@ -177,6 +177,7 @@ class PoseNetwork:
         )
 
     def detect(self, rgb: Image) -> list[Candidate]:
+        """The people in a picture or crop (H, W, 3), in its pixels. Raises LandmarkerError."""
         height, width = rgb.shape[:2]
         result = self._task.run(rgb)
         masks = result.segmentation_masks or []
@@ -216,6 +217,7 @@ class HandNetwork:
         )
 
     def detect(self, rgb: Image) -> list[RawHand]:
+        """The hands in a crop (H, W, 3), in its pixels. Raises LandmarkerError."""
         height, width = rgb.shape[:2]
         result = self._task.run(rgb)
         found = []

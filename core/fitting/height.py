@@ -29,6 +29,8 @@ class StandingHeight:
 
     @classmethod
     def of(cls, body: BodyModel, dtype: torch.dtype, device: torch.device | str) -> StandingHeight:
+        """Of a body: the vertices that are highest and lowest in people of all shapes, upright in the rest pose."""
+
         def tensor(array: object) -> Tensor:
             return torch.as_tensor(array).to(dtype=dtype, device=device)
 

@@ -38,6 +38,8 @@ class Skeleton:
 
     @classmethod
     def of(cls, body: BodyModel, dtype: torch.dtype, device: torch.device | str) -> Skeleton:
+        """The joints of a body, ready for chains."""
+
         def tensor(array: object) -> Tensor:
             return torch.as_tensor(array).to(dtype=dtype, device=device)
 
@@ -122,6 +124,7 @@ class PointTable:
 
     @classmethod
     def of(cls, skeleton: Skeleton, points: VirtualPoints, joints: tuple[int, ...]) -> PointTable:
+        """P skinned points, and how they hang on the `joints` that are solved for."""
         like = skeleton.J_template
 
         def tensor(array: object) -> Tensor:

@@ -39,9 +39,13 @@ class Linearisation:
 class Problem(Protocol):
     """What the solver needs to know of a problem."""
 
-    def linearise(self, state: BodyState) -> Linearisation: ...
+    def linearise(self, state: BodyState) -> Linearisation:
+        """Cost, gradient and Gauss–Newton's Hessian of N states."""
+        ...
 
-    def move(self, state: BodyState, step: Tensor) -> BodyState: ...
+    def move(self, state: BodyState, step: Tensor) -> BodyState:
+        """N states moved by steps (N, n) on the manifold."""
+        ...
 
     def held(self, state: BodyState, gradient: Tensor) -> Tensor | None:
         """(N, n) True where an unknown sits on its bound and would leave it; None without bounds."""
