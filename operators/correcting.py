@@ -229,6 +229,7 @@ class Corrections:
         `reference`: the pose to stay near; None: the one on the screen. `label`: of an undo step. `pinned` False: ask
         for nothing, which wakes the worker.
         """
+        from ..core.capture import CaptureError
         from ..core.client import new_job_id
         from ..core.messages import Correct
         from ..scene import pins
@@ -252,7 +253,10 @@ class Corrections:
         job = new_job_id()
         folder = bpy.app.tempdir
         before, after = (os.path.join(folder, f"pantomime_{job}_{which}.npz") for which in ("before", "after"))
-        (_starts(reference, now) if reference is not None else now).save(before)
+        try:
+            (_starts(reference, now) if reference is not None else now).save(before)
+        except CaptureError as error:
+            raise JobError(str(error)) from error
         request = Correct(
             job, before, after, points, joints, sorted(pins.locked(rig)), refit, settings.body, settings.threads
         )

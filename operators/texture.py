@@ -49,12 +49,18 @@ class PANTOMIME_OT_photo_texture(OnAvatar, bpy.types.Operator):
             view = projection_of(rig, camera_of(rig), context.scene)
         except AvatarError as error:
             return failed(self, str(error))
+        if not view.photo:
+            return failed(self, "This avatar's capture names no photo. Make the avatar anew from the photo.")
         if not os.path.isfile(view.photo):
-            return failed(self, f"There is no photo {view.photo or 'known'}. Put it back where it was.")
+            return failed(self, f"There is no photo {view.photo}. Put it back where it was.")
         settings = solver_settings(context)
-        folder = job_folder()
-        vertices = os.path.join(folder, "vertices.npy")
-        np.save(vertices, view.vertices_camera)
+        try:
+            folder = job_folder()
+            vertices = os.path.join(folder, "vertices.npy")
+            np.save(vertices, view.vertices_camera)
+        except OSError as error:
+            reason = error.strerror or error
+            return failed(self, f"Can't write {bpy.app.tempdir}: {reason}. Free some space or choose another folder.")
         request = MakeTexture(
             job=new_job_id(),
             photo=view.photo,

@@ -12,7 +12,7 @@ from mathutils import Quaternion, Vector
 
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skeleton import JOINT_NAMES
-from pantomime.core.capture import Capture
+from pantomime.core.capture import Capture, CaptureError
 from pantomime.operators import avatars
 from pantomime.operators import points as shown_points
 from pantomime.operators.correcting import LIVE
@@ -371,6 +371,21 @@ def test_what_goes_wrong_is_one_sentence_and_leaves_no_pin(rig: bpy.types.Object
     bpy.data.objects.remove(camera_of(rig))
     with pytest.raises(RuntimeError, match="has no camera"):
         drag(WRIST, place)
+    assert pins.pinned_points(rig, 1) == {} and channels(rig) == before
+    assert LIVE.drag is None
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_pin(
+    rig: bpy.types.Object, cache: handles.PointCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_capture: Capture, path: str) -> None:
+        raise CaptureError(f"Can't write {path}: No space left on device. Free some space or choose another folder.")
+
+    place, before = shown(rig, cache)["pose33", WRIST], channels(rig)
+    monkeypatch.setattr(Capture, "save", full)
+    with pytest.raises(RuntimeError, match="No space left") as caught:
+        drag(WRIST, place + (10.0, 10.0))
+    assert "Traceback" not in str(caught.value)
     assert pins.pinned_points(rig, 1) == {} and channels(rig) == before
     assert LIVE.drag is None
 
