@@ -365,8 +365,7 @@ def shaped_mesh(rig: bpy.types.Object, body: BodyModel) -> bpy.types.Object:
     skin = find_mesh(rig)
     if skin is None or skin.data.shape_keys is None:
         raise AvatarError(f"{rig.name} has no body with shape keys. Make the avatar anew.")
-    blocks = skin.data.shape_keys.key_blocks
-    if any(name not in blocks for name in shapekeys.shape_key_names(body)):
+    if not set(skin.data.shape_keys.key_blocks.keys()).issuperset(shapekeys.shape_key_names(body)):
         raise AvatarError(f"{skin.name} lacks shape keys of the body “{body.body_id}”. Make the avatar anew.")
     return skin
 

@@ -85,4 +85,8 @@ def widen(key: bpy.types.ShapeKey, low: float, high: float) -> None:
 def get_values(mesh: bpy.types.Mesh, names: Sequence[str]) -> NDArray[np.float32]:
     """The values of keys by name, (N,). A key that was removed does nothing any more: 0."""
     blocks: Any = mesh.shape_keys.key_blocks
-    return np.array([blocks[name].value if name in blocks else 0.0 for name in names], np.float32)
+    # All at once: Blender searches its list for each name.
+    values = np.empty(len(blocks), np.float32)
+    blocks.foreach_get("value", values)
+    known = dict(zip(blocks.keys(), values.tolist(), strict=True))
+    return np.array([known.get(name, 0.0) for name in names], np.float32)
