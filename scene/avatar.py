@@ -33,9 +33,9 @@ from . import (
     viewpoint,
 )
 from . import armature as armatures
-from .removal import UNFINISHED, remove_collection
+from .removal import UNFINISHED, is_there, remove_collection
 from .rest import Floats
-from .steps import MORE, Steps, finish
+from .steps import MORE, PAUSE, Steps, finish
 
 PROPERTY = "pantomime"
 CAPTURED = "captured"  # under it: pose and shape as built
@@ -77,6 +77,11 @@ class Avatar:
     armature: bpy.types.Object
     camera: bpy.types.Object | None
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether nobody deleted a part of it since it was built."""
+        return all(map(is_there, (self.collection, self.mesh, self.armature)))
 
 
 def build_avatar(
@@ -120,15 +125,22 @@ def show_steps(
 ) -> Steps[None]:
     """Put a built avatar into the scene, and then what its evaluation would take too long for at once. In steps.
 
-    Closed half-way, it leaves the avatar as it is then: take its collection away.
+    Closed half-way, it leaves the avatar as it is then: take its collection away. Ends early where somebody does so.
     """
+    if avatar.camera is not None and not is_there(avatar.camera):
+        avatar.camera = None  # that of the others, who were deleted meanwhile
     scene.collection.children.link(avatar.collection)
     activate = settings is not None and settings.activate_camera
     if avatar.camera is not None and (activate or scene.camera is None):
         scene.camera = avatar.camera
-    _, frames = armatures.bone_frames(avatar.armature)
-    yield from correctives.drive_rest(avatar.mesh.data, body, avatar.armature, frames)
     del avatar.collection[UNFINISHED]
+    if correctives.are_many(body) and correctives.are_in(avatar.mesh.data):
+        yield PAUSE
+        _, frames = armatures.bone_frames(avatar.armature)
+        for step in correctives.drive(avatar.mesh.data, body, avatar.armature, frames):
+            yield step
+            if not avatar.is_there:
+                return
 
 
 def frame_rate(scene: bpy.types.Scene) -> float:
@@ -184,8 +196,9 @@ def _build(
     modifier.object = rig
     modifier.use_deform_preserve_volume = False  # the format is made for linear blending
 
+    moving = settings.animate and capture.num_frames > 1
     writer = shapekeys.KeyWriter(skin)
-    yield from shapekeys.add_shape_and_expression(writer, body)
+    yield from _add_keys(writer, body, settings, moving)
     shapekeys.set_values(skin.data, shapekeys.shape_key_names(body), person.betas)
     shapekeys.set_values(skin.data, shapekeys.expression_key_names(body), person.expression)
     yield MORE
@@ -198,8 +211,7 @@ def _build(
     )
     pose.set_pose(rig, posed)
     yield MORE
-    moving = settings.animate and capture.num_frames > 1
-    yield from _add_correctives(writer, body, rig, frames, settings, moving)
+    yield from _correct(writer, body, rig, frames, settings)
     timing = settings.animation or action.AnimationSettings(scene.frame_start, frame_rate(scene))
     if moving:
         channels = yield from action.motion_steps(rig, capture, body, placement, joints, timing)
@@ -292,20 +304,24 @@ def _garment(body: BodyModel) -> Floats:
         raise AvatarError(str(error)) from error
 
 
-def _add_correctives(
-    writer: shapekeys.KeyWriter,
-    body: BodyModel,
-    rig: bpy.types.Object,
-    frames: Floats,
-    settings: AvatarSettings,
-    moving: bool,
+def _add_keys(writer: shapekeys.KeyWriter, body: BodyModel, settings: AvatarSettings, moving: bool) -> Steps[None]:
+    follow = settings.pose_correctives == "driven" or (moving and settings.pose_correctives != "none")
+    many = correctives.are_many(body)
+    if follow and many:
+        yield from correctives.add_keys(writer, body)
+    yield from shapekeys.add_shape_and_expression(writer, body)
+    if follow and not many:
+        yield from correctives.add_keys(writer, body)
+
+
+def _correct(
+    writer: shapekeys.KeyWriter, body: BodyModel, rig: bpy.types.Object, frames: Floats, settings: AvatarSettings
 ) -> Steps[None]:
-    kind = settings.pose_correctives
-    if len(body.posedirs_features) == 0 or kind == "none":
-        return
-    if kind == "driven" or moving:
-        yield from correctives.add_driven(writer, body, rig, frames)
-    else:
+    """Let the skin follow the pose, where keys for it are there and not too many, else fit this pose."""
+    if correctives.are_in(writer.obj.data):
+        if not correctives.are_many(body):
+            yield from correctives.drive(writer.obj.data, body, rig, frames)
+    elif settings.pose_correctives != "none" and len(body.posedirs_features):
         correctives.add_current(writer, body, pose.read_rotations(rig, frames))
 
 
@@ -394,5 +410,5 @@ def fit_rest_to_shape(rig: bpy.types.Object, body: BodyModel) -> None:
     locations = np.array([rig.pose.bones[bone].location for bone in JOINT_NAMES], np.float64)
     locations = np.einsum("jba,jbc,jc->ja", after, before, locations)
     pose.set_pose(rig, pose.BonePose(locations, quaternions))
-    if any(block.name.startswith("Pose ") for block in skin.data.shape_keys.key_blocks):
+    if correctives.are_in(skin.data):
         finish(correctives.drive(skin.data, body, rig, after))

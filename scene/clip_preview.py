@@ -15,7 +15,7 @@ from . import action, camera
 from .action import AnimationSettings
 from .avatar import Avatar, AvatarError, AvatarSettings, avatar_steps, camera_of, find_mesh, show_steps
 from .from_file import FromFileError, loaded, move_aside
-from .removal import PREVIEW, remove_collection
+from .removal import PREVIEW, is_there, remove_collection
 from .rest import Floats, rest_joints
 from .steps import Steps, in_thread
 
@@ -70,8 +70,11 @@ class ClipPreview:
         try:
             yield from show_steps(avatar, body, scene)
         except BaseException:
-            remove_collection(avatar.collection)
+            if is_there(avatar.collection):
+                remove_collection(avatar.collection)
             raise
+        if not avatar.is_there:
+            return
         betas = np.zeros(body.num_betas)
         betas[: len(capture.betas)] = capture.betas
         values = np.zeros(body.num_expressions)

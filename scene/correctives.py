@@ -17,11 +17,11 @@ from ..core.body.skeleton import JOINT_NAMES
 from . import axes
 from .rest import Floats
 from .shapekeys import KeyWriter
-from .steps import MORE, PAUSE, Steps
+from .steps import MORE, Steps
 
 LIMITS = (-2.5, 2.5)  # entries of R − I lie in −2…1
 CURRENT = "PoseCurrent"
-AT_ONCE = 120  # drivers: what Blender evaluates for the first time together takes it long
+MANY = 200  # keys, from which on finding them takes Blender long
 FELT_M = 2e-5  # for a whole unit of the feature
 
 
@@ -35,50 +35,45 @@ def _entry(feature: int) -> tuple[int, int, int]:
     return 1 + feature // 9, feature % 9 // 3, feature % 3
 
 
-def felt(body: BodyModel) -> list[tuple[int, int]]:
-    """Columns of `posedirs` that move any vertex by `FELT_M` and more, with their features.
+def are_many(body: BodyModel) -> bool:
+    """Whether keys and drivers are so many that Blender feels it.
+
+    It looks for a driver's key by its name, from the first key on, several times for each driver, whenever the pose
+    changes or something comes into the scene. So many keys are to stand first, before those of shape and expression,
+    and to get their drivers when the avatar is in the scene, a slice at a time. The free body's are few: there the keys
+    that people look for stand first.
+    """
+    return len(body.posedirs_features) > MANY
+
+
+def add_keys(writer: KeyWriter, body: BodyModel) -> Steps[None]:
+    """A key, without a driver, for each column of `posedirs` that moves any vertex by `FELT_M` and more. In steps.
 
     Files have all 486. Each key costs memory in every undo step, and its driver time in each change of the pose.
     """
-    most = np.sqrt(np.max(np.einsum("vik,vik->vk", body.posedirs, body.posedirs), axis=0, initial=0.0))
-    kept = np.flatnonzero(most >= FELT_M).tolist()
-    return [(k, int(body.posedirs_features[k])) for k in kept]
-
-
-def add_driven(writer: KeyWriter, body: BodyModel, armature: bpy.types.Object, frames: Floats) -> Steps[None]:
-    """A key for each feature that can be felt, the first `AT_ONCE` of them driven: `drive_rest` does the others. In
-    steps."""
-    for k, feature in felt(body):
-        writer.add(feature_name(feature), body.posedirs[:, :, k], LIMITS)
+    for k, feature in enumerate(body.posedirs_features.tolist()):
+        offsets = body.posedirs[:, :, k]
+        if np.max(np.einsum("vi,vi->v", offsets, offsets), initial=0.0) >= FELT_M**2:
+            writer.add(feature_name(feature), offsets, LIMITS)
         yield MORE
-    yield from drive(writer.obj.data, body, armature, frames, slice(0, AT_ONCE))
 
 
-def drive_rest(mesh: bpy.types.Mesh, body: BodyModel, armature: bpy.types.Object, frames: Floats) -> Steps[None]:
-    """The drivers that `add_driven` left, in portions with a pause before each, for Blender to evaluate what there is.
-    In steps; nothing for a body without such keys."""
-    features = felt(body)
-    if not features or feature_name(features[-1][1]) not in mesh.shape_keys.key_blocks:
-        return
-    for start in range(AT_ONCE, len(features), AT_ONCE):
-        yield PAUSE
-        yield from drive(mesh, body, armature, frames, slice(start, start + AT_ONCE))
+def are_in(mesh: bpy.types.Mesh) -> bool:
+    """Whether a mesh has the keys that follow the bones."""
+    return any(block.name.startswith("Pose ") for block in mesh.shape_keys.key_blocks)
 
 
-def drive(
-    mesh: bpy.types.Mesh,
-    body: BodyModel,
-    armature: bpy.types.Object,
-    frames: Floats,
-    which: slice = slice(None),
-) -> Steps[None]:
-    """Write the drivers of `which` features, or bring those that are there up to date: they depend on how the bones are
-    rolled at rest. In steps.
-    """
+def drive(mesh: bpy.types.Mesh, body: BodyModel, armature: bpy.types.Object, frames: Floats) -> Steps[None]:
+    """Write the drivers of the keys that are there, or bring them up to date: they depend on the bones' rolls at rest.
+    In steps."""
     keys = mesh.shape_keys
-    for _, feature in felt(body)[which]:
+    there = set(keys.key_blocks.keys())
+    for feature in body.posedirs_features.tolist():
+        name = feature_name(feature)
+        if name not in there:
+            continue
         joint, row, column = _entry(feature)
-        path = f'key_blocks["{feature_name(feature)}"].value'
+        path = f'key_blocks["{name}"].value'
         curve = keys.animation_data.drivers.find(path) if keys.animation_data is not None else None
         driver = curve.driver if curve is not None else _new_driver(keys, path, armature, JOINT_NAMES[joint])
         driver.expression = expression(row, column, axes.BODY_TO_BLENDER.T @ frames[joint])

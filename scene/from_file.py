@@ -16,7 +16,7 @@ from ..core.capture import Capture, CaptureError
 from .action import AnimationSettings
 from .avatar import PROPERTY, Avatar, AvatarError, AvatarSettings, avatar_steps, show_steps
 from .camera import placement_of
-from .removal import PREVIEW, remove_collection
+from .removal import PREVIEW, is_there, remove_collection
 from .steps import MORE, PAUSE, Steps, finish, in_thread
 
 APART_M = 1.5  # between the people of one photo and of another
@@ -44,9 +44,9 @@ def avatars_steps(
     animation: AnimationSettings | None = None,
     upright_copy: str = "",
 ) -> Steps[list[Avatar]]:
-    """`avatars_from_files` in steps: the scene has all avatars whole at the last one.
+    """`avatars_from_files` in steps: once all are built, the scene gets one after the other.
 
-    `upright_copy`: of the photo, where the solver wrote one.
+    `upright_copy`: of the photo, where the solver wrote one. An avatar that somebody deletes meanwhile is not returned.
     """
     avatars: list[Avatar] = []
     bodies: list[BodyModel] = []
@@ -66,24 +66,20 @@ def avatars_steps(
             if avatar.camera is not None and capture.source:
                 cameras.setdefault(capture.source, (capture.focal_px, avatar.camera))
             yield MORE
+        move_aside(avatars, scene)
+        for avatar, body in zip(avatars, bodies, strict=True):
+            # The evaluation of all that is new takes a moment of its own.
+            yield PAUSE
+            yield from show_steps(avatar, body, scene)
+        yield PAUSE
     except BaseException as error:
         for avatar in avatars:
-            remove_collection(avatar.collection)
+            if is_there(avatar.collection):
+                remove_collection(avatar.collection)
         if isinstance(error, (CaptureError, BodyError, AvatarError)):
             raise FromFileError(str(error)) from error
         raise
-    try:
-        move_aside(avatars, scene)
-        # The evaluation of all that is new takes a moment of its own.
-        yield PAUSE
-        for avatar, body in zip(avatars, bodies, strict=True):
-            yield from show_steps(avatar, body, scene)
-        yield PAUSE
-    except BaseException:
-        for avatar in avatars:
-            remove_collection(avatar.collection)
-        raise
-    return avatars
+    return [avatar for avatar in avatars if avatar.is_there]
 
 
 def loaded(path: str, body_spec: str | None) -> tuple[Capture, BodyModel]:

@@ -9,6 +9,14 @@ UNFINISHED = "pantomime_unfinished"  # it is being built
 PREVIEW = "pantomime_preview"  # another one will take its place
 
 
+def is_there(item: bpy.types.ID) -> bool:
+    """Whether nobody deleted something that Python remembers."""
+    try:
+        return bool(item.name)
+    except ReferenceError:
+        return False
+
+
 def remove_collection(collection: bpy.types.Collection) -> None:
     """Remove an avatar's collection, its objects and what nobody uses without them. Pictures stay."""
     data: list[bpy.types.ID] = []

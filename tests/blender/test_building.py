@@ -68,7 +68,7 @@ def test_the_scene_has_no_part_of_an_avatar_before_the_whole(captures: list[str]
     steps = 0
     while SESSION.poll():
         steps += 1
-        assert len(bpy.context.scene.objects) in (0, 6 - 1)
+        assert len(bpy.context.scene.objects) in (0, 3, 5)
         assert SESSION.status.running and SESSION.status.text == "Building the avatar"
     assert steps > 300
     assert sorted(obj.type for obj in bpy.context.scene.objects) == ["ARMATURE", "ARMATURE", "CAMERA", "MESH", "MESH"]
@@ -83,27 +83,78 @@ def drivers() -> int:
     return sum(len(data.drivers) for data in owners if data is not None)
 
 
-@pytest.mark.usefixtures("one_step_a_poll")
-@pytest.mark.parametrize("cancelled", [False, True])
-def test_many_drivers_come_in_portions_that_blender_evaluates_one_by_one(
-    captures: list[str], free_body: BodyModel, cancelled: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(correctives, "AT_ONCE", 25)
-    before, wanted = contents(), len(correctives.felt(free_body))
+@pytest.fixture
+def many_correctives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As licensed bodies have them."""
+    monkeypatch.setattr(correctives, "MANY", 20)
+
+
+def until_drivers(wanted: int) -> None:
+    """The avatars are in the scene, and some of the drivers are there."""
+    while drivers() < wanted:
+        assert SESSION.poll()
+    assert bpy.context.scene.objects
+
+
+@pytest.mark.usefixtures("one_step_a_poll", "many_correctives")
+def test_many_drivers_come_a_slice_at_a_time_once_the_avatar_is_seen(captures: list[str], free_body: BodyModel) -> None:
+    wanted = len(free_body.posedirs_features)
     assert wanted > 75
-    begin(captures[:1])
-    shown = []
+    bpy.ops.ed.undo_push(message="nothing")
+    before = contents()
+    begin(captures)
+    shown, avatars = [], []
     while SESSION.poll():
-        if bpy.context.scene.objects:
-            # What the view evaluates next.
-            shown.append(drivers())
-            if cancelled and len(shown) == 3:
-                SESSION.cancel()
+        shown.append(drivers())
+        avatars.append(len(bpy.context.scene.objects))
+    assert max(np.diff(shown)) == 1 and drivers() == 2 * wanted
+    # The first has all of its drivers before the second comes.
+    assert {shown[k] for k in range(len(shown)) if avatars[k] == 0} == {0}
+    assert {shown[k] for k in range(len(shown)) if avatars[k] == 3} == set(range(wanted + 1))
+    for keys in bpy.data.shape_keys:
+        names = [block.name for block in keys.key_blocks]
+        assert names.index("Shape000") == 1 + wanted
+        assert all(curve.driver.is_valid and curve.is_valid for curve in keys.animation_data.drivers)
+    bpy.ops.ed.undo()
+    assert contents() == before
+
+
+@pytest.mark.usefixtures("one_step_a_poll", "many_correctives")
+def test_cancelling_among_the_drivers_leaves_nothing(captures: list[str]) -> None:
+    before = contents()
+    begin(captures)
+    until_drivers(30)
+    assert bpy.ops.pantomime.cancel() == {"FINISHED"}
+    assert not SESSION.busy and contents() == before
+
+
+@pytest.mark.usefixtures("one_step_a_poll", "many_correctives")
+def test_undo_among_the_drivers_begins_anew(captures: list[str], free_body: BodyModel) -> None:
+    bpy.ops.ed.undo_push(message="nothing")
+    bpy.ops.object.empty_add()
+    bpy.ops.ed.undo_push(message="an object")
+    begin(captures)
+    until_drivers(30)
+    bpy.ops.ed.undo()
+    assert drivers() == 0 and len(bpy.context.scene.objects) == 0
+    SESSION.wait()
+    assert not SESSION.status.error
+    assert drivers() == 2 * len(free_body.posedirs_features) and len(bpy.context.scene.objects) == 5
+
+
+@pytest.mark.usefixtures("one_step_a_poll", "many_correctives")
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_an_avatar_that_is_deleted_among_its_drivers_stays_away(captures: list[str], cancelled: bool) -> None:
+    begin(captures)
+    until_drivers(30)
+    for obj in list(bpy.context.scene.objects):
+        bpy.data.objects.remove(obj)
     if cancelled:
-        assert contents() == before
-        return
-    assert shown[0] == 25 and max(np.diff(shown)) <= 25 and drivers() == wanted
-    assert not any("pantomime_unfinished" in collection for collection in bpy.data.collections)
+        assert bpy.ops.pantomime.cancel() == {"FINISHED"}
+        assert not bpy.data.objects and not bpy.data.collections
+    SESSION.wait()
+    assert not SESSION.status.error
+    assert len(bpy.data.objects) == (0 if cancelled else 2)
 
 
 @pytest.mark.usefixtures("one_step_a_poll")

@@ -24,12 +24,14 @@ ROOT = HERE.parent.parent
 SIZE = (1600, 900)
 # As inside/run.py has them.
 PARTS = ("photo", "correct", "sliders", "texture", "export", "retarget", "files", "body", "video")
-# A file in the format of licensed bodies, made from the free one.
+# A file in the format of licensed bodies, made from the free one. As in those, every pose corrective moves something.
 BODY = """
 import sys
 from pathlib import Path
 from pantomime.tests.core.test_licensed import make_arrays, write_npz
-write_npz(Path(sys.argv[1]) / "SMPLX_NEUTRAL.npz", make_arrays().arrays)
+arrays = make_arrays().arrays
+arrays["posedirs"] = arrays["posedirs"] + 1e-4 * arrays["v_template"][:, :, None]
+write_npz(Path(sys.argv[1]) / "SMPLX_NEUTRAL.npz", arrays)
 """
 
 
