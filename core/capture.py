@@ -22,7 +22,9 @@ from .npz_errors import DAMAGED_NPZ
 
 Array = NDArray[np.float32]
 IntArray = NDArray[np.int32]
-EARLY = "early"  # in diagnostics: true for a rough motion that only shows how far a clip was looked at
+# In diagnostics of a rough motion that only shows how far a clip was looked at: 1, and one more each time that another
+# person is shown in somebody's place.
+EARLY = "early"
 CONTACTS = ("left_heel", "left_toe", "right_heel", "right_toe")
 # Keys that came later: files without them are read all the same.
 LATER = {"frame_indices", "shots", "contacts", "ground_m", "camera_rotvec"}

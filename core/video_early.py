@@ -29,17 +29,29 @@ from .video_result import Rows, capture_of
 
 APART_S = 0.1  # between the moments that are fitted
 KEY_FRAMES = 4  # that a shape is taken from
+# Whom a clip is about, who was large for longest, is known at its end. Until then it is who was so far, but nobody
+# loses the place to someone who is about as large.
+MORE_PRESENT = 1.2
 
 
 @dataclass
 class _Followed:
-    """What the first part told of a person, and the later ones go on with."""
+    """What the first part that shows a person told, and the later ones go on with."""
 
-    number: int
+    number: int  # of the person, as the capture's `person_id`
     shape: ClipShape
+    generation: int = 1  # one more each time that another person takes the number
     up: NDArray[np.float32] | None = None
     ground_m: float = float("nan")
     turn: NDArray[np.float64] | None = None  # (3, 3) the last frame's camera axes to the first's
+
+
+@dataclass(eq=False)
+class _Known:
+    """Somebody in the parts so far."""
+
+    presence: float = 0.0  # Σ size in px over frames
+    followed: _Followed | None = None  # while shown
 
 
 class EarlyMotion:
@@ -60,40 +72,56 @@ class EarlyMotion:
         self.clip = ClipFitter(fitter)
         self.folder, self.key, self.camera = folder, detection_key, camera
         self.image_size, self.rate, self.people, self.height_m = image_size, rate, people, height_m
-        self._by_track: dict[int, _Followed] = {}
-        self._number = 0
+        self._by_track: dict[int, _Known] = {}
 
     @torch.inference_mode()
     def part(self, number: int) -> list[Capture]:
         """The people in one part of the detection; none where too little of them is seen."""
         sightings = Sightings(self.folder, self.key, number + 1, first=number)
+        people = [(self._known(person), person) for person in sightings.people()]
         found = []
-        for person in sightings.people():
-            followed = self._followed(sightings, person)
-            if followed is not None:
+        for known, person in sorted(people, key=lambda pair: -pair[0].presence):
+            if known.followed is None:
+                known.followed = self._admitted(known, sightings, person)
+            if known.followed is not None:
                 line = sightings.timeline
-                turn = turned(line.homography, line.shot, followed) if len(line.homography) else None
-                found += [self._capture(sightings, person, followed, turn, run) for run in _runs(sightings, person)]
+                turn = turned(line.homography, line.shot, known.followed) if len(line.homography) else None
+                runs = _runs(sightings, person)
+                found += [self._capture(sightings, person, known.followed, turn, run) for run in runs]
         return found
 
-    def _followed(self, sightings: Sightings, person: Person) -> _Followed | None:
-        followed = next((self._by_track[track] for track in person.tracks if track in self._by_track), None)
-        if followed is None:
-            if self.people and self._number >= self.people:
-                return None
-            shape = self._shape(sightings, person)
-            if shape is None:
-                return None
-            followed = _Followed(self._number, shape)
-            self._number += 1
-        self._by_track |= dict.fromkeys(person.tracks, followed)
-        return followed
+    def _known(self, person: Person) -> _Known:
+        """Somebody in this part, with what is known from those before."""
+        before = {known: None for track in person.tracks if (known := self._by_track.get(track)) is not None}
+        known = next((one for one in before if one.followed is not None), None) or next(iter(before), _Known())
+        # Who was taken for several people.
+        known.presence += sum(one.presence for one in before if one is not known and one.followed is None)
+        known.presence += person.presence
+        self._by_track |= dict.fromkeys(person.tracks, known)
+        return known
 
-    def _shape(self, sightings: Sightings, person: Person) -> ClipShape | None:
+    def _admitted(self, known: _Known, sightings: Sightings, person: Person) -> _Followed | None:
+        """Somebody who is not shown yet, if there is a place left, or one of somebody who is seen less."""
+        shown = {one for one in self._by_track.values() if one.followed is not None}
+        number, generation, least = len(shown), 1, None
+        if self.people and len(shown) >= self.people:
+            least = min(shown, key=lambda one: one.presence)
+            assert least.followed is not None
+            if known.presence <= MORE_PRESENT * least.presence:
+                return None
+            number, generation = least.followed.number, least.followed.generation + 1
+        shape = self._shape(sightings, person, number)
+        if shape is None:
+            return None
+        if least is not None:
+            least.followed = None
+        return _Followed(number, shape, generation)
+
+    def _shape(self, sightings: Sightings, person: Person, number: int) -> ClipShape | None:
         rows = np.array_split(np.flatnonzero(person.quality > 0), KEY_FRAMES)
         best = [int(part[person.quality[part].argmax()]) for part in rows if len(part)]
         keys = Seen.join([sightings.seen(person, row, row + 1) for row in best])
-        height_m = self.height_m if self._number == 0 else None
+        height_m = self.height_m if number == 0 else None
         try:
             return fit_shape(self.clip.fitter, keys, self.image_size, self.camera, height_m)
         except FitError:
@@ -125,7 +153,7 @@ class EarlyMotion:
             followed.number, len(seen),
         )  # fmt: skip
         capture = capture_of(clip, told, every, motion, shape, Standing(none, followed.up, followed.ground_m, none))
-        return replace(capture, diagnostics=capture.diagnostics | {EARLY: True})
+        return replace(capture, diagnostics=capture.diagnostics | {EARLY: followed.generation})
 
 
 def turned(homographies: NDArray[np.float64], shot: NDArray[np.int64], followed: _Followed) -> NDArray[np.float32]:

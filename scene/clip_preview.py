@@ -27,7 +27,7 @@ class _Shown:
     """One avatar of the preview. Its objects are found again by their names: undo and the user may take them away."""
 
     rig: str
-    early: bool  # rough, from what was only looked at so far
+    early: int  # rough, from what was only looked at so far, as the captures' diagnostics say; 0: solved
     joints: Floats  # (55, 3) that the bones rest on
     place: camera.Placement
 
@@ -39,7 +39,8 @@ class _Shown:
 class ClipPreview:
     """One avatar a person, built from the first stretch of the clip and keyed further with every next one.
 
-    First it is a rough one; where the solved motion begins, one of that takes its place.
+    First it is a rough one. Another takes its place where the rough motion goes on with somebody else, and where the
+    solved motion begins.
     """
 
     body: str | None
@@ -51,7 +52,7 @@ class ClipPreview:
         try:
             capture, body = yield from in_thread(lambda: loaded(path, self.body))
             shown = self._shown.get(capture.person_id)
-            if shown is None or (shown.early and not capture.diagnostics.get(EARLY)):
+            if shown is None or (shown.early and shown.early != capture.diagnostics.get(EARLY, 0)):
                 yield from self._begin(capture, body, scene)
             else:
                 yield from self._go_on(shown, capture, body)
@@ -81,7 +82,7 @@ class ClipPreview:
         values[: capture.expression.shape[1]] = capture.expression[0]
         if before is not None:
             _take_place([before], [avatar])
-        early = bool(capture.diagnostics.get(EARLY))
+        early = int(capture.diagnostics.get(EARLY, 0))
         place = camera.placement_of(avatar.camera)
         self._shown[person] = _Shown(avatar.armature.name, early, rest_joints(body, betas, values), place)
 

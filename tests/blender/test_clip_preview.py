@@ -28,13 +28,13 @@ TIMING = AnimationSettings(1.0, 24.0)
 def write(free_body: BodyModel, random_capture: Make, tmp_path: Path) -> Callable[..., str]:
     """Captures of stretches of one clip: rough ones have another shape and lens."""
 
-    def stretch(first: int, last: int, early: bool = False, person: int = 0) -> str:
+    def stretch(first: int, last: int, early: int = 0, person: int = 0) -> str:
         capture = random_capture(free_body, 3, amount=0.1, frames=last - first)
         path = tmp_path / f"{first}-{last}-{early}-{person}.npz"
         replace(
             capture, frame_times_s=(np.arange(first, last) / 24.0).astype(np.float32), person_id=person,
             betas=capture.betas * (0.5 if early else 1.0), focal_px=capture.focal_px * (0.8 if early else 1.0),
-            frame_indices=np.arange(first, last, dtype=np.int32), diagnostics={EARLY: True} if early else {},
+            frame_indices=np.arange(first, last, dtype=np.int32), diagnostics={EARLY: early} if early else {},
         ).save(path)  # fmt: skip
         return str(path)
 
@@ -61,12 +61,12 @@ def test_rough_motion_then_the_solved_one_then_the_animation(write: Callable[...
     avatars_from_files([write(3, 4)], None, scene)
     other = rigs()[0]
     preview = ClipPreview(None, TIMING)
-    finish(preview.show(write(0, 10, early=True), scene))
+    finish(preview.show(write(0, 10, early=1), scene))
     (rough,) = others(other)
     assert rough.location.x == pytest.approx(1.5)
     name = rough.name
     bpy.context.view_layer.update()
-    finish(preview.show(write(10, 20, early=True), scene))
+    finish(preview.show(write(10, 20, early=1), scene))
     assert others(other) == [rough] and last_frame(rough) == 20.0
     # What comes later goes on where the first stretch was.
     scene.frame_set(10)
@@ -99,11 +99,27 @@ def test_rough_motion_then_the_solved_one_then_the_animation(write: Callable[...
     assert len(bpy.data.cameras) == 3 and len(bpy.data.armatures) == 2
 
 
+def test_rough_motion_of_somebody_else_takes_the_place_of_who_was_shown(write: Callable[..., str]) -> None:
+    scene, layer = bpy.context.scene, bpy.context.view_layer
+    preview = ClipPreview(None, TIMING)
+    finish(preview.show(write(0, 10, early=1), scene))
+    first, place = rigs()[0].name, rigs()[0].location.copy()
+    layer.update()
+    scene.camera, layer.objects.active = camera_of(rigs()[0]), rigs()[0]
+    finish(preview.show(write(10, 20, early=2), scene))
+    (rig,) = rigs()
+    assert rig.name != first and (rig.location - place).length < 0.5 and layer.objects.active == rig
+    assert scene.camera == camera_of(rig) and tuple(rig.animation_data.action.frame_range) == (11.0, 20.0)
+    finish(preview.show(write(20, 30, early=2), scene))
+    assert rigs() == [rig] and last_frame(rig) == 30.0
+    assert len(bpy.data.cameras) == len(bpy.data.armatures) == 1
+
+
 def test_what_a_cancel_leaves_is_an_avatar_like_others(write: Callable[..., str]) -> None:
     scene = bpy.context.scene
     preview = ClipPreview(None, TIMING)
-    finish(preview.show(write(0, 5, early=True), scene))
-    finish(preview.show(write(0, 5, early=True, person=1), scene))
+    finish(preview.show(write(0, 5, early=1), scene))
+    finish(preview.show(write(0, 5, early=1, person=1), scene))
     preview.keep()
     first = rigs()[0].location.x
     assert not [item for item in (*bpy.data.objects, *bpy.data.collections) if "preview" in item.name]
@@ -116,9 +132,9 @@ def test_what_a_cancel_leaves_is_an_avatar_like_others(write: Callable[..., str]
 def test_a_preview_that_was_taken_away_is_not_missed(write: Callable[..., str]) -> None:
     scene = bpy.context.scene
     preview = ClipPreview(None, TIMING)
-    finish(preview.show(write(0, 5, early=True), scene))
+    finish(preview.show(write(0, 5, early=1), scene))
     bpy.data.objects.remove(rigs()[0])
-    finish(preview.show(write(5, 10, early=True), scene))
+    finish(preview.show(write(5, 10, early=1), scene))
     assert not rigs()
     made = avatars_from_files([write(0, 10)], None, scene, TIMING)
     preview.give_way(made)

@@ -24,19 +24,25 @@ def observation(x: float, size: float) -> Observation:
     return Observation(SIZE, box, 0.9, {"pose33": Points(points, confidence, np.zeros((33, 3), np.float32))})
 
 
-def people(
-    folder: Path, count: int, tracks: dict[int, tuple[range, float, float]], cuts: tuple[int, ...] = ()
-) -> list[Person]:
-    """Who is found where each track is seen in some frames, at x px and so many px high."""
-    frames = [
+def sightings_of(
+    frames: range, tracks: dict[int, tuple[range, float, float]], cuts: tuple[int, ...] = ()
+) -> list[FrameSightings]:
+    """Each track is seen in some frames, at x px and so many px high."""
+    return [
         FrameSightings(
             at, at / RATE, at in cuts,
             [Sighting(track, observation(x, size)) for track, (rows, x, size) in tracks.items() if at in rows],
         )
-        for at in range(count)
+        for at in frames
     ]  # fmt: skip
+
+
+def people(
+    folder: Path, count: int, tracks: dict[int, tuple[range, float, float]], cuts: tuple[int, ...] = ()
+) -> list[Person]:
+    """Who is found where each track is seen in some frames, at x px and so many px high."""
     with JobFolder(folder) as parts:
-        parts.save("seen-00000", "key", sightings_arrays(frames))
+        parts.save("seen-00000", "key", sightings_arrays(sightings_of(range(count), tracks, cuts)))
         return Sightings(parts, "key", 1).people()
 
 
