@@ -1,10 +1,12 @@
 """How an armature's bones follow an avatar's joints, by a mapping of names: rests aligned, travel scaled.
 
 Each mapped bone turns in the world as the avatar's joint turns away from its T-pose. Rests differ: one stands in an
-A-pose, faces another way, or has its bones rolled otherwise. So the target's rest is first aligned: as a whole by hips
-and spine, the hands by wrist and knuckles, every other bone by the smallest rotation that lays its limb along the
-avatar's. A limb of the target then points where the avatar's does, exactly. The root's travel is scaled by the length
-of the legs.
+A-pose, faces another way, or has its bones rolled otherwise. So the target's rest is first aligned: the trunk as a
+whole, upright and by the hips; the feet, which stand flat in either rest, by where they point; the hands by wrist and
+knuckles; every other bone by the smallest rotation that lays its limb along the avatar's. A limb of the target then
+points where the avatar's does, exactly. Trunk, shoulders and feet have their joints elsewhere in each kind of rig:
+there the rest is kept, and back, head and soles turn away from it as the avatar's do. The root's travel is scaled by
+the length of the legs.
 """
 
 from __future__ import annotations
@@ -21,19 +23,17 @@ from .rest import Floats
 
 # Where a limb points: to this joint, if it is mapped. Others follow their parent's alignment.
 _POINTS_TO = {
-    "pelvis": "spine3", "spine1": "neck", "spine2": "neck", "spine3": "neck", "neck": "head",
-    **{f"{side}_{a}": f"{side}_{b}" for side in ("left", "right") for a, b in (
-        ("collar", "shoulder"), ("shoulder", "elbow"), ("elbow", "wrist"), ("wrist", "middle1"),
-        ("hip", "knee"), ("knee", "ankle"), ("ankle", "foot"),
+    f"{side}_{a}": f"{side}_{b}" for side in ("left", "right") for a, b in (
+        ("shoulder", "elbow"), ("elbow", "wrist"), ("wrist", "middle1"), ("hip", "knee"), ("knee", "ankle"),
+        ("ankle", "foot"),
         *((f"{finger}{k}", f"{finger}{k + 1}") for finger in FINGERS for k in (1, 2)),
-    )},
+    )
 }  # fmt: skip
 # Two directions fix these wholly: to the joint above, and from one joint to another.
-_ACROSS = {
-    "pelvis": ("right_hip", "left_hip"),
-    "left_wrist": ("left_index1", "left_pinky1"),
-    "right_wrist": ("right_index1", "right_pinky1"),
-}
+_ACROSS = {f"{side}_wrist": (f"{side}_index1", f"{side}_pinky1") for side in ("left", "right")}
+_FEET = ("left_ankle", "right_ankle")
+# Which way is up, from the first of these pairs that is mapped to the first one: a long way says it best.
+_LOW, _HIGH = (_FEET, ("left_hip", "right_hip"), ("pelvis", "pelvis")), ("head", "neck", "spine3", "spine2", "spine1")
 
 
 class Plan:
@@ -65,27 +65,39 @@ class Plan:
     def _alignments(self) -> Floats:
         """For each joint (55, 3, 3) the rotation that lays the target's rest along the avatar's."""
         result = np.tile(np.eye(3), (len(JOINT_NAMES), 1, 1))
+        up = self._up()
         for joint, name in enumerate(JOINT_NAMES):
             before = result[PARENTS[joint]] if joint else np.eye(3)
             result[joint] = before
             along = self._direction(name, _POINTS_TO.get(name))
+            across = self._between(*_ACROSS[name]) if name in _ACROSS else None
+            if name == "pelvis":
+                along, across = self._between("right_hip", "left_hip"), up
+            elif name in _FEET and along is not None:
+                along, across = up, along
             if along is None:
                 continue
             ours, theirs = along
-            across = _ACROSS.get(name)
-            sides = self._between(*across) if across else None
-            if sides is not None:
-                # The pelvis by its hips first: they say which way the body faces, the spine leans as it likes.
-                first, second = (sides, (ours, theirs)) if name == "pelvis" else ((ours, theirs), sides)
-                result[joint] = _frame(first[0], second[0]) @ _frame(first[1], second[1]).T
+            if across is not None:
+                result[joint] = _frame(ours, across[0]) @ _frame(theirs, across[1]).T
             else:
                 result[joint] = _smallest(before @ theirs, ours) @ before
         return result
 
+    def _up(self) -> tuple[Floats, Floats] | None:
+        """Which way is up, on the avatar and on the target."""
+        low = next((pair for pair in _LOW if all(joint in self._heads for joint in pair)), None)
+        high = next((joint for joint in _HIGH if joint in self._heads), None)
+        if low is None or high is None:
+            return None
+        ours = self._source_heads[JOINT_INDEX[high]] - np.mean(
+            [self._source_heads[JOINT_INDEX[j]] for j in low], axis=0
+        )
+        theirs = self._heads[high] - np.mean([self._heads[joint] for joint in low], axis=0)
+        return ours / np.linalg.norm(ours), theirs / np.linalg.norm(theirs)
+
     def _direction(self, joint: str, child: str | None) -> tuple[Floats, Floats] | None:
-        if child == "spine3" and child not in self._heads:
-            child = "neck"
-        return None if child is None or joint not in self._heads else self._between(joint, child)
+        return None if child is None else self._between(joint, child)
 
     def _between(self, a: str, b: str) -> tuple[Floats, Floats] | None:
         """From joint a to b: on the avatar and on the target, unit vectors."""

@@ -92,15 +92,29 @@ RIGIFY_CONTROLS = _rig(
 MPFB_DEFAULT = _rig(
     "MPFB (default)",
     {
-        "pelvis": "root", "spine1": "spine04", "spine2": "spine03", "spine3": "spine02", "neck": "neck01",
+        "pelvis": "root", "spine1": "spine03", "spine2": "spine02", "spine3": "spine01", "neck": "neck01",
         "head": "head", "jaw": "jaw",
     },
     {
-        "hip": "upperleg01.{s}", "knee": "lowerleg01.{s}", "ankle": "foot.{s}", "foot": "toe1-1.{s}",
+        "hip": "upperleg01.{s}", "knee": "lowerleg01.{s}", "ankle": "foot.{s}", "foot": "toe3-1.{s}",
         "collar": "clavicle.{s}", "shoulder": "upperarm01.{s}", "elbow": "lowerarm01.{s}", "wrist": "wrist.{s}",
         "eye_smplhf": "eye.{s}", **_fingers("finger{f}-{k}.{s}", _NUMBERED),
     },
     ("L", "R"),
+)  # fmt: skip
+_UNREAL_LIMBS = {
+    "hip": "thigh_{s}", "knee": "calf_{s}", "ankle": "foot_{s}", "foot": "ball_{s}", "collar": "clavicle_{s}",
+    "shoulder": "upperarm_{s}", "elbow": "lowerarm_{s}", "wrist": "hand_{s}", **_fingers("{f}_0{k}_{s}", {}),
+}  # fmt: skip
+# Its five bones of the spine are there in the same body: these are at the heights of the avatar's.
+UNREAL_5 = _rig(
+    "Unreal 5",
+    {
+        "pelvis": "pelvis", "spine1": "spine_03", "spine2": "spine_04", "spine3": "spine_05", "neck": "neck_01",
+        "head": "head",
+    },
+    _UNREAL_LIMBS,
+    ("l", "r"),
 )  # fmt: skip
 GAME_ENGINE = _rig(
     "MPFB (game engine), Unreal",
@@ -108,13 +122,10 @@ GAME_ENGINE = _rig(
         "pelvis": "pelvis", "spine1": "spine_01", "spine2": "spine_02", "spine3": "spine_03", "neck": "neck_01",
         "head": "head",
     },
-    {
-        "hip": "thigh_{s}", "knee": "calf_{s}", "ankle": "foot_{s}", "foot": "ball_{s}", "collar": "clavicle_{s}",
-        "shoulder": "upperarm_{s}", "elbow": "lowerarm_{s}", "wrist": "hand_{s}", **_fingers("{f}_0{k}_{s}", {}),
-    },
+    _UNREAL_LIMBS,
     ("l", "r"),
 )  # fmt: skip
-RIGS = (SMPLX, MIXAMO, RIGIFY_CONTROLS, RIGIFY, MPFB_DEFAULT, GAME_ENGINE)
+RIGS = (SMPLX, MIXAMO, RIGIFY_CONTROLS, RIGIFY, MPFB_DEFAULT, UNREAL_5, GAME_ENGINE)
 
 LIMBS = ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
 _ENOUGH = 10  # of the twelve joints of the limbs
