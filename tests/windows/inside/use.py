@@ -116,6 +116,8 @@ def texture() -> Steps:
 def export() -> Steps:
     activate(rigs()[0])
     aside = part("operators.session").ASIDE
+    # Before: what it takes to draw the sidebar while it moves would be taken for the export's.
+    yield wheel(60)
     for format_, suffix, least in FORMATS:
         path = OUT / f"avatar.{suffix}"
         began = time.perf_counter()
@@ -128,9 +130,7 @@ def export() -> Steps:
                 if known:
                     continue
         if format_ == "GLTF":
-            yield wheel(60)
             yield from shot("25-exporting")
-            yield wheel(-90)
         yield lambda: not aside.busy
         size = path.stat().st_size if path.exists() else 0
         said = f"{size / 1e6:.1f} MB, {time.perf_counter() - began:.1f} s {aside.status.error}"
@@ -144,7 +144,6 @@ def export() -> Steps:
         bpy.ops.pantomime.cancel_aside()
     left = [item.name for item in OUT.iterdir() if item.name.startswith(".pantomime")]
     check("a cancelled export leaves nothing", not aside.busy and not path.exists() and not left, left)
-    yield wheel(60)
     yield from shot("26-exported")
     yield wheel(-90)
     for suffix, read in (("glb", bpy.ops.import_scene.gltf), ("fbx", bpy.ops.import_scene.fbx)):
