@@ -209,6 +209,17 @@ def _fbx(copy: Copy, path: str, settings: ExportSettings) -> None:
             path_mode="COPY",
             embed_textures=True,
         )
+    _forget_folder(Path(path))
+
+
+def _forget_folder(path: Path) -> None:
+    """Make the pictures' absolute paths in an FBX relative: they tell of this machine, and of a folder that goes.
+
+    They stay as long as they are, since an FBX counts its bytes.
+    """
+    folder = os.path.join(os.path.normpath(os.path.abspath(path.parent)), "").encode()
+    here = f".{os.sep}".encode()
+    path.write_bytes(path.read_bytes().replace(folder, (here * len(folder))[: len(folder) - 1] + here[-1:]))
 
 
 def _gltf(copy: Copy, path: str, settings: ExportSettings) -> None:
