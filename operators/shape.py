@@ -129,7 +129,8 @@ class PANTOMIME_PG_avatar(bpy.types.PropertyGroup):
     age: _slider(
         2,
         name="Age",
-        description="How old the body looks by its shape, in years; a photo hardly tells. Height, weight and sex stay",
+        description="How old the body looks by its shape, in years; a photo hardly tells. Height and weight change as "
+        "people's do, sex stays",
         min=0.0,
         max=110.0,
         soft_max=90.0,

@@ -52,7 +52,7 @@ class ClipPreview:
         try:
             capture, body = yield from in_thread(lambda: loaded(path, self.body))
             shown = self._shown.get(capture.person_id)
-            if shown is None or (shown.early and shown.early != capture.diagnostics.get(EARLY, 0)):
+            if shown is None or (shown.early and shown.early != _early(capture)):
                 yield from self._begin(capture, body, scene)
             else:
                 yield from self._go_on(shown, capture, body)
@@ -82,9 +82,8 @@ class ClipPreview:
         values[: capture.expression.shape[1]] = capture.expression[0]
         if before is not None:
             _take_place([before], [avatar])
-        early = int(capture.diagnostics.get(EARLY, 0))
         place = camera.placement_of(avatar.camera)
-        self._shown[person] = _Shown(avatar.armature.name, early, rest_joints(body, betas, values), place)
+        self._shown[person] = _Shown(avatar.armature.name, _early(capture), rest_joints(body, betas, values), place)
 
     def _go_on(self, shown: _Shown, capture: Capture, body: BodyModel) -> Steps[None]:
         rig = shown.find()
@@ -110,6 +109,11 @@ class ClipPreview:
             for item in (rig, *rig.users_collection, *rig.children):
                 item.name = item.name.replace(SUFFIX, "")
         self._shown.clear()
+
+
+def _early(capture: Capture) -> int:
+    value = capture.diagnostics.get(EARLY, 0)
+    return value if isinstance(value, int) else 0
 
 
 def _take_place(previews: Iterable[_Shown], avatars: list[Avatar]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,16 @@ YOUTH = 2.0 / 3.0
 # Of an adult in the regression of age: all of adult life is a tenth of the parameter's range.
 ADULT_WEIGHT = 10.0
 BATCH = 100
+# Years at which people are drawn to see how they grow, and how many: the same ones at each age.
+GROWTH_YEARS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 18, 20, 30, 45, 60, 75, 90)
+GROWTH_PEOPLE = 40
 
 
 def learn_measures(body: BodyModel, source: AnnySource) -> tuple[Measures, dict[str, float]]:
     """The measures, and how good the readouts are: R² on people whom the regression has not seen, by name."""
-    betas, ages, sexes = _people(body, source)
+    # Half of them adults.
+    draws = ((SEED, 0.0, 90.0), (SEED + 1, ADULT_AGE, OLDEST_AGE))
+    betas, ages, sexes = _people(body, source, draws, PEOPLE)
     count = len(betas)
     high, low = extremes(body)
     volume = volume_tensor(body, body.num_betas)
@@ -50,22 +56,31 @@ def learn_measures(body: BodyModel, source: AnnySource) -> tuple[Measures, dict[
         mean, spread = betas[chosen].mean(axis=0), np.cov(betas[chosen].T)
         _, derivative = plain._measure(mean)
         directions.append(spread @ derivative.T @ np.linalg.inv(derivative @ spread @ derivative.T))
-    measures = Measures(
-        plain.names, high, low, volume, plain.readouts, np.stack(directions), plain.age_years, plain.youth
-    )
-    return measures, quality
+    return replace(plain, directions=np.stack(directions), growth=_growth(body, source, plain)), quality
 
 
-def _people(body: BodyModel, source: AnnySource) -> tuple[Float, Float, Float]:
-    """Betas (N, B), ages (anny's parameter) and sexes (−1 female … 1 male) of the population, half of it adults."""
+def _growth(body: BodyModel, source: AnnySource, measures: Measures) -> Float:
+    """How tall and heavy people of each age are in the mean: age parameter, cm, kg."""
+    rows = []
+    for years in GROWTH_YEARS:
+        betas, ages, _ = _people(body, source, ((SEED + 2, years, years),), GROWTH_PEOPLE)
+        rows.append([ages.mean(), *np.mean([measures.measure(one)[:2] for one in betas], axis=0)])
+    return np.array(rows)
+
+
+def _people(
+    body: BodyModel, source: AnnySource, draws: tuple[tuple[int, float, float], ...], count: int
+) -> tuple[Float, Float, Float]:
+    """Betas (N, B), ages (anny's parameter) and sexes (−1 female … 1 male) of `count` people of each draw: seed,
+    youngest and oldest, in years."""
     weights = fold_weights(source)
     basis = body.shapedirs.reshape(-1, body.num_betas).astype(np.float64)
     project = np.linalg.solve(basis.T @ basis, basis.T)
     betas, ages, sexes = [], [], []
-    for seed, youngest, oldest in ((SEED, 0.0, 90.0), (SEED + 1, ADULT_AGE, OLDEST_AGE)):
-        phenotypes = source.sample_phenotypes(PEOPLE, seed, youngest, oldest)
+    for seed, youngest, oldest in draws:
+        phenotypes = source.sample_phenotypes(count, seed, youngest, oldest)
         coefficients = source.coefficients(phenotypes)
-        for start in range(0, PEOPLE, BATCH):
+        for start in range(0, count, BATCH):
             vertices, _, _ = people_in_t_pose(source, coefficients[start : start + BATCH], weights, TPose())
             betas.append((vertices - body.v_template).reshape(len(vertices), -1) @ project.T)
         ages.append(np.asarray(phenotypes["age"], np.float64))

@@ -2,12 +2,13 @@
 
 Height is measured at the surface, and weight is its volume times a density; both hold for any body of this format. How
 old and of which sex a body looks is known for the free body alone: two linear readouts of the betas, regressed over
-the population that it was learned from (`bake_measure`), and directions that change one and leave the others.
+the population that it was learned from (`bake_measures`), directions that change one and leave the others, and how that
+population grows.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import combinations_with_replacement
 from pathlib import Path
@@ -51,6 +52,7 @@ class Measures:
     directions: Floats  # (2, B, K) before and from youth on: how betas change with each measure
     age_years: Floats  # (A, 2) anny's age parameter and years, increasing; empty where `names` lacks age
     youth: float = 0.0  # the age parameter where the second directions begin
+    growth: Floats = field(default_factory=lambda: np.zeros((0, 3)))  # (G, 3) age parameter, mean height and weight
 
     @property
     def num_betas(self) -> int:
@@ -62,21 +64,31 @@ class Measures:
 
     def changed(self, betas: NDArray[np.floating[Any]], name: str, value: float) -> Floats:
         """Betas (B,) whose measure `name` is `value`, all other measures as they were; but a height keeps the body mass
-        index instead of the weight, as a smaller person of the same weight would be another one."""
+        index instead of the weight, as a smaller person of the same weight would be another one, and with the age
+        height and weight change as people's do: who is taller than others stays so by the same share."""
         betas = np.array(betas, np.float64)
         wanted = self._measure(betas)[0]
+        grown = self._grown(wanted)
+        if name == AGE:
+            target = float(np.interp(value, self.age_years[:, 1], self.age_years[:, 0]))
+            if (target >= self.youth) != grown:
+                wanted = self._aged(wanted, self.youth)
+                betas, grown = self._solve(betas, wanted, grown), not grown
+            return self._solve(betas, self._aged(wanted, target), grown)
         k = self.names.index(name)
-        target = float(np.interp(value, self.age_years[:, 1], self.age_years[:, 0])) if name == AGE else value
         if name == HEIGHT:
-            wanted = _with(
-                wanted, self.names.index(WEIGHT), wanted[self.names.index(WEIGHT)] * (value / wanted[k]) ** 2
-            )
-        if name != AGE:
-            return self._solve(betas, _with(wanted, k, target), self._grown(wanted))
-        grown = target >= self.youth
-        if grown != self._grown(wanted):
-            betas = self._solve(betas, _with(wanted, k, self.youth), not grown)
-        return self._solve(betas, _with(wanted, k, target), grown)
+            wanted[self.names.index(WEIGHT)] *= (value / wanted[k]) ** 2
+        wanted[k] = value
+        return self._solve(betas, wanted, grown)
+
+    def _aged(self, values: Floats, age: float) -> Floats:
+        """The measures of somebody at another age (parameter)."""
+        values, k = values.copy(), self.names.index(AGE)
+        for column, name in ((1, HEIGHT), (2, WEIGHT)):
+            now, then = np.interp([values[k], age], self.growth[:, 0], self.growth[:, column])
+            values[self.names.index(name)] *= then / now
+        values[k] = age
+        return values
 
     def _grown(self, values: Floats) -> bool:
         return AGE not in self.names or bool(values[self.names.index(AGE)] >= self.youth)
@@ -109,12 +121,6 @@ class Measures:
         derivatives[1, : len(few) - 1] = 3.0 * DENSITY_KG_M3 * by_few[1:]
         derivatives[2:] = self.readouts[:, 1:]
         return values, derivatives
-
-
-def _with(values: Floats, k: int, value: float) -> Floats:
-    values = values.copy()
-    values[k] = value
-    return values
 
 
 def measures_of(body: BodyModel) -> Measures:
@@ -181,6 +187,7 @@ def to_arrays(measures: Measures) -> dict[str, NDArray[np.generic]]:
         "directions": measures.directions.astype(np.float32),
         "age_years": measures.age_years,
         "youth": np.asarray(measures.youth),
+        "growth": measures.growth,
     }
 
 
@@ -188,8 +195,9 @@ def read_measures(path: Path, body: BodyModel) -> Measures:
     """Read what `to_arrays` stored. Raises MeasureError."""
     try:
         with np.load(path, allow_pickle=False) as data:
-            high, low, readouts, directions, age_years = (
-                np.asarray(data[name], np.float64) for name in ("high", "low", "readouts", "directions", "age_years")
+            high, low, readouts, directions, age_years, growth = (
+                np.asarray(data[name], np.float64)
+                for name in ("high", "low", "readouts", "directions", "age_years", "growth")
             )
             youth = float(data["youth"])
             names = tuple(str(name) for name in data["names"])
@@ -203,4 +211,4 @@ def read_measures(path: Path, body: BodyModel) -> Measures:
             volume[a, b, c] = packed
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise MeasureError(f"{path} is missing, damaged, or of another body. Install Pantomime again.") from error
-    return Measures(names, high, low, volume, readouts, directions, age_years, youth)
+    return Measures(names, high, low, volume, readouts, directions, age_years, youth, growth)

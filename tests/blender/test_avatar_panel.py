@@ -9,6 +9,7 @@ import bpy
 import numpy as np
 import pytest
 
+from pantomime.core.body import measure
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skeleton import JOINT_NAMES, MIRROR
 from pantomime.core.capture import Capture
@@ -65,6 +66,11 @@ def test_a_slider_changes_what_it_is_called_and_the_bones_follow(
     wanted = values(avatar)
     if name == "height":
         wanted[1] *= (value / wanted[0]) ** 2
+    if name == "age":
+        mean = np.zeros(free_body.num_betas)
+        measures = measure.measures_of(free_body)
+        now, then = (measures.measure(measures.changed(mean, "age", years)) for years in (wanted[2], value))
+        wanted[:2] = [value * ratio for value, ratio in zip(wanted[:2], (then / now).tolist(), strict=False)]
     wanted[index] = value
     setattr(avatar.armature.pantomime_avatar, name, value)
     assert values(avatar) == pytest.approx(wanted, rel=1e-3, abs=2e-3)

@@ -74,6 +74,12 @@ def test_one_measure_changes_and_the_others_stay(measures: Measures, name: str, 
     k = measures.names.index(name)
     if name == HEIGHT:  # of the same build: the body mass index stays
         wanted[1] *= (value / wanted[0]) ** 2
+    if name == AGE:  # as people grow
+        years = np.array([wanted[k], value])
+        ages = np.interp(years, measures.age_years[:, 1], measures.age_years[:, 0])
+        for column in (1, 2):
+            now, then = np.interp(ages, measures.growth[:, 0], measures.growth[:, column])
+            wanted[column - 1] *= then / now
     wanted[k] = value
     changed = measures.changed(betas, name, value)
     np.testing.assert_allclose(measures.measure(changed), wanted, rtol=1e-4, atol=1e-3)
@@ -110,7 +116,21 @@ def test_men_have_broader_shoulders_and_children_larger_heads(body: BodyModel, m
         top = surface(body, betas)[:, 1].max()
         return float(top - joints(betas)[15, 1]) / float(measures.measure(betas)[0])
 
-    assert head(measures.changed(mean, AGE, 6.0)) > head(measures.changed(mean, AGE, 30.0))
+    child, adult = (measures.changed(mean, AGE, years) for years in (6.0, 30.0))
+    assert head(child) > 1.15 * head(adult)
+
+
+def test_people_grow_with_their_age(measures: Measures) -> None:
+    """Against the medians of the World Health Organization, girls and boys together: height in cm, weight in kg."""
+    mean = measures.changed(np.zeros(24), SEX, 0.0)
+    by_age = {years: measures.measure(measures.changed(mean, AGE, float(years))) for years in (2, 5, 10, 30, 85)}
+    assert [by_age[years][0] for years in (2, 5, 10)] == pytest.approx([86.5, 109.5, 138.0], rel=0.05)
+    assert [by_age[years][1] for years in (2, 5, 10)] == pytest.approx([11.8, 18.3, 32.0], rel=0.25)
+    assert by_age[10][0] < by_age[85][0] < by_age[30][0] + 2.0
+    # Somebody who is taller than others stays so.
+    tall = measures.changed(mean, HEIGHT, 1.1 * float(measures.measure(mean)[0]))
+    child = measures.measure(measures.changed(tall, AGE, 5.0))
+    assert child[0] == pytest.approx(1.1 * by_age[5][0], rel=0.02)
 
 
 def test_a_licensed_body_has_height_and_weight(body: BodyModel) -> None:
