@@ -214,7 +214,7 @@ def _after_update(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> Non
         try:
             LIVE.follow(context, rig, hand_is_busy())
         except JobError as error:
-            SESSION.say("error", str(error))
+            SESSION.say("error", str(error), place="CORRECT")
 
 
 def _plays(context: bpy.types.Context) -> bool:

@@ -118,7 +118,7 @@ class Corrections:
                     try:
                         self.points_of(avatar, bpy.context)
                     except JobError as error:
-                        SESSION.say("error", str(error))
+                        SESSION.say("error", str(error), place="CORRECT")
                 redraw()
                 return None
 
@@ -271,6 +271,7 @@ class Corrections:
                 on_end=self._forget,
                 title="Correct",
                 urgent=True,
+                place="CORRECT",
                 key=f"correct {rig.name}",
                 waits_for_hand=False,
             )

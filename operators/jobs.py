@@ -57,6 +57,7 @@ class Job:
     urgent: bool = False  # goes before jobs that wait, is polled often, and shows no progress
     key: str = ""  # a waiting job of the same key is dropped: of a drag, only the last position counts
     waits_for_hand: bool = True  # the result is not applied while the user drags something
+    place: str = ""  # where in the sidebar it is shown: "" where its session is, else "CORRECT" or "RETARGET"
     log: str = ""  # which log tells of its errors, as `open_log` names it; "": the solver's where there is a request
 
     @property
@@ -73,6 +74,7 @@ class Notice:
     text: str
     label: str = ""
     log: str = ""  # which log says more, as `Job.log_of_errors`
+    place: str = ""  # as `Job.place`
 
 
 @dataclass
@@ -83,6 +85,7 @@ class Status:
     cancelling: bool = False
     held: bool = False  # it waits for the user, who is in the middle of something
     urgent: bool = False
+    place: str = ""  # as `Job.place`
     label: str = ""
     text: str = ""
     fraction: float = 0.0

@@ -93,8 +93,8 @@ class PANTOMIME_OT_retarget(bpy.types.Operator):
                 bpy.ops.ed.undo_push(message="Retarget")
                 return said
 
-            job = Job(None, names[1], names[2], solver_settings(context), build, title="Retarget", doing="Retargeting")
-            ASIDE.submit(job)
+            solver = solver_settings(context)
+            ASIDE.submit(Job(None, *names[1:], solver, build, title="Retarget", doing="Retargeting", place="RETARGET"))
             # Not finished yet: the undo step comes with the motion.
             return {"CANCELLED"}
         try:

@@ -197,7 +197,12 @@ class Session(Stepper):
 
         job = self._waiting.popleft()
         self.status = Status(
-            running=True, label=job.label, urgent=job.urgent, text="Waiting for the solver", started_s=time.monotonic()
+            running=True,
+            label=job.label,
+            urgent=job.urgent,
+            place=job.place,
+            text="Waiting for the solver",
+            started_s=time.monotonic(),
         )
         if job.request is None:
             self._trail_key = (job.title, False)

@@ -51,9 +51,11 @@ class Stepper:
         if self.building:
             self._step(float("inf"))
 
-    def say(self, kind: str, text: str, label: str = "", log: str = "") -> None:
-        """Show a notice in the sidebar."""
-        self.notices.append(Notice(kind, text, label, log))
+    def say(self, kind: str, text: str, label: str = "", log: str = "", place: str = "") -> None:
+        """Show a notice in the sidebar, where the running job is shown if no `place` is named."""
+        if not place and self._job is not None:
+            place = self._job.place
+        self.notices.append(Notice(kind, text, label, log, place))
 
     def tell_fraction(self, fraction: float) -> None:
         """For steps: how far they are, 0 … 1."""
@@ -151,7 +153,7 @@ class Stepper:
     def _fail(self, job: Job, text: str) -> None:
         self.status.running = self.status.cancelling = False
         self.status.error = text
-        self.say("error", text, job.label, job.log_of_errors)
+        self.say("error", text, job.label, job.log_of_errors, job.place)
 
 
 def _next(steps: Steps | None) -> tuple[bool, Any]:

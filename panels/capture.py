@@ -8,7 +8,7 @@ from ..operators.photo import PANTOMIME_OT_cancel, PANTOMIME_OT_photo_to_avatar
 from ..operators.session import SESSION
 from ..operators.settings import solver_settings
 from ..operators.warming import warm_soon
-from .progress import draw_notices, draw_progress, works
+from .progress import draw_notices, draw_progress, notices_at, works
 from .sidebar import Tab, paragraph
 
 
@@ -26,7 +26,7 @@ class PANTOMIME_PT_capture(Tab, bpy.types.Panel):
         draw_progress(layout, SESSION, PANTOMIME_OT_cancel.bl_idname)
         draw_notices(layout, context, SESSION)
         # Corrections, which come and go while a point is dragged, must not make the sidebar jump.
-        if not SESSION.notices and not works(SESSION):
+        if not notices_at(SESSION) and not works(SESSION):
             paragraph(layout, context, "Choose photos of people, or drop some into the view")
 
 

@@ -15,6 +15,8 @@ from ..operators.correct import (
     PANTOMIME_OT_remove_pins,
 )
 from ..operators.points import in_view, locked_limbs, moves, pin_counts, selected_bones, settings_of
+from ..operators.session import SESSION
+from .progress import draw_notices
 from .sidebar import Tab, paragraph
 
 
@@ -57,6 +59,7 @@ class PANTOMIME_PT_correct(Tab, bpy.types.Panel):
             ).at_cursor = True
         column.operator(PANTOMIME_OT_remove_pins.bl_idname, text="Remove all pins", icon="UNPINNED")
         column.operator(PANTOMIME_OT_refit.bl_idname, text="Refit", icon="FILE_REFRESH")
+        draw_notices(layout, context, SESSION, "CORRECT")
 
 
 class PANTOMIME_PT_correct_locks(Tab, bpy.types.Panel):

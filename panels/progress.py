@@ -22,10 +22,17 @@ def works(session: Session) -> bool:
     return session.status.running and not session.status.urgent
 
 
-def draw_progress(layout: bpy.types.UILayout, session: Session, cancel: str, icon: str = "IMAGE_DATA") -> None:
-    """What runs, with its stage, time left, and a button of the operator `cancel`."""
+def notices_at(session: Session, place: str = "") -> list[Notice]:
+    """What is shown at a place of the sidebar."""
+    return [notice for notice in session.notices if notice.place == place][-MOST_NOTICES:]
+
+
+def draw_progress(
+    layout: bpy.types.UILayout, session: Session, cancel: str, icon: str = "IMAGE_DATA", place: str = ""
+) -> None:
+    """What runs and is shown at this place, with its stage, time left, and a button of the operator `cancel`."""
     status = session.status
-    if not works(session):
+    if not works(session) or status.place != place:
         return
     box = layout.box().column()
     box.label(text=status.label, icon=icon, translate=False)
@@ -39,9 +46,9 @@ def draw_progress(layout: bpy.types.UILayout, session: Session, cancel: str, ico
     box.operator(cancel, icon="CANCEL")
 
 
-def draw_notices(layout: bpy.types.UILayout, context: bpy.types.Context, session: Session) -> None:
-    """What was said of the last jobs, and a button for the log that says more of what failed."""
-    notices = session.notices[-MOST_NOTICES:]
+def draw_notices(layout: bpy.types.UILayout, context: bpy.types.Context, session: Session, place: str = "") -> None:
+    """What was said at this place of the last jobs, and a button for the log that says more of what failed."""
+    notices = notices_at(session, place)
     for notice in notices:
         _draw_notice(layout, context, notice)
     log = next((notice.log for notice in reversed(notices) if notice.log), "")

@@ -129,6 +129,8 @@ class PANTOMIME_PT_retarget(Tab, bpy.types.Panel):
             listing = PANTOMIME_UL_mapped_bones.bl_idname
             layout.template_list(listing, "", settings, "rows", settings, "active", rows=6)
         layout.operator(PANTOMIME_OT_retarget.bl_idname, icon="ARMATURE_DATA")
+        draw_progress(layout, ASIDE, PANTOMIME_OT_cancel_aside.bl_idname, "ARMATURE_DATA", "RETARGET")
+        draw_notices(layout, context, ASIDE, "RETARGET")
 
 
 CLASSES = (PANTOMIME_PT_use, PANTOMIME_PT_controls, PANTOMIME_UL_mapped_bones, PANTOMIME_PT_retarget)

@@ -9,6 +9,10 @@ from typing import Any
 import blf
 import pytest
 
+from pantomime.operators.jobs import Job, JobError
+from pantomime.operators.session import Session
+from pantomime.operators.settings import SolverSettings
+from pantomime.panels.progress import notices_at
 from pantomime.panels.sidebar import broken, paragraph
 
 POINTS = 11.0
@@ -70,3 +74,19 @@ def test_a_path_is_broken_within() -> None:
     lines = broken(path, 100.0, POINTS)
     assert "".join(lines) == path
     assert len(lines) > 2 and max(blf.dimensions(0, line)[0] for line in lines) <= 100.0
+
+
+def test_what_is_said_of_a_job_is_shown_where_its_button_is() -> None:
+    session = Session()
+
+    def fail(_job: Job, _result: object) -> str:
+        session.say("warning", "Not all of it")
+        raise JobError("Nothing came of it. Try again.")
+
+    for place, act in (("", lambda _job, _result: "Built"), ("RETARGET", fail)):
+        session.submit(Job(None, "Ada", "Scene", SolverSettings(), act, place=place))
+        texts = [notice.text for notice in notices_at(session, place)]
+        assert texts == (["Not all of it", "Nothing came of it. Try again."] if place else ["Built"])
+        assert not notices_at(session, "CORRECT") and len(session.notices) == len(texts)
+    session.say("error", "No such point", place="CORRECT")
+    assert [notice.text for notice in notices_at(session, "CORRECT")] == ["No such point"]
