@@ -37,7 +37,9 @@ def show(status: Shown) -> None:
         return
     text = None
     if status.running:
-        text = f"Pantomime: {bpy.app.translations.pgettext_iface(status.text)} ({status.fraction:.0%})"
+        text = f"Pantomime: {bpy.app.translations.pgettext_iface(status.text)}"
+        # Some work, such as an exporter's, tells nothing of how far it is.
+        text += f" ({status.fraction:.0%})" if status.fraction > 0.0 else ""
     # Drawing the sidebar many times a second, for nothing new, would take longer than what it tells of.
     now = (text, status.left_s and round(status.left_s), status.label, len(status.warnings))
     if text is not None and now == _drawn:
