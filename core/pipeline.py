@@ -103,7 +103,7 @@ class Pipeline:
     ) -> PhotoResult:
         """Fit the people in a photo. Raises PipelineError, PipelineCancelled."""
         reporter = reporter or Reporter()
-        _check(settings)
+        check_settings(settings)
         timings: dict[str, float] = {}
         limit_threads(settings.threads)
 
@@ -223,7 +223,7 @@ class Pipeline:
 
         key = (body.body_id, device, purpose)
         if key not in self._fitters or self._fitters[key].body is not body:
-            self._fitters[key] = Fitter(body, settings(), device=_usable_device(device))
+            self._fitters[key] = Fitter(body, settings(), device=usable_device(device))
         return self._fitters[key]
 
 
@@ -298,7 +298,8 @@ def _warnings(captures: list[Capture]) -> list[str]:
     return list(told)
 
 
-def _check(settings: PipelineSettings) -> None:
+def check_settings(settings: PipelineSettings) -> None:
+    """Raises PipelineError for a focal length that is impossible, or given twice."""
     if settings.focal_px is not None and settings.focal_mm is not None:
         raise PipelineError("Give the focal length in px or in mm, not both.")
     for value in (settings.focal_px, settings.focal_mm):
@@ -357,8 +358,8 @@ def _camera(frame: Frame, settings: PipelineSettings) -> PhotoCamera:
     return PhotoCamera()
 
 
-def _usable_device(name: str) -> str:
-    """`name`, if torch can compute there. Raises PipelineError."""
+def usable_device(name: str) -> str:
+    """A device by its `name`, if torch can compute there. Raises PipelineError."""
     import torch
 
     try:

@@ -22,11 +22,11 @@ from .pipeline import (
     PipelineError,
     PipelineSettings,
     Reporter,
-    _check,
-    _usable_device,
+    check_settings,
     limit_threads,
     plain_errors,
     save_captures,
+    usable_device,
 )
 from .video_job import JobFolder, key_of
 
@@ -80,7 +80,7 @@ def capture_clip(
     done stays in the folder OUT.npz.parts, and the same call goes on from there.
     """
     reporter = reporter or Reporter()
-    _check(settings.base)
+    check_settings(settings.base)
     _check_range(settings)
     limit_threads(settings.base.threads)
     own = pipeline is None
@@ -122,7 +122,7 @@ class _Job:
         )  # fmt: skip
         self._stage("load", "Loading the solver")
         body = self.pipeline._bodies_for(base)[0]
-        fitter = self.pipeline.clip_fitter(body, _usable_device(base.device))
+        fitter = self.pipeline.clip_fitter(body, usable_device(base.device))
         start = time.perf_counter()
         self._stage("detect", "Looking for people")
         parts = self._detect(clip, detection_key, fitter)

@@ -122,17 +122,6 @@ def add_current(writer: KeyWriter, body: BodyModel, rotations: NDArray[np.floati
     writer.add(CURRENT, correction(body, rotations), (0.0, 1.0)).value = 1.0
 
 
-def update_current(obj: bpy.types.Object, body: BodyModel, rotations: NDArray[np.floating]) -> None:
-    """Make `PoseCurrent` fit another pose."""
-    mesh = obj.data
-    blocks = mesh.shape_keys.key_blocks
-    basis = np.empty(len(mesh.vertices) * 3, np.float32)
-    blocks[0].points.foreach_get("co", basis)
-    moved = basis + axes.body_to_blender(correction(body, rotations)).astype(np.float32).ravel()
-    blocks[CURRENT].points.foreach_set("co", moved)
-    mesh.update_tag()
-
-
 def correction(body: BodyModel, rotations: NDArray[np.floating]) -> NDArray[np.float32]:
     """The offsets (V, 3), body axes, that the pose adds to the body at rest."""
     features = (np.asarray(rotations)[1:] - np.eye(3)).reshape(-1)[body.posedirs_features]

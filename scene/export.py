@@ -117,7 +117,9 @@ def _write(copy: Copy, target: Path, settings: ExportSettings) -> None:
             f"Can't write {target}: {error.strerror or error}. Free some space or choose another folder."
         ) from error
     except RuntimeError as error:
+        # Blender tells the kind of error first, what is wrong then, and last where in its own code it was.
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        lines = [line for line in lines if not line.startswith("Location:")]
         raise ExportError(
             f"Blender's exporter failed: {lines[-1] if lines else error}. Try another format or folder."
         ) from error

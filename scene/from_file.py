@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
+from pathlib import Path, PureWindowsPath
 
 import bpy
 from mathutils import Matrix
@@ -83,8 +84,14 @@ def avatars_steps(
 
 
 def loaded(path: str, body_spec: str | None) -> tuple[Capture, BodyModel]:
-    """A capture and its body. May run in a thread."""
+    """A capture and its body. May run in a thread.
+
+    A photo or clip that is no longer where it was is looked for beside the capture.
+    """
     capture = Capture.load(path)
+    if capture.source and not Path(capture.source).exists():
+        beside = Path(path).resolve().parent / PureWindowsPath(capture.source).name
+        capture = replace(capture, source=str(beside)) if beside.exists() else capture
     return capture, load_body(None if capture.body_id == "free" else body_spec, capture.gender)
 
 

@@ -27,7 +27,6 @@ class Detected:
 
     rig: Rig
     bones: dict[str, str]  # joint → bone that the armature has
-    missing: tuple[str, ...]  # joints without one
 
 
 def _rig(name: str, middle: dict[str, str], sided: dict[str, str], sides: tuple[str, str], **more: object) -> Rig:
@@ -141,8 +140,7 @@ def detect(bone_names: Iterable[str]) -> Detected | None:
         bones = {joint: known[plain(bone)] for joint, bone in rig.bones.items() if plain(bone) in known}
         limbs = sum(1 for side in _SIDES for limb in LIMBS if f"{side}_{limb}" in bones)
         if limbs >= _ENOUGH and "pelvis" in bones and (best is None or len(bones) > len(best.bones)):
-            missing = tuple(joint for joint in JOINT_NAMES if joint not in bones)
-            best = Detected(rig, bones, missing)
+            best = Detected(rig, bones)
     return best
 
 

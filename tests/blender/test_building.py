@@ -18,7 +18,7 @@ from pantomime.operators.jobs import Job
 from pantomime.operators.session import SESSION
 from pantomime.operators.settings import SolverSettings
 from pantomime.scene import correctives
-from pantomime.scene.from_file import avatars_from_files
+from pantomime.scene.from_file import avatars_from_files, loaded
 
 pytestmark = pytest.mark.usefixtures("extension", "empty_file")
 KINDS = (
@@ -284,3 +284,15 @@ def test_the_people_of_a_photo_stand_in_nobody_who_is_there(
     places = np.array([obj.location for obj in bpy.data.objects if obj.type == "ARMATURE"])
     apart = np.linalg.norm(places[:, None] - places[None], axis=-1) + 9.0 * np.eye(len(places))
     assert len(places) == 6 and apart.min() > 0.7
+
+
+def test_a_photo_that_moved_with_its_capture_is_found(
+    tmp_path: Path, free_body: BodyModel, random_capture: Callable[..., Capture]
+) -> None:
+    path = tmp_path / "me.npz"
+    for source in ("/was/here/me.png", "C:\\was\\here\\me.png"):
+        random_capture(free_body, 0, source=source).save(path)
+        assert loaded(str(path), None)[0].source == source
+        (tmp_path / "me.png").touch()
+        assert loaded(str(path), None)[0].source == str((tmp_path / "me.png").resolve())
+        (tmp_path / "me.png").unlink()
