@@ -56,7 +56,7 @@ class Collision:
         self._pair_at[pairs[:, 0], pairs[:, 1]] = torch.arange(len(pairs), device=like.device)
         self.first, self.second = (torch.as_tensor(pairs[:, k], device=like.device) for k in (0, 1))
         finger = np.array([plan.name[-1].isdigit() for plan in PLANS])
-        self._finger = torch.as_tensor(finger[proxies.part], device=like.device)
+        self.finger = torch.as_tensor(finger[proxies.part], device=like.device)
         self._tables: dict[tuple[int, ...], PointTable] = {}
 
     @classmethod
@@ -76,62 +76,78 @@ class Collision:
             self._tables[joints] = PointTable.of(self.skeleton, self.proxies.ends, joints)
         return self._tables[joints]
 
-    def overlaps(self, chain: Chain) -> tuple[bool, bool]:
-        """Whether anything overlaps in any body, and whether fingers overlap much with each other."""
-        met = self._meetings(chain, self.table((0,)))
-        if met is None:
-            return False, False
-        return True, bool((self._finger[met[0]] & self._finger[met[1]] & (met[2] > FINGERS_M)).any())
+    def near(self, chain: Chain, margin_m: float = 0.0) -> NearPairs | None:
+        """Pairs whose bounding balls are at most so far apart in any body of the posed chain; None without any."""
+        count = self.proxies.count
+        ends = self.table((0,)).positions(chain).unflatten(1, (2, count))  # (N, 2, P, 3)
+        radius = (self.radius + chain.coefficients @ self.radius_dirs.T).unflatten(1, (2, count))
+        middle = ends.mean(1)
+        reach = torch.linalg.vector_norm(ends[:, 0] - ends[:, 1], dim=-1) / 2 + radius.amax(1) + margin_m / 2
+        near = torch.cdist(middle, middle) < reach[:, :, None] + reach[:, None]
+        pairs = self._pair_at[near.any(0) & (self._pair_at >= 0)]
+        return NearPairs(self, pairs) if len(pairs) else None
 
     def overlap(self, chain: Chain, unknowns: Unknowns) -> Overlap | None:
         """What overlaps in the posed chain; None when nothing does."""
-        table = self.table(unknowns.joints)
-        count = self.proxies.count
-        met = self._meetings(chain, table)
-        if met is None:
-            return None
-        first, second, depth, s, t, normal = met
-        # ends of both capsules of all pairs, with their shares: (N, 4, M)
-        index = torch.cat([first, first + count, second, second + count])
-        share = torch.stack([1 - s, s, 1 - t, t], 1)
-        push = torch.stack([-normal, -normal, normal, normal], 1) * share[..., None]
-        moving = table.take(index).differentiate(chain, unknowns)
-        rows = moving.rows(push.flatten(1, 2)[:, :, None], unknowns)[:, :, 0].unflatten(1, (4, -1)).sum(1)
-        if unknowns.num_betas + unknowns.num_expressions:
-            columns = list(range(unknowns.num_betas))
-            columns += [self.skeleton.num_betas + i for i in range(unknowns.num_expressions)]
-            swelling = self.radius_dirs[index][:, columns].unflatten(0, (4, -1))
-            rows[..., unknowns.betas_at :] += torch.einsum("nkm,kmc->nmc", share, swelling)
-        active = (depth > 0).to(depth.dtype)
-        return Overlap(depth * active, rows * active[..., None])
+        near = self.near(chain)
+        return near.overlap(chain, unknowns) if near is not None else None
 
-    def _meetings(
-        self, chain: Chain, table: PointTable
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor] | None:
-        """Pairs that overlap in any body: their capsules (M,), depth, places on both axes and direction (N, M, …)."""
-        count = self.proxies.count
-        ends = table.positions(chain).unflatten(1, (2, count))  # (N, 2, P, 3)
-        radius = (self.radius + chain.coefficients @ self.radius_dirs.T).unflatten(1, (2, count))
-        near = self._within_reach(ends, radius)
-        if len(near) == 0:
-            return None
-        first, second = self.first[near], self.second[near]
-        distance, s, t, normal = clearance(
-            ends[:, :, first].transpose(1, 2),
-            ends[:, :, second].transpose(1, 2),
-            radius[:, :, first].transpose(1, 2),
-            radius[:, :, second].transpose(1, 2),
-        )
-        depth = -distance - self.contact_m[near]
+
+class NearPairs:
+    """Some pairs of a collision's capsules: M pairs of C capsules. Points are the starts of these, then their ends."""
+
+    def __init__(self, collision: Collision, pairs: Tensor) -> None:
+        self.collision = collision
+        both = torch.cat([collision.first[pairs], collision.second[pairs]])
+        capsules, place = torch.unique(both, return_inverse=True)
+        self.count = len(capsules)
+        self.first, self.second = place[: len(pairs)], place[len(pairs) :]
+        self.index = torch.cat([capsules, capsules + collision.proxies.count])
+        self.radius, self.radius_dirs = collision.radius[self.index], collision.radius_dirs[self.index]
+        self.contact_m = collision.contact_m[pairs]
+        self.finger = collision.finger[capsules]
+        self._tables: dict[tuple[int, ...], PointTable] = {}
+
+    def table(self, joints: tuple[int, ...]) -> PointTable:
+        """The points (2 C) for these unknowns; made once."""
+        if joints not in self._tables:
+            self._tables[joints] = self.collision.table(joints).take(self.index)
+        return self._tables[joints]
+
+    def touch(self, chain: Chain) -> tuple[bool, bool]:
+        """Whether any pair overlaps in any body, and whether fingers overlap much with each other."""
+        depth = self._meet(chain, self.table((0,)).positions(chain))[0]
+        if not bool((depth > 0).any()):
+            return False, False
+        fingers = self.finger[self.first] & self.finger[self.second]
+        return True, bool((depth[:, fingers] > FINGERS_M).any())
+
+    def overlap(self, chain: Chain, unknowns: Unknowns) -> Overlap | None:
+        """Those of these pairs that overlap in the posed chain; None when none does."""
+        table = self.table(unknowns.joints)
+        moving = table.differentiate(chain, unknowns)
+        depth, s, t, normal = self._meet(chain, moving.positions)
         touching = torch.nonzero((depth > 0).any(0)).flatten()
         if len(touching) == 0:
             return None
-        first, second, depth = first[touching], second[touching], depth[:, touching]
-        return first, second, depth, s[:, touching], t[:, touching], normal[:, touching]
+        depth, s, t, normal = depth[:, touching], s[:, touching], t[:, touching], normal[:, touching]
+        first, second = self.first[touching], self.second[touching]
+        index = torch.cat([first, first + self.count, second, second + self.count])
+        share = torch.stack([s - 1, -s, 1 - t, t], 1)  # (N, 4, M) of the points in the way between both places
+        rows = moving.take(index).combined(share).rows(normal[:, :, None], unknowns)[:, :, 0]
+        if unknowns.num_betas + unknowns.num_expressions:
+            columns = table.skeleton.shape_columns(unknowns)
+            swelling = self.radius_dirs[:, columns][index].unflatten(0, (4, -1))
+            rows[..., unknowns.betas_at :] += torch.einsum("nkm,kmc->nmc", share.abs(), swelling)
+        active = (depth > 0).to(depth.dtype)
+        return Overlap(depth * active, rows * active[..., None])
 
-    def _within_reach(self, ends: Tensor, radius: Tensor) -> Tensor:
-        """Pairs whose bounding balls overlap in any body of the batch."""
-        middle = ends.mean(1)
-        reach = torch.linalg.vector_norm(ends[:, 0] - ends[:, 1], dim=-1) / 2 + radius.amax(1)
-        near = torch.cdist(middle, middle) < reach[:, :, None] + reach[:, None]
-        return self._pair_at[near.any(0) & (self._pair_at >= 0)]
+    def _meet(self, chain: Chain, ends: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Depth, places on both axes and direction (N, M, …) of all pairs. ends (N, 2 C, 3)."""
+        shape = (2, self.count)
+        radius = (self.radius + chain.coefficients @ self.radius_dirs.T).unflatten(1, shape).transpose(1, 2)
+        ends = ends.unflatten(1, shape).transpose(1, 2)
+        distance, s, t, normal = clearance(
+            ends[:, self.first], ends[:, self.second], radius[:, self.first], radius[:, self.second]
+        )
+        return -distance - self.contact_m, s, t, normal

@@ -231,6 +231,19 @@ class MovingPoints:
         levers = self.levers[:, ends] - self.levers[:, starts]
         return replace(self, positions=positions, levers=levers, shape_rows=shape_rows, travel=False)
 
+    def combined(self, share: Tensor) -> MovingPoints:
+        """M sums of K points each, which are M first ones, M second ones …; share (N, K, M) of each, together 0."""
+
+        def summed(values: Tensor) -> Tensor:
+            parts = values.unflatten(1, share.shape[1:])
+            result: Tensor = (parts * share.reshape(*share.shape, *[1] * (values.dim() - 2))).sum(1)
+            return result
+
+        shape_rows = None if self.shape_rows is None else summed(self.shape_rows)
+        return replace(
+            self, positions=summed(self.positions), levers=summed(self.levers), shape_rows=shape_rows, travel=False
+        )
+
     def rows(self, covectors: Tensor, unknowns: Unknowns, out: Tensor | None = None) -> Tensor:
         """Jacobian of Σ_i covectors_i · p_i for each row. (N, P, R, 3) → (N, P, R, unknowns.size), into `out` if given.
 

@@ -23,7 +23,8 @@ from ..priors.limits import JointLimits
 from ..priors.pose import PosePrior
 from ..priors.regressor import Prediction, Regressor, load_regressor, rest_directions
 from ..rotation import exp_so3
-from .collision import Collision
+from .apart import keep_apart, known_from
+from .collision import Collision, NearPairs
 from .contour import Contour, contour_of
 from .evidence import Evidence, FaceReaders, gather
 from .height import KnownHeight, StandingHeight
@@ -152,10 +153,10 @@ class Fitter:
         for number, stage in enumerate(stages):
             if on_stage is not None:
                 on_stage(stage.name, number / len(stages))
+            near: NearPairs | None = None
             if stage.collision:
-                collision = self._collision(stage)
-                overlap, fingers = collision.overlaps(pose_chain(self.skeleton, state)) if collision else (False, False)
-                if not overlap:
+                near, fingers = self._touching(state)
+                if near is None:
                     continue
                 # Fingers are many unknowns: they move only where they are in each other's way.
                 stage = replace(stage, hands=stage.hands and fingers)
@@ -164,9 +165,12 @@ class Fitter:
                     silhouette = self._silhouette(contour, state, evidence, guess)
                 rim = silhouette if stage.silhouette else None
                 problem = self._problem(evidence, guess, stage, regressed, height, rim)
-            solution = solve(
-                problem, state, SolverSettings(stage.max_steps, stage.tolerance, trust_last=True), is_cancelled
-            )
+            if near is not None:
+                known = known_from(fitted[0], fitted[1].linearisation, problem) if fitted is not None else None
+                solution = keep_apart(problem, state, known, near, self.settings, is_cancelled)
+            else:
+                solver_settings = SolverSettings(stage.max_steps, stage.tolerance, trust_last=True)
+                solution = solve(problem, state, solver_settings, is_cancelled)
             best = int(torch.nan_to_num(solution.linearisation.cost, nan=math.inf).argmin())
             state = solution.state.select(torch.tensor([best], device=self.device))
             if stage.betas or fitted is None:
@@ -232,7 +236,6 @@ class Fitter:
             self.settings,
             self._joint_limits,
             regressed,
-            self._collision(stage),
             height,
             silhouette,
         )
@@ -268,15 +271,22 @@ class Fitter:
             self._standing = StandingHeight.of(self.body, self.dtype, self.device)
         return KnownHeight(self._standing, height_m, self.settings.height_sigma_m)
 
-    def _collision(self, stage: Stage) -> Collision | None:
-        """What keeps the parts of this body apart; made once, when the first stage needs it."""
-        if not stage.collision or self.settings.collision_sigma_m == INF:
-            return None
+    def _collision(self) -> Collision:
+        """What keeps the parts of this body apart; made once, when a stage first needs it."""
         if self._keep_apart is None:
             self._keep_apart = Collision.of(self.body, self.skeleton)
             if self._keep_apart.warning:
                 self.warnings.append(self._keep_apart.warning)
         return self._keep_apart
+
+    def _touching(self, state: BodyState) -> tuple[NearPairs | None, bool]:
+        """Pairs of parts that are near each other, None where nothing overlaps, and whether fingers overlap much."""
+        if self.settings.collision_sigma_m == INF:
+            return None, False
+        chain = pose_chain(self.skeleton, state)
+        near = self._collision().near(chain, self.settings.collision_near_m)
+        overlap, fingers = near.touch(chain) if near is not None else (False, False)
+        return (near, fingers) if overlap else (None, False)
 
     def _joint_limits(self, joints: tuple[int, ...]) -> JointLimits:
         """Limits of these joints; made once, for they hang on the body alone."""

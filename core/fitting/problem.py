@@ -14,7 +14,6 @@ from ..body.skeleton import JAW, JOINT_INDEX, LEFT_EYE, LEFT_HAND, RIGHT_EYE, RI
 from ..priors.limits import JointLimits
 from ..priors.pose import PosePrior
 from ..rotation import exp_so3
-from .collision import Collision
 from .directions import Directions, DirectionTerms
 from .evidence import Evidence, expression_sigmas, eyes_at_rest, unseen_share
 from .height import KnownHeight
@@ -58,7 +57,6 @@ class StageProblem:
         settings: FitSettings,
         limits: Callable[[tuple[int, ...]], JointLimits] | None = None,
         regressed: Regressed | None = None,
-        collision: Collision | None = None,
         height: KnownHeight | None = None,
         silhouette: Silhouette | None = None,
     ) -> None:
@@ -84,7 +82,6 @@ class StageProblem:
         self._set_rotations(body, evidence, priors, limits, has_hands, has_face)
         self._set_directions()
         self._set_diagonal(body, evidence)
-        self.collision = collision if stage.collision else None
         self.height = height if self.unknowns.num_betas else None
 
     # --- set-up ---------------------------------------------------------------------------------------------
@@ -184,12 +181,6 @@ class StageProblem:
         equations = by_own_turns(equations, chain.globals[:, self.unknowns.joints])
         hessian, gradient = equations[:, :size, :size], equations[:, :size, size]
         cost = cost + self.rotations.add(state.rotmats, hessian, gradient)
-        overlap = self.collision.overlap(chain, self.unknowns) if self.collision is not None else None
-        if overlap is not None:
-            r, j = overlap.depth / self.settings.collision_sigma_m, overlap.jacobian / self.settings.collision_sigma_m
-            cost = cost + (r * r).sum(-1)
-            hessian += j.transpose(1, 2) @ j
-            gradient += (j.transpose(1, 2) @ r[..., None])[..., 0]
         if self.height is not None:
             r, by_betas = self.height.residual(state.betas)
             cost = cost + r * r

@@ -53,11 +53,10 @@ class FitSettings:
             tolerance=1e-2,
         ),
         Stage("all", 8, 3.0, ALL_SETS, betas=1000, hands=True, face=True, focal=True, silhouette=True, tolerance=4e-3),
-        # Shape stays: a body must not grow thin to keep out of itself. Hands deep in thighs come out by small steps,
-        # which a looser tolerance takes for the end.
+        # Shape stays: a body must not grow thin to keep out of itself. Steps are those of one round (`apart`).
         Stage(
             "apart",
-            16,
+            8,
             3.0,
             ALL_SETS,
             betas=0,
@@ -114,6 +113,9 @@ class FitSettings:
     joint_limit: float = 6.0  # 1/rad beyond a limit
     hand_limit: float = 20.0  # the same of wrists and fingers: hands are often seen wrongly
     collision_sigma_m: float = 0.012  # of the depth to which parts overlap; INF lets them
+    collision_near_m: float = 0.06  # pairs that are farther apart are not looked at in a round
+    collision_rounds: int = 4
+    collision_trust: float = 0.1  # longest move (radians, metres) of a round that needs no look at the whole
     unseen_sigma_rad: float = 0.12  # of a body joint from the relaxed pose when nothing of its limb was seen
     unseen_hinge_sigma_rad: float = 0.6  # the same of a knee or elbow whose upper bone was seen
     relaxed_below: float = 0.4  # trust in a limb from which on nothing draws it to the relaxed pose

@@ -78,8 +78,8 @@ def solve(
 ) -> Solution:
     """Minimise a problem from `start`. A step that does not lower the cost, or is not finite, is never taken.
 
-    With `trust_last` the last one may be, as small as it is; cost and normal equations are then those before it, and an
-    evaluation is saved.
+    With `trust_last` the last one may be, as small as it is; cost and normal equations are then what those before it
+    foretell, and an evaluation is saved.
     """
     state = start
     now = problem.linearise(state)
@@ -100,6 +100,7 @@ def solve(
             last = solved & (promised < settings.tolerance * now.cost) & ~done
             if bool((last | done).all()):
                 state = trial.where(last, state)
+                now = foretold(now, torch.where(last[:, None], step, 0.0))
                 stops = [Stop.CONVERGED if yes else stop for yes, stop in zip(last.tolist(), stops, strict=True)]
                 break
         there = problem.linearise(trial)
@@ -121,6 +122,12 @@ def solve(
             stops[row] = Stop.CONVERGED if bool(converged[row]) else Stop.STALLED
         done = done | converged | stalled
     return Solution(state, now, count, stops)
+
+
+def foretold(now: Linearisation, step: Tensor) -> Linearisation:
+    """What the equations promise of the state that a step (N, n) leads to."""
+    gradient = now.gradient + (now.hessian @ step[..., None])[..., 0]
+    return Linearisation(now.cost + ((now.gradient + gradient) * step).sum(-1), now.hessian, gradient)
 
 
 def _step(

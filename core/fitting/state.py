@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..body.skeleton import NUM_JOINTS
 from ..rotation import exp_so3
 
 
@@ -82,10 +81,10 @@ def retract(state: BodyState, step: Tensor, unknowns: Unknowns, bounded_expressi
     count = len(unknowns.joints)
     omega = step[:, : 3 * count].reshape(len(step), count, 3)
     rotmats = state.rotmats.clone()
-    moved = list(unknowns.joints)
-    if count == NUM_JOINTS:
-        rotmats = rotmats @ exp_so3(omega)
-    elif count:
+    joints = unknowns.joints
+    in_a_row = count > 0 and joints[-1] - joints[0] == count - 1
+    moved = slice(joints[0], joints[-1] + 1) if in_a_row else list(joints)  # a slice copies no index
+    if count:
         rotmats[:, moved] = rotmats[:, moved] @ exp_so3(omega)
     changes: dict[str, Tensor] = {"rotmats": rotmats}
     if unknowns.transl:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+dot = torch.linalg.vecdot
 ROUNDS = 4  # of the secant below; three are exact where no place reaches an end meanwhile
 
 
@@ -22,18 +23,19 @@ def clearance(a: Tensor, b: Tensor, radius_a: Tensor, radius_b: Tensor) -> tuple
     u, v = a[..., 1, :] - a[..., 0, :], b[..., 1, :] - b[..., 0, :]
     between = a[..., 0, :] - b[..., 0, :]
     taper_a, taper_b = radius_a[..., 1] - radius_a[..., 0], radius_b[..., 1] - radius_b[..., 0]
-    uu, vv, uv = (u * u).sum(-1).clamp_min(1e-12), (v * v).sum(-1).clamp_min(1e-12), (u * v).sum(-1)
-    along_u, along_v = (between * u).sum(-1), (between * v).sum(-1)
-    inverse = 1 / (uu * vv - uv * uv).clamp_min(1e-6 * uu * vv)
+    uu, vv, uv = dot(u, u).clamp_min(1e-12), dot(v, v).clamp_min(1e-12), dot(u, v)
+    against_u, along_v = -dot(between, u), dot(between, v)
+    both = uu * vv
+    inverse = 1 / torch.maximum(both - uv * uv, 1e-6 * both)
     gap = torch.zeros_like(uu)
     before = (gap, between)
     for turn in range(ROUNDS):
-        # minimise ½uu s² + ½vv t² − uv s t + p s − q t over the unit square
-        p, q = along_u - gap * taper_a, along_v + gap * taper_b
-        s = ((uv * q - vv * p) * inverse).clamp(0, 1)
-        t = ((uv * s + q) / vv).clamp(0, 1)
-        s = ((uv * t - p) / uu).clamp(0, 1)
-        apart = between + s[..., None] * u - t[..., None] * v
+        # minimise ½uu s² + ½vv t² − uv s t − p s − q t over the unit square
+        p, q = torch.addcmul(against_u, gap, taper_a), torch.addcmul(along_v, gap, taper_b)
+        s = (torch.addcmul(uv * q, vv, p) * inverse).clamp(0, 1)
+        t = (torch.addcmul(q, uv, s) / vv).clamp(0, 1)
+        s = (torch.addcmul(p, uv, t) / uu).clamp(0, 1)
+        apart = torch.addcmul(torch.addcmul(between, s[..., None], u), t[..., None], v, value=-1)
         length = torch.linalg.vector_norm(apart, dim=-1).clamp_min(1e-6)
         if turn == ROUNDS - 1:
             break
@@ -41,10 +43,10 @@ def clearance(a: Tensor, b: Tensor, radius_a: Tensor, radius_b: Tensor) -> tuple
         slope = (apart - before[1]) / torch.where(step.abs() < 1e-5, torch.inf, step)[..., None]
         before = gap, apart
         if turn:
-            base = apart - gap[..., None] * slope
-            room = (1 - (slope * slope).sum(-1)).clamp_min(0.05)
-            cross = (base * slope).sum(-1)
-            gap = (cross + (cross * cross + room * (base * base).sum(-1)).sqrt()) / room
+            base = torch.addcmul(apart, gap[..., None], slope, value=-1)
+            room = (1 - dot(slope, slope)).clamp_min(0.05)
+            cross = dot(base, slope)
+            gap = (cross + torch.addcmul(cross * cross, room, dot(base, base)).sqrt()) / room
         else:
             gap = length
     reach = radius_a[..., 0] + s * taper_a + radius_b[..., 0] + t * taper_b

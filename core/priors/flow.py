@@ -95,26 +95,28 @@ class FlowPosePrior:
     def from_tangent(self, vector: Tensor, inner: Tensor) -> tuple[Tensor, Tensor]:
         """The same from logarithms and their derivatives."""
         f, batch = self.layers, vector.shape[0]
-        x = (vector.reshape(batch, 63) - f.mean) @ f.whitening.T
-        jacobian = (self.by_joint @ inner).transpose(1, 2).reshape(batch, 63, 63)
-        bend = jacobian.new_zeros(batch, 63)  # derivative of the log det
-        log_det = x.new_zeros(batch)
+        # Points and their derivatives go through together: the last column is x.
+        both = vector.new_empty(batch, 63, 64)
+        torch.matmul(vector.reshape(batch, 63) - f.mean, f.whitening.T, out=both[..., 63])
+        both[..., :63].unflatten(2, (21, 3)).copy_((self.by_joint @ inner).transpose(1, 2))
+        bend = both.new_zeros(batch, 63)  # derivative of the log det
+        log_det = both.new_zeros(batch)
         for k in range(len(f.turns)):
-            x, jacobian = x @ f.turns[k].T, f.turns[k] @ jacobian
-            hidden = torch.tanh(torch.addmm(f.b1[k], x[:, :FIRST], f.w1[k].T))
+            both = f.turns[k] @ both
+            read, moved = both[:, :FIRST], both[:, FIRST:]
+            hidden = torch.tanh(torch.addmm(f.b1[k], read[..., 63], f.w1[k].T))
             out = torch.addmm(f.b2[k], hidden, f.w2[k].T)
-            slope = f.w2[k] @ ((1 - hidden * hidden)[:, :, None] * f.w1[k])  # (B, 64, 31)
-            moved = slope @ jacobian[:, :FIRST]
+            slope = (f.w2[k] * (1 - hidden * hidden)[:, None]) @ f.w1[k]  # (B, 64, 31)
+            by = slope @ read[..., :63]
             bounded = torch.tanh(out[:, :32])
             s = LIMIT * bounded
-            by_s = (LIMIT * (1 - bounded * bounded))[..., None] * moved[:, :32]
-            scaled = torch.exp(s)
-            second = x[:, FIRST:] * scaled
-            x = torch.cat([x[:, :FIRST], second + out[:, 32:]], 1)
-            later = jacobian[:, FIRST:] * scaled[..., None] + second[..., None] * by_s + moved[:, 32:]
-            jacobian = torch.cat([jacobian[:, :FIRST], later], 1)
-            log_det = log_det + s.sum(1)
-            bend = bend + by_s.sum(1)
+            by_s = by[:, :32].mul_((LIMIT - s * bounded)[..., None])
+            moved *= torch.exp(s)[..., None]
+            moved[..., :63].addcmul_(moved[..., 63:], by_s).add_(by[:, 32:])
+            moved[..., 63] += out[:, 32:]
+            log_det += s.sum(1)
+            bend += by_s.sum(1)
         last = torch.sqrt(2 * (self.bound - log_det - f.scale.sum()).clamp_min(1e-3))[:, None]
-        residual = torch.cat([x * self.out_scale, last], 1)
-        return residual, torch.cat([jacobian * self.out_scale[:, None], (-bend / last)[:, None]], 1)
+        both *= self.out_scale[:, None]
+        residual = torch.cat([both[..., 63], last], 1)
+        return residual, torch.cat([both[..., :63], (-bend / last)[:, None]], 1)

@@ -51,8 +51,15 @@ class JointLimits:
 
     def blocks(self, rotmats: Tensor) -> tuple[Tensor, Tensor]:
         """(B, K, 3, 3) → residual (B, K, 3), Jacobian (B, K, 3, 3) of each joint by its own right tangent."""
-        turned = self.left @ rotmats @ self.right
-        value, inner = self._coordinates(turned)
+        return self.beyond(*self.coordinates(rotmats))
+
+    def coordinates(self, rotmats: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, K, 3, 3) → swing and twist (B, K, 3) radians, and their derivative by right tangents (B, K, 3, 3)."""
+        value, inner = self._coordinates(self.left @ rotmats @ self.right)
+        return value, inner @ self.frame_inverse
+
+    def beyond(self, value: Tensor, inner: Tensor) -> tuple[Tensor, Tensor]:
+        """What `blocks` gives, of `coordinates`."""
         # The length beyond the ellipse or interval, along the coordinate: x (1 − 1/ρ) where ρ = |x / bound| > 1.
         share = value * self.inverse_bound
         inverse_rho = ((share * share)[..., None, :] @ self.coupling)[..., 0, :].clamp_min(1e-12).rsqrt()
@@ -60,7 +67,7 @@ class JointLimits:
         slope = value * inverse_rho**3 * (inverse_rho < 1)
         outer = slope[..., :, None] * self.coupling * (share * self.inverse_bound)[..., None, :]
         torch.diagonal(outer, dim1=-2, dim2=-1).add_(beyond)
-        return value * beyond, outer @ inner @ self.frame_inverse
+        return value * beyond, outer @ inner
 
     def residual(self, rotmats: Tensor) -> tuple[Tensor, Tensor]:
         """(B, K, 3, 3) → residual (B, 3K), Jacobian (B, 3K, 3K), block-diagonal but dense."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pantomime.core.body.model import BodyModel
 from pantomime.core.detection.observation import Observation, Points
-from pantomime.core.fitting.collision import Collision
+from pantomime.core.fitting.apart import Displaced, NearEnd, known_from, with_overlap
+from pantomime.core.fitting.collision import Collision, NearPairs
 from pantomime.core.fitting.evidence import gather
 from pantomime.core.fitting.height import KnownHeight, StandingHeight
 from pantomime.core.fitting.kinematics import PointTable, Skeleton, pose_chain
@@ -20,13 +23,14 @@ from pantomime.core.fitting.photo import Fitter
 from pantomime.core.fitting.problem import CameraGuess, StageProblem
 from pantomime.core.fitting.regressed import Regressed
 from pantomime.core.fitting.settings import ALL_SETS, FitSettings, Stage
+from pantomime.core.fitting.solver import Linearisation
 from pantomime.core.fitting.start import relaxed_pose
 from pantomime.core.fitting.state import BodyState, retract
 from pantomime.core.rotation import exp_so3
 
-FOCAL_PX, SIZE = 700.0, (640, 640)
+FOCAL_PX, SIZE, SIGMA_M = 700.0, (640, 640), 0.01
 SETS = ("pose33", "left_hand", "right_hand", "face468")
-EVERYTHING = Stage("everything", 1, 3.0, ALL_SETS, betas=1000, hands=True, face=True, focal=True, collision=True)
+EVERYTHING = Stage("everything", 1, 3.0, ALL_SETS, betas=1000, hands=True, face=True, focal=True)
 
 
 def somebody(body: BodyModel, skeleton: Skeleton, rng: np.random.Generator) -> BodyState:
@@ -58,9 +62,26 @@ def seen(body: BodyModel, skeleton: Skeleton, state: BodyState, rng: np.random.G
     return Observation(SIZE, box, 1.0, points, source="synthetic")
 
 
-def test_the_gradient_is_the_slope_of_the_cost(body: BodyModel) -> None:
+@dataclass(frozen=True)
+class Case:
+    """A problem with all kinds of residuals, and a state some way from what was seen, in which parts overlap."""
+
+    make: Callable[[Stage], StageProblem]
+    problem: StageProblem
+    state: BodyState
+    near: NearPairs
+
+    def linearise(self, state: BodyState) -> Linearisation:
+        return with_overlap(self.problem.linearise(state), self.problem, state, self.near, SIGMA_M)
+
+    def cost(self, step: Tensor) -> float:
+        return float(self.linearise(retract(self.state, step, self.problem.unknowns, False)).cost[0])
+
+
+@pytest.fixture(scope="module")
+def case(body: BodyModel) -> Case:
     rng = np.random.default_rng(2)
-    settings = replace(FitSettings(), collision_sigma_m=0.01)
+    settings = FitSettings()
     fitter = Fitter(body, settings, dtype=torch.float64)
     skeleton = fitter.skeleton
     truth = somebody(body, skeleton, rng)
@@ -68,31 +89,52 @@ def test_the_gradient_is_the_slope_of_the_cost(body: BodyModel) -> None:
     assert fitter.regressor is not None
     prediction = fitter.regressor.predict(observation, FOCAL_PX, (320.0, 320.0))
     assert prediction is not None
-    collision = Collision.of(body, skeleton)
-    problem = StageProblem(
-        body,
-        skeleton,
-        gather(body, observation, settings),
-        CameraGuess((320.0, 320.0), math.log(FOCAL_PX) + 0.1, 0.2),
-        fitter.priors,
-        EVERYTHING,
-        settings,
-        fitter._joint_limits,
-        Regressed(prediction, body, skeleton, settings),
-        collision,
-        KnownHeight(StandingHeight.of(body, torch.float64, "cpu"), 1.7, 0.02),
-    )
+    evidence = gather(body, observation, settings)
+    camera = CameraGuess((320.0, 320.0), math.log(FOCAL_PX) + 0.1, 0.2)
+    regressed = Regressed(prediction, body, skeleton, settings)
+    height = KnownHeight(StandingHeight.of(body, torch.float64, "cpu"), 1.7, 0.02)
+
+    def make(stage: Stage) -> StageProblem:
+        others = fitter._joint_limits, regressed, height
+        return StageProblem(body, skeleton, evidence, camera, fitter.priors, stage, settings, *others)
+
+    problem = make(EVERYTHING)
     state = replace(truth, rotmats=truth.rotmats @ exp_so3(torch.as_tensor(rng.normal(0, 0.15, (1, 55, 3)))))
-    assert collision.overlap(pose_chain(skeleton, state), problem.unknowns) is not None
+    near = Collision.of(body, skeleton).near(pose_chain(skeleton, state), 0.02)
+    assert near is not None and near.touch(pose_chain(skeleton, state))[0]
     assert problem.rotations.places.shape[0] > 22 + len(problem.unknowns.joints)  # regressed, unseen, limited
+    return Case(make, problem, state, near)
 
-    def cost(step: Tensor) -> float:
-        return float(problem.linearise(retract(state, step, problem.unknowns, False)).cost[0])
 
-    there = problem.linearise(state)
+def test_the_gradient_is_the_slope_of_the_cost(case: Case) -> None:
+    there = case.linearise(case.state)
     gradient, hessian = there.gradient[0], there.hessian[0]
     torch.testing.assert_close(hessian, hessian.T, atol=1e-6, rtol=1e-6)
     assert float(torch.linalg.eigvalsh(hessian)[0]) > 0
-    step = 1e-6 * torch.eye(problem.unknowns.size, dtype=torch.float64)[:, None]
-    slope = torch.tensor([(cost(row) - cost(-row)) / 2e-6 for row in step], dtype=torch.float64)
+    step = 1e-6 * torch.eye(case.problem.unknowns.size, dtype=torch.float64)[:, None]
+    slope = torch.tensor([(case.cost(row) - case.cost(-row)) / 2e-6 for row in step], dtype=torch.float64)
     torch.testing.assert_close(2 * gradient, slope, atol=2e-3, rtol=2e-4)
+
+
+def test_near_the_end_equations_are_those_of_the_whole(case: Case) -> None:
+    problem, state = case.problem, case.state
+    near_end = NearEnd(problem, state, problem.linearise(state), case.near, SIGMA_M)
+    begin = Displaced.of(state, torch.zeros(1, problem.unknowns.size, dtype=torch.float64))
+    mine, whole = near_end.linearise(begin), case.linearise(state)
+    for name in ("cost", "hessian", "gradient"):
+        torch.testing.assert_close(getattr(mine, name), getattr(whole, name))
+    # a step changes its cost as it changes the whole's, but for curvature beyond Gauss–Newton's
+    step = torch.as_tensor(np.random.default_rng(0).normal(0, 1e-4, begin.by.shape))
+    there, back = (float(near_end.linearise(near_end.move(begin, sign * step)).cost[0]) for sign in (1, -1))
+    assert there - back == pytest.approx(case.cost(step) - case.cost(-step), rel=1e-3)
+
+
+def test_equations_are_known_from_a_stage_that_solved_for_more(case: Case) -> None:
+    more, stage = case.problem, replace(EVERYTHING, betas=0, hands=False, face=False, focal=False)
+    fewer, solved = case.make(stage), more.linearise(case.state)
+    known, expected = known_from(more, solved, fewer), fewer.linearise(case.state)
+    assert known is not None
+    torch.testing.assert_close(known.gradient, expected.gradient)
+    torch.testing.assert_close(known.hessian, expected.hessian)
+    assert known_from(more, solved, case.make(replace(stage, robust_width=2.0))) is None
+    assert known_from(fewer, expected, more) is None

@@ -60,7 +60,7 @@ def pipeline() -> Iterator[Pipeline]:
     """Without capsules, which are fitted for seconds to each new body and say nothing here."""
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Fitter, "_collision", lambda self, stage: None)
+        patch.setattr(Fitter, "_touching", lambda self, state: (None, False))
         yield Pipeline()
 
 
