@@ -81,7 +81,9 @@ class NearEnd:
 
     def move(self, state: BodyState, step: Tensor) -> BodyState:
         assert isinstance(state, Displaced)
-        return replace(self.rest.move(state, step), by=state.by + step)
+        moved = self.rest.move(state, step)
+        assert isinstance(moved, Displaced)
+        return replace(moved, by=state.by + step)
 
     def held(self, state: BodyState, gradient: Tensor) -> Tensor | None:
         return self.rest.held(state, gradient)
@@ -103,18 +105,21 @@ def with_overlap(
     )
 
 
-def known_from(before: StageProblem, solved: Linearisation, rest: StageProblem) -> Linearisation | None:
-    """The equations of `rest` where the stage before it ended, if that stage saw the same and solved for more."""
-    a, b, there = before.unknowns, rest.unknowns, before.stage
+def known_from(before: StageProblem, solution: Solution, body: int, rest: StageProblem) -> Linearisation | None:
+    """The equations of `rest` where the stage before it ended for one body of its batch.
+
+    None where that stage saw something else, or did not solve for all that `rest` does.
+    """
+    a, b, solved = before.unknowns, rest.unknowns, solution.linearisation
     columns = a.joint_columns(b.joints)
-    seen_alike = all(
-        getattr(there, name) == getattr(rest.stage, name) for name in ("sets", "robust_width", "silhouette")
-    )
+    names = ("sets", "robust_width", "silhouette")
+    seen_alike = all(getattr(before.stage, name) == getattr(rest.stage, name) for name in names)
     if not seen_alike or min(columns) < 0 or b.focal or b.num_betas or b.num_expressions:
         return None
     chosen = [column + axis for column in columns for axis in range(3)] + [a.transl_at + axis for axis in range(3)]
     index = torch.tensor(chosen, device=solved.cost.device)
-    return Linearisation(solved.cost, solved.hessian[:, index[:, None], index], solved.gradient[:, index])
+    row = slice(body, body + 1)
+    return Linearisation(solved.cost[row], solved.hessian[row, index[:, None], index], solved.gradient[row, index])
 
 
 def keep_apart(

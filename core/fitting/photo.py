@@ -35,7 +35,7 @@ from .photo_priors import default_priors, hand_priors
 from .problem import CameraGuess, StageProblem
 from .regressed import Regressed
 from .settings import INF, FitSettings, Stage
-from .solver import SolverSettings, Stop, solve
+from .solver import Solution, SolverSettings, Stop, solve
 from .start import hands_start, has_hints, lean_of, place, relaxed_pose, start_from_hints, start_orientations
 from .state import BodyState
 from .straight import flatten_feet, straight_share, straighten_hints, straighten_prediction
@@ -149,7 +149,8 @@ class Fitter:
         problem = self._problem(evidence, guess, stages[0], regressed, height)
         state = self._start(observation, evidence, guess, problem, prediction)
         contour = self._contour(observation, evidence)
-        steps, stops, fitted, silhouette = 0, [], None, None
+        steps, stops, silhouette = 0, [], None
+        fitted: tuple[StageProblem, Solution, int] | None = None
         for number, stage in enumerate(stages):
             if on_stage is not None:
                 on_stage(stage.name, number / len(stages))
@@ -166,7 +167,7 @@ class Fitter:
                 rim = silhouette if stage.silhouette else None
                 problem = self._problem(evidence, guess, stage, regressed, height, rim)
             if near is not None:
-                known = known_from(fitted[0], fitted[1].linearisation, problem) if fitted is not None else None
+                known = known_from(*fitted, problem) if fitted is not None else None
                 solution = keep_apart(problem, state, known, near, self.settings, is_cancelled)
             else:
                 solver_settings = SolverSettings(stage.max_steps, stage.tolerance, trust_last=True)
