@@ -29,6 +29,7 @@ from .contour import Contour, contour_of
 from .evidence import Evidence, FaceReaders, gather
 from .height import KnownHeight, StandingHeight
 from .kinematics import Skeleton, pose_chain
+from .mistaken import ACROSS, LEFT_OUT, WRISTS, mistaken_hands, without_mistakes
 from .outline import Outline, Silhouette
 from .photo_capture import Fitted, capture_of
 from .photo_priors import default_priors, hand_priors
@@ -121,9 +122,32 @@ class Fitter:
         on_stage gets a stage's name and the fraction of stages done. height_m: of the person standing, where it is
         known: it fixes the scale of body and distance.
         """
-        camera = camera or PhotoCamera()
         observation, mixed_up = put_right(observation)
-        observation = bend_fingers(observation, self.hand_reader)
+        how: dict[str, str] = {}  # hands that are not believed, by side
+        while True:
+            believed = without_mistakes(observation, how)
+            capture = self._fit(believed, camera or PhotoCamera(), person_id, is_cancelled, on_stage, height_m)
+            if isinstance(capture, Capture):
+                break
+            how |= {side: LEFT_OUT if side in how else ACROSS for side in capture}
+        if mixed_up is not None:
+            capture.diagnostics["exchanged_sides"] = mixed_up  # the detector had taken left for right there
+        if how:
+            capture.diagnostics["mistaken_hands"] = how
+        return capture
+
+    def _fit(
+        self,
+        observation: Observation,
+        camera: PhotoCamera,
+        person_id: int,
+        is_cancelled: Callable[[], bool] | None,
+        on_stage: Callable[[str, float], None] | None,
+        height_m: float | None,
+    ) -> Capture | tuple[str, ...]:
+        """The capture, or the sides whose hands turn out to be mistaken."""
+        given = observation
+        observation = bend_fingers(given, self.hand_reader)
         straight = straight_share(observation, self.settings.straight)
         observation = straighten_hints(observation, straight, self.settings.straight)
         forearms = hidden_forearms(observation, self.settings.hang)
@@ -176,6 +200,12 @@ class Fitter:
             state = solution.state.select(torch.tensor([best], device=self.device))
             if stage.betas or fitted is None:
                 fitted = problem, solution, best  # tells the uncertainty, of the shape too
+            if stage.hands and not stage.collision:
+                wrists = self._joint_limits(tuple(WRISTS.values()))
+                settled = all(later.collision for later in stages[number + 1 :])
+                mistaken = mistaken_hands(given, state, wrists, self.settings.mistaken, settled)
+                if mistaken:  # they have misled arms and regressor, too: all is made anew
+                    return mistaken
             steps += solution.steps
             stops.append(solution.stops[best])
             if stops[-1] is Stop.NON_FINITE:
@@ -186,10 +216,7 @@ class Fitter:
             raise FitError("These settings have no stage that fits. Use the default ones.")
         focal_source = camera.focal_source if camera.focal_px is not None else "fitted"
         end = Fitted(evidence, state, *fitted, steps, tuple(stops))
-        capture = capture_of(self.body, self.settings, observation, end, focal_source, person_id, self.warnings)
-        if mixed_up is not None:
-            capture.diagnostics["exchanged_sides"] = mixed_up  # the detector had taken left for right there
-        return capture
+        return capture_of(self.body, self.settings, observation, end, focal_source, person_id, self.warnings)
 
     # --- parts ----------------------------------------------------------------------------------------------
 

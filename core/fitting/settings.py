@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .mistaken import MistakenSettings
 from .straight import StraightSettings
 from .unseen import HangSettings
 
@@ -142,6 +143,7 @@ class FitSettings:
     bounded_jaw_sigma_rad: float = 0.01  # jawOpen, jawLeft … do the jaw's work where they exist
     eye_sigma_rad: tuple[float, float] = (0.2, 0.12)  # of both eyes from straight ahead, sideways and up
     straight: StraightSettings = field(default_factory=StraightSettings)  # legs that are seen straight
+    mistaken: MistakenSettings = field(default_factory=MistakenSettings)  # hands taken for the other side's
     hang: HangSettings = field(default_factory=HangSettings)  # limbs that were not seen
     focal_guess: float = 1.15  # times the longer side of the picture, when nothing is known
     focal_sigma: float = 0.25  # of its logarithm, when nothing is known

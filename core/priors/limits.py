@@ -62,12 +62,22 @@ class JointLimits:
         """What `blocks` gives, of `coordinates`."""
         # The length beyond the ellipse or interval, along the coordinate: x (1 − 1/ρ) where ρ = |x / bound| > 1.
         share = value * self.inverse_bound
-        inverse_rho = ((share * share)[..., None, :] @ self.coupling)[..., 0, :].clamp_min(1e-12).rsqrt()
+        inverse_rho = self._rho_squared(share).clamp_min(1e-12).rsqrt()
         beyond = torch.relu(1 - inverse_rho)
         slope = value * inverse_rho**3 * (inverse_rho < 1)
         outer = slope[..., :, None] * self.coupling * (share * self.inverse_bound)[..., None, :]
         torch.diagonal(outer, dim1=-2, dim2=-1).add_(beyond)
         return value * beyond, outer @ inner
+
+    def range_used(self, rotmats: Tensor) -> Tensor:
+        """(B, K, 3, 3) → (B, K) how far towards the end of its range each joint is turned: 1 at the end."""
+        value, _ = self.coordinates(rotmats)
+        return self._rho_squared(value * self.inverse_bound).amax(-1).sqrt()
+
+    def _rho_squared(self, share: Tensor) -> Tensor:
+        """Squares of how far beyond the middle each coordinate is, in ellipses where two share one."""
+        result: Tensor = ((share * share)[..., None, :] @ self.coupling)[..., 0, :]
+        return result
 
     def residual(self, rotmats: Tensor) -> tuple[Tensor, Tensor]:
         """(B, K, 3, 3) → residual (B, 3K), Jacobian (B, 3K, 3K), block-diagonal but dense."""
