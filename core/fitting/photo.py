@@ -40,7 +40,7 @@ from .solver import Solution, SolverSettings, Stop, solve
 from .start import hands_start, has_hints, lean_of, place, relaxed_pose, start_from_hints, start_orientations
 from .state import BodyState
 from .straight import flatten_feet, straight_share, straighten_hints, straighten_prediction
-from .unseen import hang, hidden_forearms, hidden_legs, without_guesses
+from .unseen import beside_the_other, hang, hidden_forearms, hidden_legs, without_guesses
 
 MIN_POINTS = 4
 
@@ -166,6 +166,10 @@ class Fitter:
             rest = rest_directions(self.body.J_template)
             prediction = flatten_feet(prediction, straight, rest, self.settings.straight)
             unseen = (evidence.joint_trust < self.settings.hang.below).astype(np.float32)
+            beside = beside_the_other(prediction, unseen, self.settings.hang)
+            trust = evidence.joint_trust.copy()
+            trust[list(beside)] = np.maximum(trust[list(beside)], self.settings.relaxed_below)
+            evidence = replace(evidence, joint_trust=trust)
             prediction = hang(prediction, unseen, self.settings.hang, forearms)
             regressed = Regressed(prediction, self.body, self.skeleton, self.settings)
         stages = self.settings.stages

@@ -1,14 +1,15 @@
 """Limbs that nobody saw hang: legs below the pelvis, arms beside the trunk, shins from knees, forearms from elbows.
 
 A regressor makes up some captured pose for them, kneeling or in mid-stride, and says how little it knows; people cut
-off by a portrait's edge mostly stand or sit, and gravity draws what is hidden. A hand that is hidden behind something
+off by a portrait's edge mostly stand or sit, and gravity draws what is hidden. A leg that was seen raised, as of who
+sits, has the other beside it. A hand that is hidden behind something
 is guessed before the chest by the detector, its forearm pointing at the camera: such a forearm hangs as well, or lies
 across the belly where the mask leaves no other place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,6 +43,8 @@ class HangSettings:
     below: float = 0.1  # trust in what a joint turns, below which it was not seen: beyond the picture, not only hidden
     thigh_deg: float = 7.0
     shin_deg: float = 9.0
+    raised_deg: float = 45.0  # from hanging: a thigh that was seen so high has the other, unseen, beside it
+    beside_deg: float = 7.0
     bent_deg: float = 60.0  # of a shin or forearm whose thigh or upper arm was seen
     upper_arm_deg: float = 10.0
     forearm_deg: float = 14.0
@@ -143,11 +146,15 @@ def hang(
     for side, sign in (("left", 1.0), ("right", -1.0)):
         out = sign * left
         near_hip, near_arm = (float(share[JOINT_INDEX[f"{side}_{part}"]]) for part in ("hip", "shoulder"))
+        thigh, thigh_deg = -UP + 0.03 * out, settings.thigh_deg
+        raised = _other_thigh(found, share, side, settings)
+        if raised is not None:  # who sits with one leg sits with both
+            thigh, thigh_deg, near_hip = raised - 2 * (raised @ left) * left, settings.beside_deg, 0.0
         inward = np.radians(hidden.get(side, 0.0))
         forearm = -np.cos(inward) * UP - np.sin(inward) * out + 0.3 * ahead
         bent = settings.forearm_deg if side in hidden else _between(settings.bent_deg, settings.forearm_deg, near_arm)
         limbs = (
-            ("hip", "knee", -UP + 0.03 * out, settings.thigh_deg),
+            ("hip", "knee", thigh, thigh_deg),
             ("knee", "ankle", -UP - 0.03 * ahead, _between(settings.bent_deg, settings.shin_deg, near_hip)),
             ("shoulder", "elbow", -UP + 0.17 * out, settings.upper_arm_deg),
             ("elbow", "wrist", forearm, bent),
@@ -185,6 +192,27 @@ def hang(
         direction_sigma_rad=sigmas,
         sigma_rad=rotation_sigmas,
     )
+
+
+def beside_the_other(prediction: Prediction, share: Array, settings: HangSettings) -> tuple[int, ...]:
+    """Hips and knees of legs that were not seen, but lie beside the other one: nothing is to draw them to standing."""
+    found = {name: prediction.directions[i].double().cpu().numpy() for i, name in enumerate(DIRECTIONS)}
+    sides = [
+        side
+        for side in SIDES
+        if share[JOINT_INDEX[f"{side}_hip"]] > 0 and _other_thigh(found, share, side, settings) is not None
+    ]
+    return tuple(JOINT_INDEX[f"{side}_{part}"] for side in sides for part in ("hip", "knee"))
+
+
+def _other_thigh(
+    found: Mapping[tuple[str, str], Float], share: Array, side: str, settings: HangSettings
+) -> Float | None:
+    """Where the other side's thigh points, if it was seen and is raised, as that of somebody who sits."""
+    other = SIDES[side == SIDES[0]]
+    line = found[f"{other}_hip", f"{other}_knee"]
+    seen = float(share[JOINT_INDEX[f"{other}_hip"]]) == 0
+    return line if seen and float(-line @ UP) < np.cos(np.radians(settings.raised_deg)) else None
 
 
 def _point(rotmats: Tensor, joint: int, rest: Float, line: Tensor) -> None:

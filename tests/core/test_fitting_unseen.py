@@ -13,7 +13,14 @@ from pantomime.core.body.skeleton import JOINT_INDEX, NUM_JOINTS
 from pantomime.core.detection.observation import Observation, Points
 from pantomime.core.detection.vocabulary import POSE33
 from pantomime.core.fitting.photo import Fitter
-from pantomime.core.fitting.unseen import HangSettings, hang, hidden_forearms, hidden_legs, without_guesses
+from pantomime.core.fitting.unseen import (
+    HangSettings,
+    beside_the_other,
+    hang,
+    hidden_forearms,
+    hidden_legs,
+    without_guesses,
+)
 from pantomime.core.priors.regressor import DIRECTIONS, NUM_BETAS, NUM_BODY, Prediction
 
 from .test_fitting_straight import standing
@@ -45,14 +52,38 @@ def unseen(*names: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     return share
 
 
+LEFT_LEG = ("left_hip", "left_knee", "left_ankle")
+LEFT_THIGH, RIGHT_THIGH = (DIRECTIONS.index((f"{side}_hip", f"{side}_knee")) for side in ("left", "right"))
+
+
+def with_right_thigh(degrees: float, aside: float = 0.0) -> Prediction:
+    """The right thigh so far from hanging, turned outwards by `aside`."""
+    found, a, b = prediction(), np.radians(degrees), np.radians(aside)
+    line = [-np.sin(a) * np.sin(b), np.cos(a), -np.sin(a) * np.cos(b)]
+    found.directions[RIGHT_THIGH] = torch.tensor(line, dtype=torch.float32)
+    return found
+
+
 def test_an_unseen_leg_hangs_and_the_other_keeps_what_was_said() -> None:
-    before = prediction()
-    after = hang(before, unseen("left_hip", "left_knee", "left_ankle"), HangSettings())
-    at = DIRECTIONS.index(("left_hip", "left_knee"))
-    assert after.directions[at].numpy() @ DOWN > 0.99
-    assert after.direction_sigma_rad[at] < np.radians(8)
-    other = DIRECTIONS.index(("right_hip", "right_knee"))
-    assert torch.equal(after.directions[other], before.directions[other])
+    before = with_right_thigh(30)
+    after = hang(before, unseen(*LEFT_LEG), HangSettings())
+    assert after.directions[LEFT_THIGH].numpy() @ DOWN > 0.99
+    assert after.direction_sigma_rad[LEFT_THIGH] < np.radians(8)
+    assert torch.equal(after.directions[RIGHT_THIGH], before.directions[RIGHT_THIGH])
+    assert beside_the_other(before, unseen(*LEFT_LEG), HangSettings()) == ()
+
+
+def test_an_unseen_leg_sits_with_one_that_was_seen_sitting() -> None:
+    before = with_right_thigh(70, aside=20)
+    after = hang(before, unseen(*LEFT_LEG), HangSettings())
+    expected = before.directions[RIGHT_THIGH] * torch.tensor([-1.0, 1.0, 1.0])
+    torch.testing.assert_close(after.directions[LEFT_THIGH], expected)
+    assert torch.equal(after.directions[RIGHT_THIGH], before.directions[RIGHT_THIGH])
+    hip_and_knee = JOINT_INDEX["left_hip"], JOINT_INDEX["left_knee"]
+    assert beside_the_other(before, unseen(*LEFT_LEG), HangSettings()) == hip_and_knee
+    both = unseen(*LEFT_LEG, "right_hip", "right_knee", "right_ankle")  # neither was seen: they stand
+    assert hang(before, both, HangSettings()).directions[LEFT_THIGH].numpy() @ DOWN > 0.99
+    assert beside_the_other(before, both, HangSettings()) == ()
 
 
 @pytest.mark.parametrize("known", [prediction(trunk=(1.0, 0.0, 0.0)), prediction(sigma_deg=6.0)])
