@@ -2,9 +2,9 @@
 
 A regressor makes up some captured pose for them, kneeling or in mid-stride, and says how little it knows; people cut
 off by a portrait's edge mostly stand or sit, and gravity draws what is hidden. A leg that was seen raised, as of who
-sits, has the other beside it. A hand that is hidden behind something
-is guessed before the chest by the detector, its forearm pointing at the camera: such a forearm hangs as well, or lies
-across the belly where the mask leaves no other place.
+sits, has the other beside it. A hand that is hidden behind something is guessed before the chest by the detector, its
+forearm pointing at the camera: such a forearm hangs as well, or lies across the belly where the mask leaves no other
+place.
 """
 
 from __future__ import annotations
