@@ -3,7 +3,8 @@
 Where half of a hand is hidden, the network that places its points may take it for one of the other side: the palm for
 its back, and with it the little finger for the index finger. Such points turn the wrist to the end of its range.
 Neither alone says enough: networks often doubt which side a hand is of, and wrists do turn far. Read across, from the
-other edge of the palm, the same points are mostly right; where the wrist is still turned that far, they are left out.
+other edge of the palm, the same points are mostly right; where the wrist is still turned that far, they tell where the
+middle of the hand is, and no more.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ..priors.limits import JointLimits
 from .state import BodyState
 
 WRISTS = {side: JOINT_INDEX[f"{side}_wrist"] for side in ("left", "right")}
-ACROSS, LEFT_OUT = "read across", "left out"
+ACROSS, MIDDLE = "read across", "middle alone"
 _OPPOSITE = {"index": "pinky", "middle": "ring", "ring": "middle", "pinky": "index"}
 
 
@@ -52,13 +53,10 @@ def mistaken_hands(
 
 
 def without_mistakes(observation: Observation, how: Mapping[str, str]) -> Observation:
-    """The observation with hands, by side, read ACROSS or LEFT_OUT."""
-    points = dict(observation.points)
-    for side, what in how.items():
-        hand = points.pop(f"{side}_hand")
-        if what == ACROSS:
-            points[f"{side}_hand"] = _across(hand)
-    return replace(observation, points=points)
+    """The observation with hands, by side, read ACROSS, or with their MIDDLE alone."""
+    read = {ACROSS: _across, MIDDLE: _middle}
+    changed = {f"{side}_hand": read[what](observation.points[f"{side}_hand"]) for side, what in how.items()}
+    return replace(observation, points={**observation.points, **changed})
 
 
 def _across(hand: Points) -> Points:
@@ -71,3 +69,13 @@ def _across(hand: Points) -> Points:
         elif finger == "thumb":
             kept[i] = 0
     return Points(hand.image_px[order], hand.confidence[order] * kept, None, hand.left_score)
+
+
+def _middle(hand: Points) -> Points:
+    """A hand of which only the wrist and the line between middle and ring finger are known, whichever is which."""
+    image, kept = hand.image_px.copy(), np.zeros(len(HAND21), np.float32)
+    kept[0] = 1
+    for k in range(1, 5):
+        pair = [HAND21.index(f"{finger}{k}") for finger in ("middle", "ring")]
+        image[pair], kept[pair] = hand.image_px[pair].mean(0), 1
+    return Points(image, hand.confidence * kept, None, None)

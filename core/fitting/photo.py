@@ -29,7 +29,7 @@ from .contour import Contour, contour_of
 from .evidence import Evidence, FaceReaders, gather
 from .height import KnownHeight, StandingHeight
 from .kinematics import Skeleton, pose_chain
-from .mistaken import ACROSS, LEFT_OUT, WRISTS, mistaken_hands, without_mistakes
+from .mistaken import ACROSS, MIDDLE, WRISTS, mistaken_hands, without_mistakes
 from .outline import Outline, Silhouette
 from .photo_capture import Fitted, capture_of
 from .photo_priors import default_priors, hand_priors
@@ -129,7 +129,7 @@ class Fitter:
             capture = self._fit(believed, camera or PhotoCamera(), person_id, is_cancelled, on_stage, height_m)
             if isinstance(capture, Capture):
                 break
-            how |= {side: LEFT_OUT if side in how else ACROSS for side in capture}
+            how |= {side: MIDDLE if side in how else ACROSS for side in capture}
         if mixed_up is not None:
             capture.diagnostics["exchanged_sides"] = mixed_up  # the detector had taken left for right there
         if how:

@@ -1,4 +1,4 @@
-"""Hands that the detector took for the other side's: read across where that lets the wrist turn back, or left out."""
+"""Hands taken for the other side's: read across where that lets the wrist turn back, or known by their middle alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pantomime.core.detection.vocabulary import HAND21
 from pantomime.core.fitting.kinematics import PointTable, Skeleton, pose_chain
 from pantomime.core.fitting.mistaken import (
     ACROSS,
-    LEFT_OUT,
+    MIDDLE,
     MistakenSettings,
     mistaken_hands,
     without_mistakes,
@@ -140,4 +140,14 @@ def test_read_across_fingers_change_places_and_the_thumb_is_gone(body: BodyModel
     for name, other in (("index3", "pinky3"), ("ring1", "middle1"), ("wrist", "wrist")):
         np.testing.assert_array_equal(after.image_px[HAND21.index(name)], before.image_px[HAND21.index(other)])
     assert (after.confidence[1:5] == 0).all() and (after.confidence[5:] == 1).all() and after.world_m is None
-    assert set(without_mistakes(seen, {"left": LEFT_OUT}).points) == {"pose33", "right_hand"}
+
+
+def test_of_the_middle_nothing_says_which_side_it_is_of(body: BodyModel) -> None:
+    seen = observed(body, state_of(body, np.zeros(3)))
+    hand, across = (without_mistakes(s, {"left": MIDDLE}).points["left_hand"] for s in (seen, read_across(seen)))
+    np.testing.assert_allclose(hand.image_px[hand.confidence > 0], across.image_px[across.confidence > 0])
+    assert (hand.confidence > 0).sum() == 9 and hand.world_m is None and hand.left_score is None
+
+
+def read_across(observation: Observation) -> Observation:
+    return without_mistakes(observation, {"left": ACROSS})
