@@ -2,13 +2,14 @@
 
 Frames are looked at in order by two threads: one follows people, the other one, a few frames behind, looks at their
 hands and faces, while MediaPipe's networks leave Python alone. A third one helps to follow where several places are to
-be looked at. None hangs on how fast another one is, so that the result is the same with one thread.
+be looked at, and a fourth decodes the next frame. None hangs on how fast another one is, so that the result is the same
+with one thread.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from .detection.candidates import box_of
 from .detection.detector import Detector
 from .detection.follow import Describer, Follower, FrameSightings
+from .media.frame import Frame
 from .media.turning import TurnFinder
 from .media.video import Clip, FrameRange
 from .video_job import Arrays, JobFolder
@@ -63,22 +65,23 @@ class ClipDetection:
         if state is not None:
             self._restore(state)
         executor: Executor = ThreadPoolExecutor(1, "describe") if self.two_threads else _AtOnce()
+        reader: Executor = ThreadPoolExecutor(1, "read") if self.two_threads else _AtOnce()
         try:
-            return self._run(executor, number, done)
+            return self._run(executor, reader, number, done)
         finally:
             # What is under way ends within a frame; what waits is dropped.
-            executor.shutdown(cancel_futures=True)
-            if self.beside is not None:
-                self.beside.shutdown(cancel_futures=True)
+            for each in (executor, reader, self.beside):
+                if each is not None:
+                    each.shutdown(cancel_futures=True)
 
-    def _run(self, executor: Executor, number: int, done: int) -> int:
+    def _run(self, executor: Executor, reader: Executor, number: int, done: int) -> int:
         total = self.which.count(self.clip.info.frame_count) if self.clip.info.frame_count else 0
         # The frames that were done are decoded again, not looked at: seeking is not exact in every container.
         rest = FrameRange(self.which.start + done * self.which.step, self.which.end, self.which.step)
         waiting: deque[Future[FrameSightings]] = deque()
         seen: list[FrameSightings] = []
         homographies: list[NDArray[np.float64]] = []
-        for frame in self.clip.frames(rest):
+        for frame in _one_ahead(self.clip.frames(rest), reader):
             self.stop_if_cancelled()
             followed = self.follower.follow(frame)
             waiting.append(executor.submit(self.describer.describe, frame.rgb, followed))
@@ -132,6 +135,14 @@ def finished_parts(folder: JobFolder, key: str) -> tuple[int, int, bool, Arrays 
         finished = bool(part["finished"])
         state = {name[6:]: value for name, value in part.items() if name.startswith("state_")}
     return number, done, finished, state
+
+
+def _one_ahead(frames: Iterator[Frame], reader: Executor) -> Iterator[Frame]:
+    """The same frames, the next one decoded while one is looked at."""
+    waiting = reader.submit(next, frames, None)
+    while (frame := waiting.result()) is not None:
+        waiting = reader.submit(next, frames, None)
+        yield frame
 
 
 class _AtOnce(Executor):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -51,7 +52,7 @@ class DetectionSettings:
 
 
 class Detector:
-    """The networks, loaded once. Not for use from several threads at a time; but `observe` may run beside `poses` and
+    """The networks, loaded once. Not for use from several threads at a time; but `observe` may run beside `all_poses` and
     `find`, each in one thread.
 
     Raises DetectionError where a model can't be loaded.
@@ -86,53 +87,67 @@ class Detector:
         """
         if detailed is None:
             detailed = self.settings.detailed_people
-        pose = self._network()
+        self._network()
         try:
-            return self._detect(frame.rgb, pose, detailed)
+            return self._detect(frame.rgb, detailed)
         except LandmarkerError as error:
             raise DetectionError(str(error)) from error
 
-    def _detect(self, rgb: Image, pose: PoseNetwork, detailed: int) -> list[Observation]:
+    def _detect(self, rgb: Image, detailed: int) -> list[Observation]:
         height, width = rgb.shape[:2]
         size = (width, height)
         if min(size) < 16:
             return []
-        people = self._people(rgb, pose)
+        people = self._people(rgb, None)
         return [self.observe(rgb, person, size, rank < detailed) for rank, person in enumerate(people)]
 
-    def find(self, rgb: Image) -> list[Candidate]:
-        """Everybody in a picture, thoroughly, whom it is of first, without hands and faces. Raises DetectionError."""
-        try:
-            return self._people(rgb, self._network())
-        except LandmarkerError as error:
-            raise DetectionError(str(error)) from error
+    def find(self, rgb: Image, beside: Executor | None = None) -> list[Candidate]:
+        """Everybody in a picture, thoroughly, whom it is of first, without hands and faces. Raises DetectionError.
 
-    def poses(self, rgb: Image) -> list[Candidate]:
-        """What one look at a picture or crop shows, in its pixels, unconfirmed. Raises DetectionError."""
+        beside: as in `all_poses`.
+        """
         try:
-            return self._network().detect(rgb)
+            return self._people(rgb, beside)
         except LandmarkerError as error:
             raise DetectionError(str(error)) from error
 
     def all_poses(self, pictures: list[Image], beside: Executor | None = None) -> list[list[Candidate]]:
-        """What one look at each of several pictures shows; every second one is looked at in a thread of `beside`.
+        """What one look at each of several pictures or crops shows, in its pixels, unconfirmed; in a thread of `beside`
+        a second network looks at some of them.
 
         The result is the same without it. Raises DetectionError.
         """
-        if beside is None or len(pictures) < 2:
-            return [self.poses(picture) for picture in pictures]
-        self._network()
         try:
-            if self._pose_beside is None:
-                s = self.settings
-                self._pose_beside = PoseNetwork(self._models.pose, _AT_ONCE, s.threshold, s.masks)
-            other = self._pose_beside
-            rest = beside.submit(lambda: [other.detect(picture) for picture in pictures[1::2]])
-            found: list[list[Candidate]] = [[]] * len(pictures)
-            found[::2] = [self.poses(picture) for picture in pictures[::2]]
-            found[1::2] = rest.result()
+            return self._looks(pictures, beside)
         except LandmarkerError as error:
             raise DetectionError(str(error)) from error
+
+    def _looks(self, pictures: list[Image], beside: Executor | None) -> list[list[Candidate]]:
+        own = self._network()
+        found: list[list[Candidate]] = [[]] * len(pictures)
+        # Each network takes the next one that is left: many people take many times as long as one.
+        left = deque(enumerate(pictures))
+
+        def look(network: PoseNetwork) -> None:
+            while True:
+                try:
+                    number, picture = left.popleft()
+                except IndexError:
+                    return
+                found[number] = network.detect(picture)
+
+        if beside is None or len(pictures) < 2:
+            look(own)
+            return found
+        if self._pose_beside is None:
+            s = self.settings
+            self._pose_beside = PoseNetwork(self._models.pose, _AT_ONCE, s.threshold, s.masks)
+        rest = beside.submit(look, self._pose_beside)
+        try:
+            look(own)
+        finally:
+            left.clear()
+            rest.result()
         return found
 
     def _network(self) -> PoseNetwork:
@@ -140,10 +155,10 @@ class Detector:
             raise DetectionError("The detector is closed already. Make a new one.")
         return self._pose
 
-    def _people(self, rgb: Image, pose: PoseNetwork) -> list[Candidate]:
+    def _people(self, rgb: Image, beside: Executor | None) -> list[Candidate]:
         return find_people(
             rgb,
-            pose.detect,
+            lambda pictures: self._looks(pictures, beside),
             self.settings.who,
             self.settings.people,
             lambda person: self._head_scale(rgb, person),

@@ -115,7 +115,7 @@ class Describer:
 
 class Follower:
     """Frames in order in, who is where out. `detailed`: how many people, those who were large for longest, get hands
-    and face; 0 = all. beside: a thread for every second look, where several are to be had at once."""
+    and face; 0 = all. beside: a thread that shares the looks where several are to be had at once."""
 
     def __init__(
         self,
@@ -181,38 +181,47 @@ class Follower:
         """Everybody seen in the crops of those who are followed, each once."""
         s = self.settings
         size = (rgb.shape[1], rgb.shape[0])
-        squares, lost = [], []
+        squares, lost, turned = [], list[Track](), list[Square]()
         for number, track in enumerate(self.tracker.tracks):
             gone = max(0.0, now - track.time_s - s.lost_s)
             if self._is_lost(track, now):
                 if now - track.looked_s >= s.lost_pause * gone - 1e-6:
                     lost.append(track)
+                    turned += self._lost_squares(track, size, now)
                     self.tracker.tracks[number] = track.looked_for(now)
                 continue
             expected = Candidate(track.predicted(now, s.tracking), track.visibility, np.zeros((33, 3), np.float32))
             squares.append(_square(box_of(expected, size), s.crop_scale + s.lost_scale * gone))
-        seen = [person for look in self._crops(rgb, squares) for person in look]
+        looks = self._crops(rgb, squares + turned)
+        seen = [person for look in looks[: len(squares)] for person in look]
         good = [person for person in seen if believable(person, size) >= s.least_visibility]
         people = [group[0] for group in distinct_people(good, s.agree)]
-        for track in lost:
-            people += self._look_for(rgb, track, people, now)
+        for k, track in enumerate(lost):
+            two = slice(len(squares) + 2 * k, len(squares) + 2 * k + 2)
+            people += self._confirmed(rgb, turned[2 * k : 2 * k + 2], looks[two], people)
         return people
 
     def _is_lost(self, track: Track, now: float) -> bool:
         """Not seen for a while, nor in the frame before: at low rates a frame alone is longer than `lost_s`."""
         return now - track.time_s > self.settings.lost_s and track.time_s < self._before_s - 1e-6
 
-    def _look_for(self, rgb: Image, track: Track, people: list[Candidate], now: float) -> list[Candidate]:
-        """Somebody who was lost, where they may be by now; also lying, or upside down. Confirmed by a second look."""
+    def _lost_squares(self, track: Track, size: tuple[int, int], now: float) -> list[Square]:
+        """Two crops in which somebody who was lost may be by now: upright, and lying or upside down."""
         s = self.settings
-        size = (rgb.shape[1], rgb.shape[0])
         expected = Candidate(track.predicted(now, s.tracking), track.visibility, np.zeros((33, 3), np.float32))
         box, grown = box_of(expected, size), s.crop_scale + s.lost_scale * (now - track.time_s)
-        taken = [(item.image_px, item.visibility) for item in people]
         # One other turn at a time: somebody who is gone must not cost more than all who are there.
         other = s.lost_turns[1 + track.looks % (len(s.lost_turns) - 1)]
-        squares = [_square(box, grown, False, turn) for turn in (s.lost_turns[0], other)]
-        for square, people_there in zip(squares, self._crops(rgb, squares), strict=True):
+        return [_square(box, grown, False, turn) for turn in (s.lost_turns[0], other)]
+
+    def _confirmed(
+        self, rgb: Image, squares: list[Square], looks: list[list[Candidate]], people: list[Candidate]
+    ) -> list[Candidate]:
+        """The first one in these crops whom a second look shows again and who is none of `people`; or nobody."""
+        s = self.settings
+        size = (rgb.shape[1], rgb.shape[0])
+        taken = [(item.image_px, item.visibility) for item in people]
+        for square, people_there in zip(squares, looks, strict=True):
             for found in people_there:
                 if believable(found, size) < s.least_lost_visibility or _near(found, taken, s.new_gap):
                     continue
@@ -277,7 +286,7 @@ class Follower:
         never = not np.isfinite(self._searched_s)
         if never or (not new and not self.tracker.tracks and now - self._searched_s >= s.search_s - 1e-6):
             self._searched_s = now
-            everybody = [_seen_only(item, rgb) for item in self.detector.find(rgb)]
+            everybody = [_seen_only(item, rgb) for item in self.detector.find(rgb, self.beside)]
             everybody = [item for item in everybody if believable(item, size) >= s.least_new_visibility]
             new += [item for item in everybody if not self._near_any(item, known + new, now)]
         return new

@@ -19,7 +19,7 @@ from .prominence import by_prominence
 
 Array = NDArray[np.float32]
 Image = NDArray[np.uint8]
-Network = Callable[[Image], list[Candidate]]
+Network = Callable[[list[Image]], list[list[Candidate]]]
 
 _UPSIDE_DOWN = np.radians(120.0)  # of the trunk from upright
 _UPRIGHT = np.radians(60.0)
@@ -69,7 +69,7 @@ def find_people(
 ) -> list[Candidate]:
     """The people in a picture, at most `most`, whom it is of first: large, whole, sharp, in its middle.
 
-    `network` detects people in a picture or crop.
+    `network` detects people in each of some pictures or crops.
 
     `head_scale`: pixels a metre at a person's head, from the face, where one is seen; it tells apart detections that
     squeeze a body whose lower half is outside of the picture into what is inside.
@@ -80,13 +80,11 @@ def find_people(
     search = _Search(rgb, network, settings, head_scale)
     size = search.size
     small, back = fit_within(rgb, settings.longest_px)
-    proposals = [from_crop(item, back, 0.0, False) for item in network(small)]
+    proposals = [from_crop(item, back, 0.0, False) for item in network([small])[0]]
     people, rest = _verify(search, proposals, [])
     if len(people) != 1 or rest or not _fills(people[0], size):
         seen = list(rest)
-        for tile in _tiles(size, settings):
-            out_px = int(min(settings.crop_px, max(128.0, tile.side_px)))
-            seen += [from_crop(item, tile.matrix(out_px), 0.0, False) for item in network(cut(rgb, tile, out_px))]
+        seen += [item for look in _in_squares(search, _tiles(size, settings)) for item in look]
         people, _ = _verify(search, seen, people)
     if not people and proposals:
         # Nothing is steady, as in a blurred or extreme picture: the best guess is better than none, and says so.
@@ -154,25 +152,28 @@ def _look_again(search: _Search, group: list[Candidate], far: bool) -> tuple[Can
     proposal = group[0]
     candidates, neighbours = list(group), []
 
-    def look(turn_rad: float, scale: float, mirrored: bool) -> Candidate | None:
-        found = _in_crop(search, box_of(proposal, search.size), turn_rad, scale, mirrored)
-        found.sort(key=lambda item: distance(proposal, item))
-        own = found.pop(0) if found and distance(proposal, found[0]) <= 2.0 * settings.same_person else None
-        candidates.extend([own] if own is not None else [])
-        neighbours.extend(found)
+    def look(looks: tuple[tuple[float, float], ...], mirrored: bool = False) -> Candidate | None:
+        """What the last one of some crops, each of a turn and a scale, shows of the person."""
+        own = None
+        for found in _in_crops(search, box_of(proposal, search.size), looks, mirrored):
+            found.sort(key=lambda item: distance(proposal, item))
+            own = found.pop(0) if found and distance(proposal, found[0]) <= 2.0 * settings.same_person else None
+            candidates.extend([own] if own is not None else [])
+            neighbours.extend(found)
         return own
 
-    mirrored = look(0.0, settings.crop_scale, True)
+    mirrored = look(((0.0, settings.crop_scale),), True)
     sure = mirrored is not None and distance(proposal, mirrored) <= settings.agree
     head = None
     if not sure or believable(proposal, search.size) < settings.sure:
-        for count, (turn, scale) in enumerate(settings.looks):
-            if sure and count >= settings.enough_looks and len(_agreeing(candidates, settings)) == len(candidates):
+        always = settings.enough_looks if sure else len(settings.looks)
+        look(settings.looks[:always])
+        for further in settings.looks[always:]:
+            if len(_agreeing(candidates, settings)) == len(candidates):
                 break
-            look(turn, scale, False)
+            look((further,))
         if far and not _agreeing(candidates, settings):
-            for turn, scale in settings.far_looks:
-                look(turn, scale, False)
+            look(settings.far_looks)
         head = search.head_scale(proposal)
     agreeing = _agreeing(candidates, settings)
     if not agreeing:
@@ -198,11 +199,11 @@ def _seen_upright(search: _Search, person: Candidate) -> list[Candidate]:
     """Those upright where `person` is, of wider crops, that agree; none unless half of these crops show one."""
     settings, box = search.settings, box_of(person, search.size)
     seen = []
-    for turn, scale in settings.wide_looks:
-        for mirrored in (False, True):
-            found = [item for item in _in_crop(search, box, turn, scale, mirrored) if abs(_turn(item)) < _UPRIGHT]
-            found = [item for item in found if _covered(box, box_of(item, search.size)) > 0.5]
-            seen += sorted(found, key=lambda item: -item.limb_visibility)[:1]
+    squares = [_crop(box, turn, scale, mirrored) for turn, scale in settings.wide_looks for mirrored in (False, True)]
+    for look in _in_squares(search, squares):
+        found = [item for item in look if abs(_turn(item)) < _UPRIGHT]
+        found = [item for item in found if _covered(box, box_of(item, search.size)) > 0.5]
+        seen += sorted(found, key=lambda item: -item.limb_visibility)[:1]
     agreeing = _agreeing(seen, settings)
     return agreeing if len(agreeing) >= len(settings.wide_looks) else []
 
@@ -215,7 +216,8 @@ def _covered(box: Array, other: Array) -> float:
 
 def _confirmed(search: _Search, person: Candidate) -> bool:
     """Whether the person is found once more, mirrored, in a crop of their own that has their torso upright."""
-    found = _in_crop(search, box_of(person, search.size), _turn(person), search.settings.crop_scale, True)
+    look = (_turn(person), search.settings.crop_scale)
+    (found,) = _in_crops(search, box_of(person, search.size), (look,), True)
     return any(distance(person, item) <= search.settings.agree for item in found)
 
 
@@ -247,15 +249,28 @@ def _doubted(person: Candidate, factor: float, views: list[Candidate] | None = N
     return Candidate(person.image_px, visibility.astype(np.float32), person.world_m, person.mask, person.mask_matrix)
 
 
-def _in_crop(search: _Search, box: Array, turn_rad: float, scale: float, mirrored: bool) -> list[Candidate]:
-    """Everybody in the square around a box, in the picture's pixels."""
+def _in_crops(
+    search: _Search, box: Array, looks: tuple[tuple[float, float], ...], mirrored: bool
+) -> list[list[Candidate]]:
+    """Everybody in the squares around a box, each of a turn and a scale, in the picture's pixels."""
+    return _in_squares(search, [_crop(box, turn_rad, scale, mirrored) for turn_rad, scale in looks])
+
+
+def _crop(box: Array, turn_rad: float, scale: float, mirrored: bool) -> Square:
+    """The square around a box."""
     x0, y0, x1, y1 = (float(value) for value in box)
     side = max(x1 - x0, y1 - y0, 16.0) * scale
-    square = Square(((x0 + x1) / 2.0, (y0 + y1) / 2.0), side, turn_rad, mirrored)
-    out_px = int(min(search.settings.crop_px, max(128.0, side)))
-    matrix = square.matrix(out_px)
-    found = search.network(cut(search.rgb, square, out_px))
-    return [from_crop(item, matrix, turn_rad, mirrored) for item in found]
+    return Square(((x0 + x1) / 2.0, (y0 + y1) / 2.0), side, turn_rad, mirrored)
+
+
+def _in_squares(search: _Search, squares: list[Square]) -> list[list[Candidate]]:
+    """Everybody in each of some parts of the picture, in its pixels."""
+    sizes = [int(min(search.settings.crop_px, max(128.0, square.side_px))) for square in squares]
+    pictures = [cut(search.rgb, square, out_px) for square, out_px in zip(squares, sizes, strict=True)]
+    return [
+        [from_crop(item, square.matrix(out_px), square.angle_rad, square.mirrored) for item in look]
+        for square, out_px, look in zip(squares, sizes, search.network(pictures), strict=True)
+    ]
 
 
 def _fills(person: Candidate, size: tuple[int, int]) -> bool:

@@ -54,7 +54,10 @@ class PaperNetwork:
     calls: int = 0
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
 
-    def __call__(self, rgb: np.ndarray) -> list[Candidate]:
+    def __call__(self, pictures: list[np.ndarray]) -> list[list[Candidate]]:
+        return [self.look(picture) for picture in pictures]
+
+    def look(self, rgb: np.ndarray) -> list[Candidate]:
         self.calls += 1
         matrix = picture_to_crop(rgb)
         linear = matrix[:, :2] / np.sqrt(abs(np.linalg.det(matrix[:, :2])))
@@ -164,13 +167,13 @@ def test_a_pose_that_is_only_understood_turned_is_found_in_a_turned_crop() -> No
 class Overturning(PaperNetwork):
     """Takes an arm for somebody upside down, unless it sees the first of the people whole in a crop."""
 
-    def __call__(self, rgb: np.ndarray) -> list[Candidate]:
+    def look(self, rgb: np.ndarray) -> list[Candidate]:
         upright, overturned = self.people
         whole, size = self.calls == 0, max(rgb.shape[:2])
         self.people = [upright]
-        found = [] if whole else [item for item in super().__call__(rgb) if np.ptp(item.image_px[:, 1]) < size]
+        found = [] if whole else [item for item in super().look(rgb) if np.ptp(item.image_px[:, 1]) < size]
         self.people = [overturned]
-        found = found or super().__call__(rgb)
+        found = found or super().look(rgb)
         self.people = [upright, overturned]
         return found
 
@@ -203,14 +206,14 @@ def test_a_body_squeezed_into_the_picture_yields_to_one_of_the_heads_scale() -> 
     class Squeezing(PaperNetwork):
         """Every second answer squeezes the body below the head into the picture, with more visible limbs."""
 
-        def __call__(self, rgb: np.ndarray) -> list[Candidate]:
+        def look(self, rgb: np.ndarray) -> list[Candidate]:
             people = self.people
             if self.calls % 2 == 1:
                 small = true.image_px.copy()
                 small[:, 1] = 120.0 + 0.5 * (small[:, 1] - 120.0)
                 small[:, 0] = 480.0 + 0.5 * (small[:, 0] - 480.0)
                 self.people = [Candidate(small, np.full(33, 0.9, np.float32), true.world_m)]
-            found = super().__call__(rgb)
+            found = super().look(rgb)
             self.people = people
             return found
 
