@@ -19,7 +19,7 @@ from .fitting.video_evidence import Seen
 from .fitting.video_fit import ClipFitter, Motion
 from .fitting.video_focal import search_rows
 from .fitting.video_parts import Standing
-from .fitting.video_shape import ClipShape, fit_shape
+from .fitting.video_shape import ClipShape, fit_key, fit_shape
 from .fitting.video_standing import Footing, standing_of
 from .fitting.video_start import start_window
 from .media.turning import turns_of
@@ -122,8 +122,12 @@ class EarlyMotion:
         best = [int(part[person.quality[part].argmax()]) for part in rows if len(part)]
         keys = Seen.join([sightings.seen(person, row, row + 1) for row in best])
         height_m = self.height_m if number == 0 else None
+        fitter, size = self.clip.fitter, self.image_size
         try:
-            return fit_shape(self.clip.fitter, keys, self.image_size, self.camera, height_m)
+            return fit_shape(
+                lambda camera: [fit_key(fitter, keys, row, size, camera, height_m) for row in range(len(keys))],
+                size, self.camera,
+            )  # fmt: skip
         except FitError:
             return None
 

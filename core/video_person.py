@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,7 @@ from .fitting.video_fit import ClipFitter, Motion
 from .fitting.video_focal import clip_focal, search_rows
 from .fitting.video_parts import Standing
 from .fitting.video_settings import VideoSettings
-from .fitting.video_shape import ClipShape, fit_shape
+from .fitting.video_shape import ClipShape, KeyFit, fit_key, fit_shape
 from .fitting.video_standing import Footing, standing_of
 from .fitting.video_start import Known, fill_in, start_window
 from .fitting.video_straight import straight_shares, straighten_seen
@@ -56,9 +57,9 @@ class PersonFit:
         stop_if_cancelled: Callable[[], None],
         on_window: Callable[[Capture, str], None] | None = None,
         settings: VideoSettings | None = None,
-        helper: Callable[[], Helper | None] = lambda: None,
+        helper: Helper | None = None,
     ) -> None:
-        """helper: starts another process that solves windows, where that is worth it."""
+        """helper: another process that knows of this fit, and takes its share of key frames and windows."""
         self.clip = ClipFitter(fitter, settings)
         self.fitter, self.sightings, self.person, self.number = fitter, sightings, person, number
         self.image_size, self.camera, self.rate, self.height_m = image_size, camera, rate, height_m
@@ -74,7 +75,7 @@ class PersonFit:
         keep = min(max(s.least_keep, round(s.keep_s * rate)), s.most_keep)
         ahead = min(max(s.least_ahead, round(s.ahead_s * rate)), s.most_keep // 2)
         self.windows = plan(self._spans(), keep, ahead)
-        self._start_helper, self._cached, self._prepared = helper, dict[str, Motion](), ""
+        self._helper, self._cached, self._prepared = helper, dict[str, Motion](), ""
 
     def _as_photos(self, start: int, end: int) -> Seen:
         """What was seen in some rows, left and right put right."""
@@ -104,14 +105,9 @@ class PersonFit:
 
     def run(self) -> Capture:
         """The person's capture, with everything that is not done yet."""
-        helper = self._start_helper() if len(self.windows) >= self.clip.settings.helped_windows else None
-        try:
-            for name, progress in (("rough", 0.0), ("final", 0.5)):
-                self.prepare(name)
-                self._solve(name, helper, progress)
-        finally:
-            if helper is not None:
-                helper.close()
+        for name, progress in (("rough", 0.0), ("final", 0.5)):
+            self.prepare(name)
+            self._solve(name, progress)
         motion = Motion.empty(len(self.time_s), self.fitter.body.num_expressions)
         for number, window in enumerate(self.windows):
             motion.put(slice(window.first, window.last), self._part("final", number))
@@ -157,12 +153,11 @@ class PersonFit:
         name = f"shape-{self.number}"
         kept = self.folder.load(name, self.key)
         if kept is None:
-            keys = Seen.join([self._as_photos(row, row + 1) for row in self._key_rows()])
-            shape = fit_shape(self.fitter, keys, self.image_size, self.camera, self.height_m)
+            shape = fit_shape(self._fit_keys, self.image_size, self.camera)
             focal = self._focal(shape) if self.camera.focal_px is None else shape.focal_px
             if abs(np.log(focal / shape.focal_px)) > 0.01:
                 known = PhotoCamera(focal, shape.focal_source, self.camera.principal_px)
-                shape = fit_shape(self.fitter, keys, self.image_size, known, self.height_m)
+                shape = fit_shape(self._fit_keys, self.image_size, known)
             kept = {
                 "betas": shape.betas,
                 "focal_px": np.float64(shape.focal_px).reshape(()),
@@ -172,6 +167,29 @@ class PersonFit:
             self.folder.save(name, self.key, kept)
         principal = float(kept["principal_px"][0]), float(kept["principal_px"][1])
         return ClipShape(kept["betas"], float(kept["focal_px"]), str(kept["source"]), principal)
+
+    @cached_property
+    def _keys(self) -> Seen:
+        """The frames that a shape is taken from."""
+        self._judge()
+        return Seen.join([self._as_photos(row, row + 1) for row in self._key_rows()])
+
+    def fit_key(self, number: int, camera: PhotoCamera) -> KeyFit | None:
+        """What one of these frames says."""
+        return fit_key(self.fitter, self._keys, number, self.image_size, camera, self.height_m)
+
+    def _fit_keys(self, camera: PhotoCamera) -> list[KeyFit | None]:
+        """What all of them say."""
+        found: dict[int, KeyFit | None] = {}
+        schedule = Schedule([()] * len(self._keys), set())
+        if self._helper is not None:
+            self._helper.fit_keys(camera, schedule, found)
+
+        def fit(number: int) -> None:
+            found[number] = self.fit_key(number, camera)
+
+        schedule.work(fit, self.stop_if_cancelled)
+        return [found[number] for number in range(len(self._keys))]
 
     def _focal(self, shape: ClipShape) -> float:
         """The focal length that the longest stretch says, if it says more than its frames do."""
@@ -207,29 +225,21 @@ class PersonFit:
         spans.append((start, int(there[-1]) + 1))
         return spans
 
-    def _solve(self, name: str, helper: Helper | None, progress: float) -> None:
+    def _solve(self, name: str, progress: float) -> None:
         """All windows: without contacts ("rough"), or with them and with hands and face ("final"). Into parts."""
         done = {n for n in range(len(self.windows)) if self.folder.load(self._name(name, n), self.key) is not None}
-        schedule, told = Schedule(self.windows, done), 0
-        try:
-            if helper is not None:
-                helper.work(name, schedule)
-            while True:
-                told = self._tell(name, schedule, told)
-                self.progress(progress + 0.5 * len(schedule.done) / len(self.windows))
-                number = schedule.take(self.stop_if_cancelled)
-                if number is None:
-                    break
-                try:
-                    self.stop_if_cancelled()
-                    self.solve(name, number)
-                except BaseException:
-                    schedule.give_back(number)
-                    raise
-                schedule.finish(number)
-        finally:
-            schedule.stop()
-        self._tell(name, schedule, told)
+        schedule, told = Schedule([window.needs for window in self.windows], done), 0
+
+        def between() -> None:
+            nonlocal told
+            self.stop_if_cancelled()
+            told = self._tell(name, schedule, told)
+            self.progress(progress + 0.5 * len(schedule.done) / len(self.windows))
+
+        if self._helper is not None:
+            self._helper.solve(name, schedule)
+        schedule.work(lambda number: self.solve(name, number), between)
+        between()
 
     def _tell(self, name: str, schedule: Schedule, told: int) -> int:
         """Captures of solved windows to the caller, in order; how many there were so far."""

@@ -33,7 +33,7 @@ from .video_job import JobFolder, key_of
 if TYPE_CHECKING:
     from .fitting.photo import Fitter, PhotoCamera
     from .media.video import Clip
-    from .video_helper import HelpedFit, Helper
+    from .video_helper import Helper
 
 # Change whenever parts of an older version can't be gone on with; settings are in the keys anyway.
 DETECTION_VERSION, FIT_VERSION = 8, 11
@@ -108,6 +108,7 @@ class _Job:
         self.path, self.out, self.settings, self.pipeline = path, out, settings, pipeline
         self.reporter, self.checkpoint, self.folder = reporter, checkpoint, folder
         self.timings: dict[str, float] = {}
+        self.helper: Helper | None = None
 
     def run(self) -> ClipResult:
         from .media.video import Clip
@@ -123,6 +124,20 @@ class _Job:
         self._stage("load", "Loading the solver")
         body = self.pipeline._bodies_for(base)[0]
         fitter = self.pipeline.clip_fitter(body, usable_device(base.device))
+        try:
+            # It loads while people are looked for.
+            self.helper = self._start_helper(clip)
+            captures = self._captures(clip, detection_key, fitter)
+        finally:
+            if self.helper is not None:
+                self.helper.close()
+        paths = save_captures(captures, self.out.parent, self.out.name.removesuffix(".npz"))
+        if not s.keep_parts:
+            self.folder.remove()
+        self.reporter.progress(1.0)
+        return ClipResult(captures, paths, self.timings, captures[0].num_frames)
+
+    def _captures(self, clip: Clip, detection_key: str, fitter: Fitter) -> list[Capture]:
         start = time.perf_counter()
         self._stage("detect", "Looking for people")
         parts = self._detect(clip, detection_key, fitter)
@@ -133,11 +148,17 @@ class _Job:
         self._stage("fit", "Fitting the motion")
         captures = self._fit(clip, detection_key, parts, fitter)
         self.timings["fit"] = time.perf_counter() - start
-        paths = save_captures(captures, self.out.parent, self.out.name.removesuffix(".npz"))
-        if not s.keep_parts:
-            self.folder.remove()
-        self.reporter.progress(1.0)
-        return ClipResult(captures, paths, self.timings, captures[0].num_frames)
+        return captures
+
+    def _start_helper(self, clip: Clip) -> Helper | None:
+        """Another process for the fit, where a second core may be used and the clip is worth it."""
+        from .fitting.video_settings import VideoSettings
+        from .media.video import FrameRange
+        from .video_helper import Helper
+
+        s, told = self.settings, clip.info.frame_count
+        long = not told or FrameRange(s.start, s.end, s.step).count(told) >= VideoSettings().helped_frames
+        return Helper(asdict(s.base), self.reporter.warning) if long and usable_cores(s.cores) > 1 else None
 
     # --- detection ----------------------------------------------------------------------------------------------
 
@@ -209,24 +230,19 @@ class _Job:
                 moving=s.moving_camera, height=base.height_cm, settings=asdict(fitter.settings),
                 video=asdict(video), dtype=str(fitter.dtype),
             )  # fmt: skip
+            height_m = base.height_cm / 100 if base.height_cm and number == 0 else None
+            if self.helper is not None:
+                self.helper.begin(HelpedFit(
+                    str(self.folder.path), detection_key, parts, number, size, asdict(camera), rate, height_m, fit_key,
+                ))  # fmt: skip
             fit = PersonFit(
-                fitter, sightings, person, number, size, camera, rate,
-                base.height_cm / 100 if base.height_cm and number == 0 else None, self.folder, fit_key,
+                fitter, sightings, person, number, size, camera, rate, height_m, self.folder, fit_key,
                 lambda fraction, number=number: self._fit_progress((number + fraction) / len(wanted)),  # type: ignore[misc]
                 self._stop_if_cancelled,
-                self._on_window if self.checkpoint is not None else None, video,
-                lambda number=number, key=fit_key: self._helper(HelpedFit(  # type: ignore[misc]
-                    str(self.folder.path), detection_key, parts, number, size, asdict(camera), rate, key, asdict(base),
-                )),
+                self._on_window if self.checkpoint is not None else None, video, self.helper,
             )  # fmt: skip
             captures.append(self._signed(fit.run()))
         return captures
-
-    def _helper(self, fit: HelpedFit) -> Helper | None:
-        """Another process for the windows of one person, where a second core may be used."""
-        from .video_helper import Helper
-
-        return Helper(fit, self.reporter.warning) if usable_cores(self.settings.cores) > 1 else None
 
     def _camera(self, size: tuple[int, int]) -> PhotoCamera:
         from .fitting.photo import PhotoCamera

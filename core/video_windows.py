@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 HELD = 2  # frames of a neighbour that are held: as many as an acceleration reaches over
@@ -52,27 +52,44 @@ def plan(spans: list[tuple[int, int]], keep: int, ahead: int) -> list[Window]:
 
 
 class Schedule:
-    """Hands out windows, from any thread: the earliest whose neighbours are done."""
+    """Hands out what is to be done, from any thread: the earliest window whose neighbours are done."""
 
-    def __init__(self, windows: list[Window], done: set[int]) -> None:
-        self._windows = windows
+    def __init__(self, needs: Sequence[tuple[int, ...]], done: set[int]) -> None:
+        """needs: for each thing the numbers of those that have to be done before it."""
+        self._needs = needs
         # A window between two others comes right after the second one: what is shown meanwhile is in order.
-        order = sorted(range(len(windows)), key=lambda number: number + 1.5 * bool(windows[number].needs))
+        order = sorted(range(len(needs)), key=lambda number: number + 1.5 * bool(needs[number]))
         self._left = [number for number in order if number not in done]
         self._busy: set[int] = set()
         self.done = set(done)
         self._stopped = False
         self._changed = threading.Condition()
 
+    def work(self, do: Callable[[int], None], between: Callable[[], None]) -> None:
+        """Do whatever nobody else does, until all is done. between is called before each and while waiting, and may
+        raise; then, as where `do` raises, nobody gets anything more."""
+        try:
+            between()
+            while (number := self.take(between)) is not None:
+                try:
+                    do(number)
+                except BaseException:
+                    self.give_back(number)
+                    raise
+                self.finish(number)
+                between()
+        finally:
+            self.stop()
+
     def take(self, poll: Callable[[], None] = lambda: None) -> int | None:
-        """The next window, as soon as there is one; None when all are done, or after `stop`. poll is called while
+        """The next number, as soon as there is one; None when all are done, or after `stop`. poll is called while
         waiting, and may raise."""
         while True:
             with self._changed:
                 if self._stopped or not (self._left or self._busy):
                     return None
                 for number in self._left:
-                    if set(self._windows[number].needs) <= self.done:
+                    if set(self._needs[number]) <= self.done:
                         self._left.remove(number)
                         self._busy.add(number)
                         return number
@@ -80,21 +97,21 @@ class Schedule:
             poll()
 
     def finish(self, number: int) -> None:
-        """This window is solved, and its part written."""
+        """This is done, and where it has a part, that is written."""
         with self._changed:
             self._busy.discard(number)
             self.done.add(number)
             self._changed.notify_all()
 
     def give_back(self, number: int) -> None:
-        """Somebody else has to solve this window."""
+        """Somebody else has to do this."""
         with self._changed:
             self._busy.discard(number)
             self._left.insert(0, number)
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """No further windows for anybody."""
+        """Nothing more for anybody."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()

@@ -52,8 +52,8 @@ class DetectionSettings:
 
 
 class Detector:
-    """The networks, loaded once. Not for use from several threads at a time; but `observe` may run beside `all_poses` and
-    `find`, each in one thread.
+    """The networks, loaded once. Not for use from several threads at a time; but `observe` may run beside
+    `all_poses` and `find`, each in one thread.
 
     Raises DetectionError where a model can't be loaded.
     """

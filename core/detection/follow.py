@@ -181,12 +181,11 @@ class Follower:
         """Everybody seen in the crops of those who are followed, each once."""
         s = self.settings
         size = (rgb.shape[1], rgb.shape[0])
-        squares, lost, turned = [], list[Track](), list[Square]()
+        squares, turned = list[Square](), list[Square]()
         for number, track in enumerate(self.tracker.tracks):
             gone = max(0.0, now - track.time_s - s.lost_s)
             if self._is_lost(track, now):
                 if now - track.looked_s >= s.lost_pause * gone - 1e-6:
-                    lost.append(track)
                     turned += self._lost_squares(track, size, now)
                     self.tracker.tracks[number] = track.looked_for(now)
                 continue
@@ -196,9 +195,9 @@ class Follower:
         seen = [person for look in looks[: len(squares)] for person in look]
         good = [person for person in seen if believable(person, size) >= s.least_visibility]
         people = [group[0] for group in distinct_people(good, s.agree)]
-        for k, track in enumerate(lost):
-            two = slice(len(squares) + 2 * k, len(squares) + 2 * k + 2)
-            people += self._confirmed(rgb, turned[2 * k : 2 * k + 2], looks[two], people)
+        for first in range(0, len(turned), 2):
+            two, both = slice(first, first + 2), looks[len(squares) + first : len(squares) + first + 2]
+            people += self._confirmed(rgb, turned[two], both, people)
         return people
 
     def _is_lost(self, track: Track, now: float) -> bool:

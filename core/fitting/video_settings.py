@@ -43,7 +43,7 @@ class VideoSettings:
     least_keep: int = 24
     least_ahead: int = 12
     most_keep: int = 240
-    helped_windows: int = 6  # from so many on another process helps: it takes some seconds to start
+    helped_frames: int = 150  # from so many on another process helps: it takes some seconds to start
     # How far a joint's path bends from frame to frame: σ of its acceleration, m/s² and rad/s².
     position_sigma: dict[str, float] = field(default_factory=_position_sigmas)
     turn_sigma: dict[str, float] = field(default_factory=_turn_sigmas)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,46 +26,48 @@ class ClipShape:
     principal_px: tuple[float, float]
 
 
-def fit_shape(
-    fitter: Fitter,
-    keys: Seen,
-    image_size: tuple[int, int],
-    camera: PhotoCamera,
-    height_m: float | None = None,
-    is_cancelled: Callable[[], bool] | None = None,
-) -> ClipShape:
+class KeyFit(NamedTuple):
+    """What one frame says of the shape."""
+
+    betas: Array  # (B,)
+    focal_px: float
+    belief: float
+
+
+FitKeys = Callable[[PhotoCamera], list[KeyFit | None]]
+
+
+def fit_shape(fit_keys: FitKeys, image_size: tuple[int, int], camera: PhotoCamera) -> ClipShape:
     """Fit each key frame as a photo; the weighted median of what they say, first of the focal length, then, with that
-    in all of them, of the shape. Raises FitError."""
-    found = _fit_keys(fitter, keys, image_size, camera, height_m, is_cancelled)
+    in all of them, of the shape. Raises FitError.
+
+    fit_keys: `fit_key` of all of them, with what is known of the camera.
+    """
+    found = _those_fitted(fit_keys(camera))
     focal, source = camera.focal_px, camera.focal_source
     if focal is None:
-        focal = math.exp(weighted_median(np.log([c[1] for c in found]), np.array([c[2] for c in found])))
+        focal = math.exp(weighted_median(np.log([key.focal_px for key in found]), np.array([k.belief for k in found])))
         source = "fitted"
-        known = PhotoCamera(focal, source, camera.principal_px)
-        found = _fit_keys(fitter, keys, image_size, known, height_m, is_cancelled)
-    weights = np.array([c[2] for c in found])
-    betas = np.array([weighted_median(column, weights) for column in np.stack([c[0] for c in found]).T], np.float32)
+        found = _those_fitted(fit_keys(PhotoCamera(focal, source, camera.principal_px)))
+    weights = np.array([key.belief for key in found])
+    betas = np.array([weighted_median(column, weights) for column in np.stack([k.betas for k in found]).T], np.float32)
     principal = camera.principal_px or (image_size[0] / 2, image_size[1] / 2)
     return ClipShape(betas, float(focal), source, principal)
 
 
-def _fit_keys(
-    fitter: Fitter,
-    keys: Seen,
-    image_size: tuple[int, int],
-    camera: PhotoCamera,
-    height_m: float | None,
-    is_cancelled: Callable[[], bool] | None,
-) -> list[tuple[Array, float, float]]:
-    """Betas, focal length and belief of each key frame that could be fitted."""
-    found = []
-    for row in range(len(keys)):
-        try:
-            observation = keys.observation(row, image_size)
-            capture = fitter.fit(observation, camera, 0, is_cancelled, height_m=height_m)
-        except FitError:
-            continue
-        found.append((capture.betas, capture.focal_px, max(float(capture.confidence[0]), 1e-3)))
+def fit_key(
+    fitter: Fitter, keys: Seen, row: int, image_size: tuple[int, int], camera: PhotoCamera, height_m: float | None
+) -> KeyFit | None:
+    """One frame fitted as a photo; None where too little of the person is seen in it."""
+    try:
+        capture = fitter.fit(keys.observation(row, image_size), camera, 0, height_m=height_m)
+    except FitError:
+        return None
+    return KeyFit(capture.betas, float(capture.focal_px), max(float(capture.confidence[0]), 1e-3))
+
+
+def _those_fitted(keys: list[KeyFit | None]) -> list[KeyFit]:
+    found = [key for key in keys if key is not None]
     if not found:
         raise FitError("No frame shows enough of this person to fit a body. Use a clip that shows more of them.")
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from pantomime.core.fitting.video_evidence import FIRST, Seen, joint_trusts
 from pantomime.core.fitting.video_fit import ClipFitter
 from pantomime.core.fitting.video_parts import ClipParts, Pin
 from pantomime.core.fitting.video_settings import VideoSettings
-from pantomime.core.fitting.video_shape import ClipShape, weighted_median
+from pantomime.core.fitting.video_shape import ClipShape, KeyFit, weighted_median
 from pantomime.core.fitting.video_start import _fit, anchor_rows, start_window
 from pantomime.core.pipeline import PipelineSettings
 from pantomime.core.rotation import exp_so3, log_so3
@@ -193,39 +192,46 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_result(
 def test_a_helper_process_changes_nothing(fitter: Fitter, seen: Seen, tmp_path: Path) -> None:
     # A slow walk at six frames a second: three windows of 24 frames.
     slow = replace(seen, time_s=seen.time_s * 5)
-    settings = replace(VideoSettings(), helped_windows=2)
     warnings: list[str] = []
 
     def new_helper() -> Helper:
         camera = asdict(PhotoCamera(FOCAL_PX, "given"))
-        base = asdict(PipelineSettings())
-        facts = HelpedFit(str(tmp_path / "helped"), "detection", 2, 0, SIZE, camera, 6.0, "key", base)
-        return Helper(facts, warnings.append)
+        helper = Helper(asdict(PipelineSettings()), warnings.append)
+        helper.begin(HelpedFit(str(tmp_path / "helped"), "detection", 2, 0, SIZE, camera, 6.0, None, "key"))
+        return helper
 
-    def fit(folder: JobFolder, helper: Callable[[], Helper | None]) -> PersonFit:
+    def fit(folder: JobFolder, helper: Helper | None) -> PersonFit:
         sightings = job(folder, slow)
-
         return PersonFit(
             fitter, sightings, sightings.people()[0], 0, SIZE, PhotoCamera(FOCAL_PX, "given"), 6.0, None, folder,
-            "key", lambda fraction: None, lambda: None, None, settings, helper,
+            "key", lambda fraction: None, lambda: None, None, None, helper,
         )  # fmt: skip
 
     with JobFolder(tmp_path / "alone") as folder:
-        alone = fit(folder, lambda: None).run()
+        alone = fit(folder, None).run()
     with JobFolder(tmp_path / "helped") as folder:
-        helped = fit(folder, new_helper)
+        helper = new_helper()
+        helped = fit(folder, helper)
         assert len(helped.windows) == 3
         together = helped.run()
-        # Whoever solved them: the helper solves each window to the same bits.
+        # Whoever did it: the helper fits each key frame, and solves each window, to the same bits.
         helped.prepare("final")
-        check = new_helper()
+        known, found = PhotoCamera(FOCAL_PX * 1.1, "fitted"), dict[int, KeyFit | None]()
+        schedule = Schedule([()] * len(helped._keys), set())
+        helper.fit_keys(known, schedule, found)
+        while len(schedule.done) < len(helped._keys) and not warnings:
+            time.sleep(0.05)
+        for number, key in found.items():
+            own = helped.fit_key(number, known)
+            assert key is not None and own is not None and key[1:] == own[1:]
+            np.testing.assert_array_equal(key.betas, own.betas)
         for name in ("rough", "final"):
             kept = [(folder.path / f"{name}-0-{number:05d}.npz") for number in range(3)]
             before = [folder.load(path.stem, "key") for path in kept]
             for path in kept:
                 path.unlink()
-            schedule = Schedule(helped.windows, set())
-            check.work(name, schedule)
+            schedule = Schedule([window.needs for window in helped.windows], set())
+            helper.solve(name, schedule)
             while len(schedule.done) < 3 and not warnings:
                 time.sleep(0.05)  # nobody but the helper is to solve them
             after = [folder.load(path.stem, "key") for path in kept]
@@ -233,7 +239,7 @@ def test_a_helper_process_changes_nothing(fitter: Fitter, seen: Seen, tmp_path: 
                 assert old is not None and new is not None
                 for key, values in old.items():
                     np.testing.assert_array_equal(values, new[key], err_msg=f"{name} {key}")
-        check.close()
+        helper.close()
     assert not warnings
     np.testing.assert_array_equal(alone.full_pose(), together.full_pose())
     for name in ("betas", "transl", "joints", "contacts", "confidence", "expression", "joint_sigma_m"):
