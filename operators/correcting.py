@@ -301,9 +301,9 @@ class Corrections:
                 moving = rig.animation_data is not None and rig.animation_data.action is not None
                 key_frame = ask.frame if ask.key and moving else None
                 seconds = bpy.context.window_manager.pantomime_correct.reach_s
-                most = seconds * scene.render.fps / scene.render.fps_base
-                reach = pins.free_reach(rig, ask.frame, most)
-                apply_pose(rig, self.body_of(rig, bpy.context), corrected, eye, touched, key_frame, reach)
+                rate = scene.render.fps / scene.render.fps_base
+                reach = pins.free_reach(rig, ask.frame, seconds * rate)
+                apply_pose(rig, self.body_of(rig, bpy.context), corrected, eye, touched, key_frame, reach, rate)
             except (CaptureError, AvatarError) as error:
                 raise JobError(str(error)) from error
         if self.drag is None and (ask.label or not hand_is_busy()):

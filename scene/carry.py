@@ -28,20 +28,32 @@ def carry(
     for index, curve in enumerate(curves):
         if curve is None:
             curves[index] = versions.key_curve(known, path, index, group, np.array([frame]), was[index : index + 1])
-    low, high = _shot(curves[0], frame)
-    span = action.frame_range if action is not None else (frame, frame)
-    times = _times(curves, frame, max(frame - before, low), min(frame + after, high), (span[0], span[1]))
+    times = times_around(curves, frame, (before, after), action)
     old = np.array([[curve.evaluate(t) for curve in curves] for t in times], np.float64)
-    reach = np.where(times < frame, before, after)
-    share = 0.5 + 0.5 * np.cos(np.pi * np.clip(np.abs(times - frame) / np.maximum(reach, 1e-6), 0.0, 1.0))
+    share = shares(times, frame, (before, after))
     here = int(np.flatnonzero(times == frame)[0])
-    share[here] = 1.0
     if path.endswith("rotation_quaternion"):
         values = _turned(old, new, share, here)
     else:
         values = old + share[:, None] * (new - old[here])
     for curve, column in zip(curves, values.T, strict=True):
-        _put(curve, times, column)
+        put(curve, times, column)
+
+
+def shares(times: Floats, frame: float, reach: tuple[float, float]) -> Floats:
+    """How much of a correction of `frame` is carried to some times (T,), 0…1. reach: frames before and after it."""
+    far = np.where(times < frame, *reach)
+    share = 0.5 + 0.5 * np.cos(np.pi * np.clip(np.abs(times - frame) / np.maximum(far, 1e-6), 0.0, 1.0))
+    return np.where(times == frame, 1.0, share)
+
+
+def times_around(
+    curves: list[Any], frame: float, reach: tuple[float, float], action: bpy.types.Action | None
+) -> Floats:
+    """The frames to which a correction of `frame` is carried, and itself, (T,)."""
+    low, high = _shot(curves[0], frame)
+    span = action.frame_range if action is not None else (frame, frame)
+    return _times(curves, frame, max(frame - reach[0], low), min(frame + reach[1], high), (span[0], span[1]))
 
 
 def _turned(old: Floats, new: Floats, share: Floats, here: int) -> Floats:
@@ -82,7 +94,7 @@ def _times(curves: list[Any], frame: float, low: float, high: float, span: tuple
     return np.array(sorted(times))
 
 
-def _put(curve: Any, times: Floats, values: Floats) -> None:
+def put(curve: Any, times: Floats, values: Floats) -> None:
     """Set or insert keys; what keys there were keep their interpolation, and their handles go along."""
     known = {round(float(key.co[0]), 3): key for key in curve.keyframe_points}
     new = []
