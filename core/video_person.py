@@ -358,7 +358,7 @@ class PersonFit:
 
     def _capture(self, motion: Motion, which: slice) -> Capture:
         rows = Rows(
-            self.index, self.time_s, self.shot, self.turn, self._seen, self.image_size, self.rate, self.number,
+            self.index, self.time_s, self.shot, self.turn, self._as_photos, self.image_size, self.rate, self.number,
             int((self.person.quality > 0).sum()),
         )  # fmt: skip
         return capture_of(self.clip, rows, which, motion, self.shape, self.standing)

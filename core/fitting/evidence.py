@@ -148,11 +148,12 @@ def expression_sigmas(body: BodyModel, settings: FitSettings) -> Array:
 
 
 def seen_face(
-    body: BodyModel, observation: Observation, settings: FitSettings, readers: FaceReaders
+    body: BodyModel, observation: Observation, settings: FitSettings, readers: FaceReaders, mouth: bool = True
 ) -> tuple[SeenExpression | None, SeenGaze | None]:
     """The body's bounded components as readers of faces and a detector's own scores tell them, joined; and the gaze.
 
-    A component of which nothing is known has an infinite σ. Lids follow the gaze, where there is one.
+    A component of which nothing is known has an infinite σ. Lids follow the gaze, where there is one. mouth: False
+    where its components are not needed, for which teeth are looked for.
     """
     face = observation.points.get("face468")
     trust = float((trust_of("face468", face.confidence) ** 2).mean()) if face is not None else 0.0
@@ -160,7 +161,7 @@ def seen_face(
     seen = readers.mesh.read(face) if readers.mesh is not None and face is not None and trust > 0 else None
     shut = 0.0
     if seen is not None:
-        seen = with_teeth(seen, teeth_seen(observation))
+        seen = with_teeth(seen, teeth_seen(observation)) if mouth else seen
         if body.bounded_expression:
             shares.append((seen.names, seen.values, (settings.expression_reader * trust / seen.sigma) ** 2))
         shut = min(float(value) for name, value in zip(seen.names, seen.values, strict=True) if "eyeBlink" in name)

@@ -190,7 +190,7 @@ def seen_faces(
     for row in range(count):
         expression, gaze = None, None
         if seen.face_m[row].any():
-            expression, gaze = seen_face(body, seen.observation(row, image_size), settings, readers)
+            expression, gaze = seen_face(body, seen.observation(row, image_size), settings, readers, False)
         if expression is not None and gaze is not None:
             values[row], inverse[row] = expression.values, lids / expression.sigma
         eyes[row], sigma[row] = eyes_at_rest(gaze, settings)
