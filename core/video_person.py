@@ -200,7 +200,9 @@ class PersonFit:
             return shape.focal_px
         self._set_turn(shape)
         turn = None if self.turn is None else self.turn[rows]
-        seen = self._seen(start, end).rows(rows - start)
+        # Not the whole stretch: what was seen is many times what is kept of a frame.
+        first = int(rows[0])
+        seen = self._seen(first, int(rows[-1]) + 1).rows(rows - first)
         return clip_focal(self.clip, seen, shape, self.image_size, turn, self.stop_if_cancelled)
 
     def _key_rows(self) -> list[int]:

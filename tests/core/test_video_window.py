@@ -180,13 +180,36 @@ def test_windows_give_what_one_solve_gives(fitter: Fitter, seen: Seen, windows: 
 def test_a_run_that_was_stopped_goes_on_with_the_same_result(
     fitter: Fitter, seen: Seen, windows: Capture, tmp_path: Path
 ) -> None:
-    for stop_after in (1, 3):
+    parts = []
+    for stop_after in (3, 6, 5):
         with pytest.raises(Stopped):
             run(fitter, tmp_path / "job", seen, SHORT, stop_after)
+        parts.append({path.name[:5] for path in (tmp_path / "job").iterdir()})
+    # Among the key frames, after the first windows, and after the first with contacts.
+    assert "shape" not in parts[0] and "rough" in parts[1] and "final" in parts[2]
     again = run(fitter, tmp_path / "job", seen, SHORT)
     for name in ("betas", "transl", "joints", "contacts", "confidence", "expression", "joint_sigma_m"):
         np.testing.assert_array_equal(getattr(again, name), getattr(windows, name), err_msg=name)
     np.testing.assert_array_equal(again.full_pose(), windows.full_pose())
+
+
+def test_the_focal_length_is_looked_for_without_all_frames_in_memory(
+    fitter: Fitter, seen: Seen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("pantomime.core.video_person.clip_focal", lambda clip, some, *rest: asked.append(len(some)))
+    settings = replace(VideoSettings(), focal_moments=9)
+    with JobFolder(tmp_path) as folder:
+        sightings = job(folder, seen)
+        fit = PersonFit(
+            fitter, sightings, sightings.people()[0], 0, SIZE, PhotoCamera(), 30.0, None, folder, "key",
+            lambda fraction: None, lambda: None, None, settings,
+        )  # fmt: skip
+        whole = fit._seen
+        with monkeypatch.context() as patch:
+            patch.setattr(fit, "_seen", lambda start, end: asked.append(end - start) or whole(start, end))
+            fit._focal(ClipShape(np.zeros(fitter.body.num_betas, np.float32), FOCAL_PX, "fitted", (320.0, 240.0)))
+    assert asked == [25, 9] and len(seen) == FRAMES
 
 
 def test_a_helper_process_changes_nothing(fitter: Fitter, seen: Seen, tmp_path: Path) -> None:
