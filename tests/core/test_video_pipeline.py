@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from PIL import Image
 
 from pantomime.core import video_detection
 from pantomime.core.capture import CONTACTS, EARLY, Capture
+from pantomime.core.fitting.video_settings import VideoSettings
 from pantomime.core.fitting.video_shape import ClipShape
 from pantomime.core.jobs import Work, handler_of
 from pantomime.core.media.turning import turns_of
@@ -22,6 +25,7 @@ from pantomime.core.messages import Checkpoint, FitVideo, Message, Result
 from pantomime.core.pipeline import Pipeline, PipelineCancelled, PipelineError, PipelineSettings, Reporter
 from pantomime.core.video_command import main as command
 from pantomime.core.video_early import _Followed, turned
+from pantomime.core.video_helper import Helper
 from pantomime.core.video_job import JobError, JobFolder, key_of
 from pantomime.core.video_pipeline import ClipSettings, capture_clip
 
@@ -158,6 +162,33 @@ def test_one_core_gives_what_two_give(whole: Capture, clip: Path, pipeline: Pipe
     alone = Capture.load(tmp_path / "a.npz")
     for name in ("betas", "transl", "joints", "expression", "contacts", "confidence"):
         np.testing.assert_array_equal(getattr(alone, name), getattr(whole, name), err_msg=name)
+
+
+def test_a_long_clip_has_a_helper_from_the_start_and_gives_the_same(
+    whole: Capture, clip: Path, pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[str, ...]] = []
+    stages: list[str] = []
+
+    class Watched(Helper):
+        def __init__(self, base: dict[str, Any], warn: Callable[[str], None]) -> None:
+            made.append(tuple(stages))
+            super().__init__(base, warn)
+
+    warnings: list[str] = []
+    monkeypatch.setattr("pantomime.core.video_helper.Helper", Watched)
+    monkeypatch.setattr("pantomime.core.fitting.video_settings.VideoSettings", partial(VideoSettings, helped_frames=10))
+    reporter = Reporter(stage=lambda name, text: stages.append(name), warning=warnings.append)
+    capture_clip(clip, tmp_path / "a.npz", ClipSettings(cores=1), pipeline, reporter)
+    assert made == []
+    stages.clear()
+    monkeypatch.setattr("pantomime.core.video_pipeline.usable_cores", lambda wanted: 2)
+    capture_clip(clip, tmp_path / "b.npz", ClipSettings(), pipeline, reporter)
+    assert made == [("read", "load")] and not warnings
+    for name in ("a", "b"):
+        again = Capture.load(tmp_path / f"{name}.npz")
+        np.testing.assert_array_equal(again.full_pose(), whole.full_pose())
+        np.testing.assert_array_equal(again.joint_sigma_m, whole.joint_sigma_m)
 
 
 def test_other_settings_do_not_go_on_from_these_parts(clip: Path, pipeline: Pipeline, tmp_path: Path) -> None:
