@@ -189,8 +189,10 @@ def seen_faces(
     lids = np.array([name.startswith("eyeLook") for name in body.expression_names], np.float32)
     for row in range(count):
         expression, gaze = None, None
-        if seen.face_m[row].any():
-            expression, gaze = seen_face(body, seen.observation(row, image_size), settings, readers, False)
+        observation = seen.observation(row, image_size) if seen.face_m[row].any() else None
+        # Lids follow the gaze; where eyes are too small for one, an expression would be read for nothing.
+        if observation is not None and readers.gaze is not None and readers.gaze.read(observation) is not None:
+            expression, gaze = seen_face(body, observation, settings, readers, False)
         if expression is not None and gaze is not None:
             values[row], inverse[row] = expression.values, lids / expression.sigma
         eyes[row], sigma[row] = eyes_at_rest(gaze, settings)
