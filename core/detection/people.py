@@ -115,8 +115,9 @@ def _verify(
     people, others = list(people), []
     unsteady, vain = False, 0
     groups = distinct_people(proposals, settings.same_person)[: settings.most_proposals]
-    # Clutter is made a person of in one crop; who is there is seen in several, so comes first. Few looks are in vain.
-    groups.sort(key=lambda group: len(group) < 2)
+    if people:
+        # Clutter is made a person of in one crop; who else is there is seen in several, so comes first.
+        groups.sort(key=lambda group: len(group) < 2)
     for group in groups:
         if _is_known(group[0], people, settings) or believable(group[0], size) < settings.least_visibility:
             continue

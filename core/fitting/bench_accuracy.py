@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,14 +95,20 @@ def observation_for(body: BodyModel, sample: Sample, variant: Variant) -> Observ
 
 
 def changed(settings: FitSettings, changes: Sequence[tuple[str, Any]]) -> FitSettings:
-    """Settings with other values; `name.key` changes one entry of a mapping. Raises BenchError."""
+    """Settings with other values; `name.key` changes one entry of a mapping or of a part. Raises BenchError."""
     known = {item.name for item in fields(settings)}
     for whole, value in changes:
         name, _, key = whole.partition(".")
-        if name not in known or (key and key not in getattr(settings, name)):
+        part = getattr(settings, name, None)
+        if not key and name in known:
+            change = value
+        elif isinstance(part, dict) and key in part:
+            change = {**part, key: value}
+        elif is_dataclass(part) and key in {item.name for item in fields(part)}:
+            change = replace(part, **{key: value})  # type: ignore[type-var]
+        else:
             raise BenchError(f"The fit has no setting {whole}. It has: {', '.join(sorted(known))}.")
-        change: dict[str, Any] = {name: {**getattr(settings, name), key: value} if key else value}
-        settings = replace(settings, **change)
+        settings = replace(settings, **{name: change})
     return settings
 
 

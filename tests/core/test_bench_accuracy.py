@@ -481,10 +481,13 @@ def test_settings_can_be_changed_by_name() -> None:
     settings = changed(FitSettings(), [("pose_prior", 0.1), ("sigma_2d.pose33", 0.5)])
     assert settings.pose_prior == 0.1 and settings.sigma_2d["pose33"] == 0.5
     assert settings.sigma_2d["left_hand"] == FitSettings().sigma_2d["left_hand"]
+    assert changed(FitSettings(), [("mistaken.likeness", 0.0)]).mistaken.likeness == 0.0
     with pytest.raises(BenchError, match="no setting nonsense"):
         changed(FitSettings(), [("nonsense", 1.0)])
     with pytest.raises(BenchError, match=r"no setting sigma_2d\.nonsense"):
         changed(FitSettings(), [("sigma_2d.nonsense", 1.0)])
+    with pytest.raises(BenchError, match=r"no setting mistaken\.nonsense"):
+        changed(FitSettings(), [("mistaken.nonsense", 1.0)])
 
 
 def test_known_focal_length_reaches_the_fit(body: BodyModel, scorer: Scorer, folder: Path) -> None:
