@@ -110,10 +110,15 @@ class Client:
         self._job = None
         self._cancel_sent_s = None
         self._terminated = False
-        # A group of its own, so that Ctrl+C in the terminal that Blender was started from does not hit it.
-        extra: dict[str, object] = {"start_new_session": True}
+        # A group of its own, so that Ctrl+C in the terminal that Blender was started from does not hit it; in the same
+        # session, or Linux would not weigh it against Blender (`launch.NICENESS`).
+        extra: dict[str, object] = {"process_group": 0}
         if sys.platform == "win32":
-            extra = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+            extra = {
+                "creationflags": subprocess.CREATE_NEW_PROCESS_GROUP
+                | subprocess.CREATE_NO_WINDOW
+                | subprocess.BELOW_NORMAL_PRIORITY_CLASS
+            }
         try:
             self._process = subprocess.Popen(
                 self._command,
