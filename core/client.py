@@ -110,15 +110,10 @@ class Client:
         self._job = None
         self._cancel_sent_s = None
         self._terminated = False
-        # A group of its own, so that Ctrl+C in the terminal that Blender was started from does not hit it; in the same
-        # session, or Linux would not weigh it against Blender (`launch.NICENESS`).
-        extra: dict[str, object] = {"process_group": 0}
+        # A group of its own, so that Ctrl+C in the terminal that Blender was started from does not hit it.
+        extra: dict[str, object] = {"start_new_session": True}
         if sys.platform == "win32":
-            extra = {
-                "creationflags": subprocess.CREATE_NEW_PROCESS_GROUP
-                | subprocess.CREATE_NO_WINDOW
-                | subprocess.BELOW_NORMAL_PRIORITY_CLASS
-            }
+            extra = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
         try:
             self._process = subprocess.Popen(
                 self._command,

@@ -17,7 +17,6 @@ OLDEST = (3, 11)
 NEEDED = {"numpy": "numpy", "torch": "torch", "mediapipe": "mediapipe", "cv2": "opencv-contrib-python", "PIL": "pillow"}
 # Exit status: this Python can't solve, and the last line of stderr says why. `core.client` knows it.
 UNUSABLE = 3
-NICENESS = 5  # of 19: whoever draws what people look at comes first; nothing is lost where a core is free
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -30,8 +29,6 @@ def main(arguments: list[str]) -> int:
     module = "worker"
     if arguments[-1:] == ["--help-fitting"]:
         module, arguments = "video_helper", arguments[:-1]
-    elif hasattr(os, "nice"):  # on Windows `core.client` asks for it; a helper is as its worker
-        os.nice(max(0, NICENESS - os.nice(0)))
     if len(arguments) == 2 and arguments[0] == "--packages":
         # In front: a numpy of Blender's own must not hide the one that the solver was installed with.
         sys.path.insert(0, arguments[1])
