@@ -89,10 +89,26 @@ def continuous(quaternions: Floats) -> Floats:
 
 def axis_angle(matrices: NDArray[np.floating]) -> Floats:
     """The inverse of `rotation_matrices`; angles are in 0…π."""
-    quaternion = quaternions_from_matrices(matrices)
-    sine = np.linalg.norm(quaternion[..., 1:], axis=-1, keepdims=True)
-    angle = 2.0 * np.arctan2(sine, quaternion[..., :1])
-    return quaternion[..., 1:] * np.where(sine > 1e-12, angle / np.maximum(sine, 1e-12), 2.0)
+    return axis_angle_of(quaternions_from_matrices(matrices))
+
+
+def axis_angle_of(quaternions: Floats) -> Floats:
+    """Unit quaternions (…, 4), order w, x, y, z, as rotation vectors (…, 3), radians; angles are in 0…π where w ≥ 0."""
+    sine = np.linalg.norm(quaternions[..., 1:], axis=-1, keepdims=True)
+    angle = 2.0 * np.arctan2(sine, quaternions[..., :1])
+    vectors: Floats = quaternions[..., 1:] * np.where(sine > 1e-12, angle / np.maximum(sine, 1e-12), 2.0)
+    return vectors
+
+
+def smallest_rotations(start: Floats, end: Floats) -> Floats:
+    """The smallest rotations (…, 3, 3) of directions (…, 3), of any length, onto others; of opposite ones any such."""
+    axis, cosine = np.cross(start, end), (start * end).sum(-1, keepdims=True)
+    sine = np.linalg.norm(axis, axis=-1, keepdims=True)
+    aside = np.cross(start, np.eye(3)[np.abs(start).argmin(-1)])
+    axis = np.where((sine < 1e-9 * np.abs(cosine)) & (cosine < 0.0), aside, axis)
+    return rotation_matrices(
+        axis * np.arctan2(sine, cosine) / np.maximum(np.linalg.norm(axis, axis=-1, keepdims=True), 1e-12)
+    )
 
 
 def level_camera_rotation(gravity_camera: NDArray[np.floating] | None = None) -> Floats:

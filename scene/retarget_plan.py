@@ -81,7 +81,7 @@ class Plan:
             if across is not None:
                 result[joint] = _frame(ours, across[0]) @ _frame(theirs, across[1]).T
             else:
-                result[joint] = _smallest(before @ theirs, ours) @ before
+                result[joint] = axes.smallest_rotations(before @ theirs, ours) @ before
         return result
 
     def _up(self) -> tuple[Floats, Floats] | None:
@@ -184,16 +184,3 @@ def _frame(first: Floats, second: Floats) -> Floats:
     y = second - (second @ first) * first
     y = y / max(float(np.linalg.norm(y)), 1e-9)
     return np.stack([first, y, np.cross(first, y)], axis=1)
-
-
-def _smallest(source: Floats, destination: Floats) -> Floats:
-    """The smallest rotation of one unit vector onto another."""
-    axis = np.cross(source, destination)
-    sine, cosine = float(np.linalg.norm(axis)), float(source @ destination)
-    if sine < 1e-9:
-        if cosine > 0.0:
-            return np.eye(3)
-        axis = np.cross(source, np.eye(3)[int(np.abs(source).argmin())])
-        sine = float(np.linalg.norm(axis))
-        return axes.rotation_matrices(axis / sine * np.pi)
-    return axes.rotation_matrices(axis / sine * np.arctan2(sine, cosine))

@@ -101,29 +101,21 @@ MPFB_DEFAULT = _rig(
     },
     ("L", "R"),
 )  # fmt: skip
-_UNREAL_LIMBS = {
-    "hip": "thigh_{s}", "knee": "calf_{s}", "ankle": "foot_{s}", "foot": "ball_{s}", "collar": "clavicle_{s}",
-    "shoulder": "upperarm_{s}", "elbow": "lowerarm_{s}", "wrist": "hand_{s}", **_fingers("{f}_0{k}_{s}", {}),
-}  # fmt: skip
-# Its five bones of the spine are there in the same body: these are at the heights of the avatar's.
-UNREAL_5 = _rig(
-    "Unreal 5",
-    {
-        "pelvis": "pelvis", "spine1": "spine_03", "spine2": "spine_04", "spine3": "spine_05", "neck": "neck_01",
-        "head": "head",
-    },
-    _UNREAL_LIMBS,
-    ("l", "r"),
-)  # fmt: skip
-GAME_ENGINE = _rig(
-    "MPFB (game engine), Unreal",
-    {
-        "pelvis": "pelvis", "spine1": "spine_01", "spine2": "spine_02", "spine3": "spine_03", "neck": "neck_01",
-        "head": "head",
-    },
-    _UNREAL_LIMBS,
-    ("l", "r"),
-)  # fmt: skip
+
+
+def _unreal(name: str, lowest: int) -> Rig:
+    """A rig with Unreal's names, of whose spine three bones are used, from the `lowest` one on."""
+    spine = {f"spine{k + 1}": f"spine_{lowest + k:02d}" for k in range(3)}
+    limbs = {
+        "hip": "thigh_{s}", "knee": "calf_{s}", "ankle": "foot_{s}", "foot": "ball_{s}", "collar": "clavicle_{s}",
+        "shoulder": "upperarm_{s}", "elbow": "lowerarm_{s}", "wrist": "hand_{s}", **_fingers("{f}_0{k}_{s}", {}),
+    }  # fmt: skip
+    return _rig(name, {"pelvis": "pelvis", **spine, "neck": "neck_01", "head": "head"}, limbs, ("l", "r"))
+
+
+# Its five bones of the spine are there in the same body: the upper three are at the heights of the avatar's.
+UNREAL_5 = _unreal("Unreal 5", 3)
+GAME_ENGINE = _unreal("MPFB (game engine), Unreal", 1)
 RIGS = (SMPLX, MIXAMO, RIGIFY_CONTROLS, RIGIFY, MPFB_DEFAULT, UNREAL_5, GAME_ENGINE)
 
 LIMBS = ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")

@@ -96,20 +96,11 @@ def _bent(legs: Floats, goal: Floats, weight: Floats, sideways: Floats) -> Float
     bend = np.arccos(np.clip((far**2 - upper**2 - lower**2) / (2 * upper * lower), -1.0, 1.0))
     has = np.arctan2((np.cross(thigh, shin) * axis).sum(-1), (thigh * shin).sum(-1))
     hinge = axes.rotation_matrices((bend - has)[:, None] * axis)
-    swing = _between(thigh + (hinge @ shin[..., None])[..., 0], wanted - hip)
+    swing = axes.smallest_rotations(thigh + (hinge @ shin[..., None])[..., 0], wanted - hip)
     ankle_turn = _part(goal[:, :3, :3] @ np.swapaxes(legs[:, 3, :3, :3], -1, -2), weight)
     return np.stack(
         [swing @ legs[:, 1, :3, :3], swing @ hinge @ legs[:, 2, :3, :3], ankle_turn @ legs[:, 3, :3, :3]], axis=1
     )
-
-
-def _between(start: Floats, end: Floats) -> Floats:
-    """The least rotations (T, 3, 3) that turn directions (T, 3) to others."""
-    axis = np.cross(start, end)
-    sine = np.linalg.norm(axis, axis=-1, keepdims=True)
-    angle = np.arctan2(sine, (start * end).sum(-1, keepdims=True))
-    turned: Floats = axes.rotation_matrices(angle * axis / np.maximum(sine, 1e-12))
-    return turned
 
 
 def _part(turns: Floats, share: Floats) -> Floats:
@@ -157,9 +148,7 @@ def _channels(rig: bpy.types.Object, name: str, times: Floats) -> Floats:
     turns = _values(rig, name, "rotation_quaternion", 4, times)
     turns = turns / np.maximum(np.linalg.norm(turns, axis=-1, keepdims=True), 1e-12)
     own = np.tile(np.eye(4), (len(times), 1, 1))
-    sine = np.linalg.norm(turns[:, 1:], axis=-1, keepdims=True)
-    angle = 2.0 * np.arctan2(sine, turns[:, :1])
-    own[:, :3, :3] = axes.rotation_matrices(angle * turns[:, 1:] / np.maximum(sine, 1e-12))
+    own[:, :3, :3] = axes.rotation_matrices(axes.axis_angle_of(turns))
     own[:, :3, 3] = _values(rig, name, "location", 3, times)
     return own
 

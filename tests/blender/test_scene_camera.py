@@ -171,3 +171,17 @@ def test_a_texture_is_projected_by_the_camera_as_it_is_now(
     np.testing.assert_allclose(
         places[:, :2] / places[:, 2:] * view.focal_px + np.array(view.principal_px), seen, atol=0.05
     )
+
+
+def test_smallest_rotations_lay_directions_on_others() -> None:
+    rng = np.random.default_rng(0)
+    start, end = rng.normal(size=(2, 20, 3))
+    end[0], end[1] = -2.0 * start[0], 3.0 * start[1]
+    turns = axes.smallest_rotations(start, end)
+    laid = (turns @ start[..., None])[..., 0]
+    lengths = np.linalg.norm(start, axis=-1) * np.linalg.norm(end, axis=-1)
+    np.testing.assert_allclose((laid * end).sum(-1), lengths, rtol=1e-9)
+    np.testing.assert_allclose(turns @ turns.swapaxes(-1, -2), np.broadcast_to(np.eye(3), turns.shape), atol=1e-12)
+    # and no further: by the angle between them
+    angles = np.linalg.norm(axes.axis_angle(turns), axis=-1)
+    np.testing.assert_allclose(np.cos(angles), (start * end).sum(-1) / lengths, atol=1e-9)
