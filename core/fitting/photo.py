@@ -158,19 +158,9 @@ class Fitter:
                 "Too few points of this person were seen to fit a body. Use a picture that shows more of the person."
             )
         guess = self._camera_guess(camera, observation)
-        prediction, regressed = None, None
-        if self.regressor is not None:
-            prediction = self.regressor.predict(observation, math.exp(guess.log_focal), guess.principal)
+        evidence, prediction = self._predict(observation, evidence, guess, straight, forearms)
+        regressed = None
         if prediction is not None:
-            prediction = straighten_prediction(prediction, straight, self.settings.straight)
-            rest = rest_directions(self.body.J_template)
-            prediction = flatten_feet(prediction, straight, rest, self.settings.straight)
-            unseen = (evidence.joint_trust < self.settings.hang.below).astype(np.float32)
-            beside = beside_the_other(prediction, unseen, self.settings.hang)
-            trust = evidence.joint_trust.copy()
-            trust[list(beside)] = np.maximum(trust[list(beside)], self.settings.relaxed_below)
-            evidence = replace(evidence, joint_trust=trust)
-            prediction = hang(prediction, unseen, self.settings.hang, forearms)
             regressed = Regressed(prediction, self.body, self.skeleton, self.settings)
         stages = self.settings.stages
         height = self._known_height(height_m)
@@ -194,12 +184,7 @@ class Fitter:
                     silhouette = self._silhouette(contour, state, evidence, guess)
                 rim = silhouette if stage.silhouette else None
                 problem = self._problem(evidence, guess, stage, regressed, height, rim)
-            if near is not None:
-                known = known_from(*fitted, problem) if fitted is not None else None
-                solution = keep_apart(problem, state, known, near, self.settings, is_cancelled)
-            else:
-                solver_settings = SolverSettings(stage.max_steps, stage.tolerance, trust_last=True)
-                solution = solve(problem, state, solver_settings, is_cancelled)
+            solution = self._solve(problem, state, stage, near, fitted, is_cancelled)
             best = int(torch.nan_to_num(solution.linearisation.cost, nan=math.inf).argmin())
             state = solution.state.select(torch.tensor([best], device=self.device))
             if stage.betas or fitted is None:
@@ -221,6 +206,46 @@ class Fitter:
         focal_source = camera.focal_source if camera.focal_px is not None else "fitted"
         end = Fitted(evidence, state, *fitted, steps, tuple(stops))
         return capture_of(self.body, self.settings, observation, end, focal_source, person_id, self.warnings)
+
+    def _predict(
+        self,
+        observation: Observation,
+        evidence: Evidence,
+        guess: CameraGuess,
+        straight: dict[str, float],
+        forearms: dict[str, float],
+    ) -> tuple[Evidence, Prediction | None]:
+        """What the regressor says, straight and hanging where it should be; None without one, or where too little is
+        seen for it. Evidence: with trust in unseen legs that lie beside the other, so that nothing makes them stand."""
+        if self.regressor is None:
+            return evidence, None
+        prediction = self.regressor.predict(observation, math.exp(guess.log_focal), guess.principal)
+        if prediction is None:
+            return evidence, None
+        prediction = straighten_prediction(prediction, straight, self.settings.straight)
+        prediction = flatten_feet(prediction, straight, rest_directions(self.body.J_template), self.settings.straight)
+        unseen = (evidence.joint_trust < self.settings.hang.below).astype(np.float32)
+        beside = list(beside_the_other(prediction, unseen, self.settings.hang))
+        trust = evidence.joint_trust.copy()
+        trust[beside] = np.maximum(trust[beside], self.settings.relaxed_below)
+        return replace(evidence, joint_trust=trust), hang(prediction, unseen, self.settings.hang, forearms)
+
+    def _solve(
+        self,
+        problem: StageProblem,
+        state: BodyState,
+        stage: Stage,
+        near: NearPairs | None,
+        fitted: tuple[StageProblem, Solution, int] | None,
+        is_cancelled: Callable[[], bool] | None,
+    ) -> Solution:
+        """One stage from `state` on. near: pairs that it keeps apart, beginning with what `fitted` knows."""
+        if near is None:
+            return solve(
+                problem, state, SolverSettings(stage.max_steps, stage.tolerance, trust_last=True), is_cancelled
+            )
+        known = known_from(*fitted, problem) if fitted is not None else None
+        return keep_apart(problem, state, known, near, self.settings, is_cancelled)
 
     # --- parts ----------------------------------------------------------------------------------------------
 
