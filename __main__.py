@@ -24,7 +24,8 @@ from .core import one_thread  # noqa: F401  before anything that imports numpy
 
 # isort: split
 from . import __version__, render_command
-from .core.command import ProgressBar, add_solver_arguments, settings_from, unique_stems
+from .core.arguments import positive
+from .core.command import ProgressBar, add_solver_arguments, points_of_one_photo, settings_from, unique_stems
 from .core.pipeline import Pipeline, PipelineError, PipelineSettings, Reporter, save_captures, summary_line
 
 DESCRIPTION = "One photo in, a posed, rigged, shape-keyed human avatar out."
@@ -265,6 +266,8 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
 def _demo(arguments: argparse.Namespace) -> int:
     from .core.detection.models import prepare_models
 
+    if not points_of_one_photo(arguments):
+        return 2
     _bpy()
     out = Path(arguments.output)
     prepare_models(arguments.cache, official=arguments.models, report=lambda text: print(f"{text} …", flush=True))
@@ -329,7 +332,10 @@ def _video_arguments(parser: argparse.ArgumentParser) -> None:
     add_arguments(parser)
     parser.add_argument("--keep-rate", action="store_true", help="FILE.blend at 24 frames a second, not at the clip's")
     parser.add_argument(
-        "--reduce", type=float, metavar="DEG", help="FILE.blend with fewer keys, that stray by so many degrees and mm"
+        "--reduce",
+        type=positive,
+        metavar="DEG",
+        help="FILE.blend with fewer keys, off by so many degrees and mm",
     )
 
 

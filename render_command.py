@@ -10,14 +10,14 @@ import os
 import time
 from pathlib import Path
 
-from .core.command import whole
+from .core.arguments import whole, whole_from_0
 
 
 def people_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `render-people`."""
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for pictures and labels")
     parser.add_argument("-n", "--count", type=whole, default=100, help="how many pictures (default: 100)")
-    parser.add_argument("--seed", type=int, help="people, cameras and rooms (default: 1 for test, 2 for tune)")
+    parser.add_argument("--seed", type=whole_from_0, help="people, cameras and rooms (default: 1 for test, 2 for tune)")
     parser.add_argument(
         "--kind",
         choices=("people", "faces", "hands"),
@@ -62,7 +62,7 @@ def clips_arguments(parser: argparse.ArgumentParser) -> None:
         "--clips", type=int, choices=range(10), nargs="+", metavar="N", help="which of the ten, from 0 (default: all)"
     )
     parser.add_argument("--frames", type=whole, help="only so many frames of each")
-    parser.add_argument("--seed", type=int, default=3, help="people, cameras and rooms (default: 3)")
+    parser.add_argument("--seed", type=whole_from_0, default=3, help="people, cameras and rooms (default: 3)")
 
 
 def clips(arguments: argparse.Namespace) -> int:

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .arguments import whole, whole_from_0
 from .bench_contacts import FOCAL_PX, ContactMaker, Example, without_collision
 from .body.load import load_body
 from .body.model import BodyModel
 from .body.skinning import Body
 from .capture import Capture
-from .command import whole
 from .fitting.collision import Collision
 from .fitting.kinematics import Skeleton
 from .fitting.photo import Fitter, PhotoCamera
@@ -43,7 +43,7 @@ class Outcome:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `pantomime bench collision`."""
     parser.add_argument("-n", "--count", type=whole, default=60, help="how many poses (default: 60; in earnest 300)")
-    parser.add_argument("--seed", type=int, default=7, help="of poses, shapes, cameras and noise (default: 7)")
+    parser.add_argument("--seed", type=whole_from_0, default=7, help="of poses, shapes, cameras and noise (default: 7)")
     parser.add_argument("--body", metavar="FILE|FOLDER", help="a licensed SMPL-X file or its folder (default: free)")
     parser.add_argument("-o", "--output", metavar="DIR", help="folder for the posed meshes (.npz), for those who look")
 

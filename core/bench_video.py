@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .arguments import whole
 from .bench_video_cost import run as cost
 from .body.bench_clips import ClipLabel, load_clip_label
 from .body.bench_labels import LabelError
 from .body.skeleton import JOINT_INDEX
 from .capture import Capture
-from .command import whole
 from .detection.vocabulary import POSE33
 from .fitting import bench_motion as scores
 from .fitting.bench_report import provenance

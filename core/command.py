@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
+from .arguments import people_count, positive, whole
 from .fitting.quality import QUALITIES
 from .pipeline import (
     GENDERS,
@@ -21,37 +22,6 @@ from .pipeline import (
 )
 
 BAR_WIDTH = 24
-
-
-def people_count(text: str) -> int:
-    """How many people, from "all" or a number; 0 = all. For argparse."""
-    if text == "all":
-        return 0
-    try:
-        count = int(text)
-    except ValueError:
-        count = 0
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number above 0 nor “all”")
-    return count
-
-
-def positive(text: str) -> float:
-    """A number above 0. For argparse."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
-def whole(text: str) -> int:
-    """A whole number above 0. For argparse."""
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
 
 
 def add_solver_arguments(parser: argparse.ArgumentParser, several_people: bool, photos: bool = True) -> None:
@@ -135,6 +105,14 @@ def settings_from(arguments: argparse.Namespace) -> PipelineSettings:
     )
 
 
+def points_of_one_photo(arguments: argparse.Namespace) -> bool:
+    """Whether --points, if it is given, has the one photo that it is of; if not, a sentence on stderr says so."""
+    if not arguments.points or len(arguments.photos) == 1:
+        return True
+    print("--points is of one photo: name that photo, and give each other one a run of its own.", file=sys.stderr)
+    return False
+
+
 class ProgressBar:
     """A bar at the foot of a terminal; silent where the stream is none."""
 
@@ -195,8 +173,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Run `pantomime fit`; 0: all photos were fitted, 1: some failed, 2: wrong use."""
-    if arguments.points and len(arguments.photos) > 1:
-        print("--points belongs to one photo: give each photo a run of its own.", file=sys.stderr)
+    if not points_of_one_photo(arguments):
         return 2
     settings = settings_from(arguments)
     pipeline = Pipeline()

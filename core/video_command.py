@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from .arguments import positive, whole, whole_from_0
 from .capture import Capture, CaptureError
-from .command import ProgressBar, add_solver_arguments, positive, settings_from, whole
+from .command import ProgressBar, add_solver_arguments, settings_from
 from .media.video import Clip, FrameRange
 from .pipeline import PipelineCancelled, PipelineError, Reporter, plain_errors
 from .video_pipeline import ClipSettings, capture_clip, clip_summary
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preview", metavar="FILE.mp4", help="a video to check it by: clip, body over the clip, body from the side"
     )
-    parser.add_argument("--start", type=count, default=0, metavar="F", help="first frame, from 0 (default: 0)")
+    parser.add_argument("--start", type=whole_from_0, default=0, metavar="F", help="first frame, from 0 (default: 0)")
     parser.add_argument("--end", type=whole, metavar="F", help="the frame after the last one (default: the clip's end)")
     parser.add_argument("--step", type=whole, default=1, metavar="N", help="every N-th frame (default: 1)")
     parser.add_argument(
@@ -42,13 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--keep-parts", action="store_true", help="leave the folder FILE.npz.parts in place at the end")
     add_solver_arguments(parser, several_people=True, photos=False)
-
-
-def count(text: str) -> int:
-    """A whole number from 0 on. For argparse."""
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
 
 
 def clip_settings(arguments: argparse.Namespace) -> ClipSettings:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..arguments import whole, whole_from_0
 from .bake import BakeSettings
 from .bake_face import shorten_lashes
 from .bake_poses import read_poses
@@ -146,10 +147,10 @@ def run(count: int = 120, poses: int = 100, seed: int = 7, pictures: Path | None
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `pantomime bench body`."""
-    parser.add_argument("--people", type=int, default=120, help="unseen people to measure shape on (default 120)")
-    parser.add_argument("--poses", type=int, default=100, help="mocap poses to measure on (default 100)")
+    parser.add_argument("--people", type=whole, default=120, help="unseen people to measure shape on (default 120)")
+    parser.add_argument("--poses", type=whole, default=100, help="mocap poses to measure on (default 100)")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="render the worst posed people into this folder")
-    parser.add_argument("--seed", type=int, default=7, help="seed of the people (default 7)")
+    parser.add_argument("--seed", type=whole_from_0, default=7, help="seed of the people (default 7)")
 
 
 def main(args: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..arguments import whole, whole_from_0
 from ..detection.detector import DetectionSettings, Detector
 from ..detection.models import find_models
 from ..detection.observation import Observation
@@ -201,8 +202,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `pantomime paint-pairs`."""
     parser.add_argument("--root", type=Path, required=True, help="folder with MANIFEST.csv and the capture files")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.npz", help="file to write")
-    parser.add_argument("-n", "--number", type=int, default=4000, help="of pictures (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default: %(default)s)")
+    parser.add_argument("-n", "--number", type=whole, default=4000, help="of pictures (default: %(default)s)")
+    parser.add_argument("--seed", type=whole_from_0, default=0, help="of all random numbers (default: %(default)s)")
     parser.add_argument("--show", type=Path, metavar="DIR", help="folder for the first pictures, to look at")
 
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..arguments import whole, whole_from_0
 from ..detection.face_network import LEFT_EYE, RIGHT_EYE, FaceNetwork
 from ..detection.models import ModelError, find_models
 from ..priors.expressions import EXPRESSION_FILE, LEAST_SIGMA, REST_PX, at_rest, features, inputs, upright_mesh
@@ -212,8 +213,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `pantomime train-expressions`."""
     defaults = ExpressionTraining()
     parser.add_argument("--output", type=Path, default=EXPRESSION_FILE, help="file to write")
-    parser.add_argument("--faces", type=int, default=defaults.faces, help="faces to paint (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=defaults.seed, help="of all random numbers (default: %(default)s)")
+    parser.add_argument("--faces", type=whole, default=defaults.faces, help="faces to paint (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=whole_from_0, default=defaults.seed, help="of all random numbers (default: %(default)s)"
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:

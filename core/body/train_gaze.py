@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..arguments import whole, whole_from_0
 from ..detection.face_network import FaceNetwork
 from ..detection.models import ModelError, find_models
 from ..priors.gaze import MIRROR_ORDER, MIRROR_SIGNS
@@ -94,8 +95,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `pantomime train-gaze`."""
     defaults = GazeTraining()
     parser.add_argument("--output", type=Path, default=GAZE_FILE, help="file to write")
-    parser.add_argument("--faces", type=int, default=defaults.faces, help="faces to paint (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=defaults.seed, help="of all random numbers (default: %(default)s)")
+    parser.add_argument("--faces", type=whole, default=defaults.faces, help="faces to paint (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=whole_from_0, default=defaults.seed, help="of all random numbers (default: %(default)s)"
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:

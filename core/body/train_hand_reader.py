@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..arguments import whole, whole_from_0
 from ..detection.landmarkers import HandNetwork
 from ..detection.models import ModelError, find_models
 from ..priors.hand_reader import BONES, HAND_READER_FILE, STEP, bone_directions, features, in_palm, palm_axes
@@ -142,8 +143,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `pantomime train-hand-reader`."""
     defaults = HandTraining()
     parser.add_argument("--output", type=Path, default=HAND_READER_FILE, help="file to write")
-    parser.add_argument("--hands", type=int, default=defaults.hands, help="hands to paint (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=defaults.seed, help="of all random numbers (default: %(default)s)")
+    parser.add_argument("--hands", type=whole, default=defaults.hands, help="hands to paint (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=whole_from_0, default=defaults.seed, help="of all random numbers (default: %(default)s)"
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:

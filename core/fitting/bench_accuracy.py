@@ -11,6 +11,7 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..arguments import whole
 from ..body.bench_labels import LabelError, load_label
 from ..body.load import load_body
 from ..body.model import BodyModel
@@ -97,8 +98,8 @@ def observation_for(body: BodyModel, sample: Sample, variant: Variant) -> Observ
 def changed(settings: FitSettings, changes: Sequence[tuple[str, Any]]) -> FitSettings:
     """Settings with other values; `name.key` changes one entry of a mapping or of a part. Raises BenchError."""
     known = {item.name for item in fields(settings)}
-    for whole, value in changes:
-        name, _, key = whole.partition(".")
+    for setting, value in changes:
+        name, _, key = setting.partition(".")
         part = getattr(settings, name, None)
         if not key and name in known:
             change = value
@@ -107,7 +108,7 @@ def changed(settings: FitSettings, changes: Sequence[tuple[str, Any]]) -> FitSet
         elif is_dataclass(part) and key in {item.name for item in fields(part)}:
             change = replace(part, **{key: value})  # type: ignore[type-var]
         else:
-            raise BenchError(f"The fit has no setting {whole}. It has: {', '.join(sorted(known))}.")
+            raise BenchError(f"The fit has no setting {setting}. It has: {', '.join(sorted(known))}.")
         settings = replace(settings, **{name: change})
     return settings
 
@@ -173,7 +174,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help=f"pictures and labels of `pantomime render-people` (default: the test set, made in {TEST_SET})",
     )
-    parser.add_argument("-n", "--count", type=int, help="how many pictures (default: all)")
+    parser.add_argument("-n", "--count", type=whole, help="how many pictures (default: all)")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="folder for accuracy.md, .json and the worst fits"
     )

@@ -19,8 +19,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ...core.arguments import whole
 from ...core.client import Client, new_job_id
-from ...core.command import whole
 from ...core.messages import FINAL_EVENTS, Correct, FitPhoto, Ready, Result
 from ...core.pipeline import limit_threads
 from .blocks import blocks

@@ -102,9 +102,19 @@ def test_the_options_of_fit_are_those_that_were_promised(capsys: pytest.CaptureF
         ["fit", "a.jpg", "-o", "out", "--quality", "perfect"],
         ["video", "a.mp4", "-o", "a.npz", "--quality", "fast"],
         ["video", "a.mp4", "-o", "a.npz", "--points", "p.json"],
+        ["video", "a.mp4", "-o", "a.blend", "--reduce", "0"],
         ["render-people", "-o", "out", "-n", "0"],
+        ["render-people", "-o", "out", "--seed", "-1"],
         ["render-clips", "-o", "out", "--clips", "10"],
         ["bench"],
+        ["bench", "body", "--people", "0"],
+        ["bench", "body", "--poses", "-3"],
+        ["bench", "accuracy", "--photos", "test", "-n", "0"],
+        ["bench", "collision", "--seed", "1.5"],
+        ["paint-pairs", "--root", "mocap", "-o", "pairs.npz", "-n", "0"],
+        ["train-expressions", "--faces", "0"],
+        ["train-gaze", "--faces", "-1"],
+        ["train-hand-reader", "--hands", "0"],
     ],
     ids=" ".join,
 )
@@ -133,9 +143,11 @@ def test_an_error_of_the_machine_is_told_in_its_words(
     assert capsys.readouterr().err.startswith(f"out/0000.npz: {os.strerror(errno.ENOSPC)}. Check ")
 
 
-def test_points_belong_to_one_photo(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["fit", "a.jpg", "b.jpg", "-o", "out", "--points", "p.json"]) == 2
-    assert "one photo" in capsys.readouterr().err
+@pytest.mark.parametrize("command", [["fit", "a.jpg", "b.jpg", "-o", "out"], ["demo", "a.jpg", "b.jpg"], ["demo"]])
+def test_points_are_of_one_photo(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command, "--points", "p.json"]) == 2
+    said = capsys.readouterr().err
+    assert "one photo" in said and one_sentence(said)
 
 
 @pytest.mark.usefixtures("detector_models")
