@@ -9,7 +9,7 @@ from .avatars import PIN_PROPERTY, OnAvatar, avatar_of, rig_of
 from .busy import hand_is_busy
 from .correcting import LIVE, NEAR_M, redraw
 from .jobs import JobError
-from .notify import failed, refuse
+from .notify import failed, refuse, translated
 from .points import in_view, pin_counts, selected_bones, settings_of
 from .session import SESSION, wait
 
@@ -107,7 +107,7 @@ class PANTOMIME_OT_pin_bones(_OnBones, bpy.types.Operator):
             active = context.active_pose_bone
             bone = active.name if active is not None and active.name in bones else bones[0]
             pins.pin_bone(rig, bone, context.scene.cursor.location)
-            return self.solve(context, label=f"Correct {bone.replace('_', ' ')}", key=True)
+            return self.solve(context, label=translated(f"Correct {translated(bone.replace('_', ' '))}"), key=True)
         for bone in bones:
             pins.pin_bone(rig, bone, rig.matrix_world @ rig.pose.bones[bone].head)
         return {"FINISHED"}

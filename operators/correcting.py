@@ -18,6 +18,7 @@ import bpy
 
 from .busy import hand_is_busy
 from .jobs import Job, JobError
+from .notify import translated
 from .session import SESSION
 from .settings import SolverSettings, solver_settings
 
@@ -163,7 +164,7 @@ class Corrections:
         rig = bpy.data.objects.get(drag.rig) if drag is not None else None
         if drag is None or rig is None:
             return
-        self._owed = f"Correct {drag.title}"
+        self._owed = translated(f"Correct {translated(drag.title)}")
         self.ask(context, rig, label=self._owed, reference=drag.reference, key=True)
 
     def cancel(self, context: bpy.types.Context) -> None:

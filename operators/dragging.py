@@ -8,7 +8,7 @@ from bpy.props import FloatProperty, IntProperty, StringProperty
 from .avatars import OnAvatar, avatar_of
 from .correcting import LIVE, redraw
 from .jobs import JobError
-from .notify import failed, report
+from .notify import failed, report, translated
 from .points import region_matrix, scale_of, spot_at
 from .session import SESSION, wait
 
@@ -52,7 +52,7 @@ class PANTOMIME_OT_drag_point(OnAvatar, bpy.types.Operator):
             return failed(self, str(error))
         context.window_manager.modal_handler_add(self)
         context.area.header_text_set(
-            f"{_capital(handle.name)}. Shift: slowly. Esc or right button: back to where it was"
+            translated(f"{handle.title}. Shift: slowly. Esc or right button: back to where it was")
         )
         return {"RUNNING_MODAL"}
 
@@ -142,10 +142,6 @@ class PANTOMIME_OT_unpin_point(OnAvatar, bpy.types.Operator):
             return {"CANCELLED"}
         redraw()
         return {"FINISHED"}
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 CLASSES = (PANTOMIME_OT_drag_point, PANTOMIME_OT_unpin_point)

@@ -11,6 +11,7 @@ import bpy
 from .avatars import avatar_of
 from .correcting import LIVE
 from .jobs import JobError
+from .notify import translated
 
 GRAB_PX = 14.0  # how near to a point the pointer must be, times the interface's scale
 
@@ -46,6 +47,12 @@ class Spot:
     confidence: float
     pinned: bool
     locked: bool
+
+    @property
+    def title(self) -> str:
+        """The name as a sentence begins with it, in the interface's language."""
+        text = translated(self.name)
+        return text[:1].upper() + text[1:]
 
 
 def region_matrix(context: bpy.types.Context) -> Any:

@@ -13,6 +13,7 @@ import bpy
 
 from ..operators.avatars import refusal
 from ..operators.dragging import PANTOMIME_OT_drag_point, PANTOMIME_OT_unpin_point
+from ..operators.notify import translated
 from ..operators.points import Spot, in_view, scale_of, settings_of, spot_at, spots
 
 Color = tuple[float, float, float, float]
@@ -135,18 +136,18 @@ def _sticks(found: list[Spot]) -> _Lines:
 def _label(spot: Spot, scale: float) -> None:
     import blf
 
-    state = "not seen"
+    text = translated(f"{spot.title}, not seen")
     if spot.pinned:
-        state = "pinned"
+        text = translated(f"{spot.title}, pinned")
     elif spot.confidence > 0:
-        state = f"{spot.confidence:.0%} sure"
+        text = translated(f"{spot.title}, {spot.confidence:.0%} sure")
     font = 0
     blf.size(font, TEXT_PX * scale)
     blf.enable(font, blf.SHADOW)
     blf.shadow(font, 5, 0.0, 0.0, 0.0, 1.0)
     blf.color(font, 1.0, 1.0, 1.0, 1.0)
     blf.position(font, spot.at[0] + 14 * scale, spot.at[1] + 6 * scale, 0)
-    blf.draw(font, f"{spot.name[:1].upper()}{spot.name[1:]}, {state}")
+    blf.draw(font, text)
     blf.disable(font, blf.SHADOW)
 
 

@@ -135,6 +135,8 @@ def _title(name: str, index: int, own: str) -> str:
     words = own.replace("_", " ")
     if name in HAND_SETS and words[-1].isdigit():
         finger, number = words[:-1], int(words[-1])
+        if finger.endswith("thumb"):
+            return f"{finger} tip" if number == 4 else f"{finger}, joint {number}"
         return f"{finger} fingertip" if number == 4 else f"{finger} finger, joint {number}"
     return words.replace("foot index", "toes")
 

@@ -16,6 +16,7 @@ from pantomime import operators, panels
 from pantomime.core.body.load import load_body
 from pantomime.operators import certainty, face, notify
 from pantomime.panels import avatar, translations
+from pantomime.scene import handles
 
 pytestmark = pytest.mark.usefixtures("extension")
 LANGUAGES = sorted(translations.LOCALES)
@@ -113,6 +114,14 @@ def tables() -> Iterator[tuple[str, str]]:
         yield "avatar.MEASURES", text
 
 
+def points() -> Iterator[tuple[str, str]]:
+    """Names of the points in the viewport."""
+    cache = handles.PointCache(load_body())
+    for name in (*handles.BODY_SETS, *handles.HAND_SETS, *handles.FACE_SETS):
+        for index in cache.chosen(name)[0].tolist():
+            yield f"points of {name}", handles.point_title(cache.body, (name, index))
+
+
 def stages() -> Iterator[tuple[str, str]]:
     """What the solver says while it works."""
     for path in sorted((ROOT / "core").rglob("*.py")):
@@ -132,6 +141,7 @@ def all_texts() -> dict[str, str]:
         *registered(),
         *written(),
         *tables(),
+        *points(),
         *stages(),
         *keys,
     )
@@ -140,8 +150,8 @@ def all_texts() -> dict[str, str]:
 
 # Modules whose errors and warnings people meet in the interface: relative to the root.
 SPOKEN = (
-    "operators/*.py", "scene/avatar.py", "scene/assets.py", "scene/controls.py", "scene/current.py", "scene/export.py",
-    "scene/handles.py", "scene/retarget.py", "scene/shaping.py", "scene/texture.py",
+    "operators/*.py", "panels/handles.py", "scene/avatar.py", "scene/assets.py", "scene/controls.py",
+    "scene/current.py", "scene/export.py", "scene/handles.py", "scene/retarget.py", "scene/shaping.py", "scene/texture.py",
 )  # fmt: skip
 SPEAKS = ("report", "failed", "say", "translated", "JobError", "AvatarError", "ExportError", "RetargetError", "append")
 
@@ -197,6 +207,7 @@ def test_a_sentence_with_names_in_it_is_translated() -> None:
     assert notify.translated("Made the asset Ann. Save the file to see it in the asset browser").startswith(
         "Asset Ann "
     )
+    assert notify.translated("Linkes Auge, äußerer Winkel, 87% sure") == "Linkes Auge, äußerer Winkel, 87% sicher"
     assert notify.translated("A sentence that nobody knows.") == "A sentence that nobody knows."
     assert notify.translated(notify.own_error("KeyError: 'a'")).startswith("Pantomime hat selbst")
 
@@ -213,6 +224,9 @@ def test_the_walk_finds_texts_of_every_kind() -> None:
         "Fitting the body",  # a stage of the solver
         "Smile",
         "Left arm",
+        "left thumb, joint 1",
+        "right index fingertip",
+        "left mouth corner",
     ):
         assert text in texts, text
 
