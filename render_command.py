@@ -6,11 +6,11 @@ Imported for its options even where there is no bpy; the commands need it.
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from pathlib import Path
 
 from .core.arguments import whole, whole_from_0
+from .core.whole_file import whole_file
 
 
 def people_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,9 +48,8 @@ def people(arguments: argparse.Namespace) -> int:
             continue
         start = time.perf_counter()
         save_label(label, draw_label(known, body, arguments.poses, seed, index, arguments.kind))
-        # Under another name until it is whole: a run that was stopped goes on where it was.
-        render_shot(Shot.load(label), body, part := out / f"{index:04d}.part.jpg")
-        os.replace(part, picture)
+        with whole_file(picture, ".part.jpg") as part:  # a run that was stopped goes on where it was
+            render_shot(Shot.load(label), body, part)
         print(f"{picture}: {time.perf_counter() - start:.1f} s", flush=True)
     return 0
 

@@ -16,6 +16,7 @@ from .arguments import whole, whole_from_0
 from .bench_contacts import FOCAL_PX, ContactMaker, Example, without_collision
 from .body.load import load_body
 from .body.model import BodyModel
+from .body.points_file import write_npz
 from .body.skinning import Body
 from .capture import Capture
 from .fitting.collision import Collision
@@ -66,7 +67,8 @@ def main(arguments: argparse.Namespace) -> int:
             if output is not None:
                 output.mkdir(parents=True, exist_ok=True)
                 meshes = {name: outcome.vertices for name, outcome in outcomes.items()}
-                np.savez_compressed(output / f"{number:03d}.npz", name=example.name, truth=example.vertices, **meshes)
+                arrays = {"name": np.array(example.name), "truth": example.vertices, **meshes}
+                write_npz(output / f"{number:03d}.npz", arrays)
             print(_line(number, example, truth, outcomes), file=sys.stderr, flush=True)
     print(table(examples))
     return 0

@@ -29,6 +29,7 @@ from .fitting.bench_report import provenance
 from .fitting.metrics import Float
 from .pipeline import Pipeline, PipelineError, PipelineSettings
 from .video_pipeline import ClipSettings, capture_clip
+from .whole_file import write_whole
 
 BODY = 22
 LIMBS = tuple(
@@ -265,13 +266,13 @@ def main(arguments: argparse.Namespace) -> int:
             runs.append(run)
             print(f"{path.stem} {run.label.name}\n" + table(run.scores), file=sys.stderr, flush=True)
         text = report(runs)
-        (arguments.output / "video.md").write_text(text + "\n", encoding="utf-8")
+        write_whole(arguments.output / "video.md", text + "\n")
         facts = {
             **provenance(),
             "clips": {run.label.name: run.scores for run in runs},
             "mean": {method: means(runs, method) for method in METHODS},
         }
-        (arguments.output / "video.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        write_whole(arguments.output / "video.json", json.dumps(facts, indent=1))
         print(text)
     except (BenchVideoError, LabelError, PipelineError) as error:
         print(error, file=sys.stderr)

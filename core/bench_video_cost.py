@@ -23,6 +23,7 @@ from .video_detection import PART as DETECTION_PART
 from .video_job import Arrays, JobFolder
 from .video_people import PACKED
 from .video_pipeline import ClipSettings, capture_clip
+from .whole_file import whole_file, write_whole
 
 RATE = 30.0
 
@@ -230,17 +231,18 @@ def draw(costs: list[Cost], path: Path) -> None:
             for x, y in line.tolist():
                 cv2.circle(page, (x, y), 4, colour, -1, cv2.LINE_AA)
             write(name, points[-1][0] - 75, points[-1][1] - 10, colour)
-    if not cv2.imwrite(str(path), page):
-        raise OSError(f"Can't write {path}")
+    with whole_file(path, ".part.png") as part:
+        if not cv2.imwrite(str(part), page):
+            raise OSError(f"Can't write {path}")
 
 
 def run(clip: Path, output: Path, lengths: list[int], whole: list[int]) -> str:
     """Measure, write table, figures and picture into `output`; the table."""
     costs = measure(clip, output / "cost", lengths, whole)
     text = table(costs)
-    (output / "video_cost.md").write_text(text + "\n", encoding="utf-8")
+    write_whole(output / "video_cost.md", text + "\n")
     facts = [asdict(cost) for cost in costs]
-    (output / "video_cost.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    write_whole(output / "video_cost.json", json.dumps(facts, indent=1))
     if lengths:
         draw(costs, output / "video_cost.png")
     return text

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import tempfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TypedDict
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from .capture_check import what_is_wrong
 from .npz_errors import DAMAGED_NPZ
+from .whole_file import write_whole
 
 Array = NDArray[np.float32]
 IntArray = NDArray[np.int32]
@@ -135,17 +135,10 @@ class Capture:
         target = Path(path)
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-        temporary = None
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".part", delete=False) as file:
-                temporary = file.name
-                file.write(buffer.getvalue())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, target)
+            write_whole(target, buffer.getvalue())
         except OSError as error:
-            if temporary and os.path.exists(temporary):
-                os.unlink(temporary)
             raise CaptureError(
                 f"Can't write {target}: {error.strerror or error}. Free some space or choose another folder."
             ) from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import bpy
 import numpy as np
 
 from ..core.body.raster import rasterise
+from ..core.whole_file import write_whole
 from . import motion, versions
 from .avatar import PROPERTY, AvatarError, find_mesh
 from .materials import albedo, srgb
@@ -81,9 +81,7 @@ def write_catalog(blend_path: str) -> Path | None:
     text = path.read_text("utf-8") if path.is_file() else _HEADER
     if CATALOG_ID in text:
         return path
-    part = path.with_name(path.name + ".part")
-    part.write_text(text + ("" if text.endswith("\n") else "\n") + f"{CATALOG_ID}:{CATALOG}:{CATALOG}\n", "utf-8")
-    os.replace(part, path)
+    write_whole(path, text + ("" if text.endswith("\n") else "\n") + f"{CATALOG_ID}:{CATALOG}:{CATALOG}\n")
     return path
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import bpy
 
+from ..core.whole_file import write_whole
 from .avatar import PROPERTY, find_mesh
 from .export import ExportError, ExportSettings, export_avatar
 
@@ -90,9 +91,7 @@ def work(folder: str) -> None:
     except Exception as error:
         traceback.print_exc()
         result = {"error": f"Blender's exporter failed ({type(error).__name__}: {error}). The log says more."}
-    part = Path(folder, RESULT + ".part")
-    part.write_text(json.dumps(result), "utf-8")
-    os.replace(part, Path(folder, RESULT))
+    write_whole(Path(folder, RESULT), json.dumps(result))
 
 
 def _opened(folder: str, order: dict[str, Any]) -> tuple[bpy.types.Object, str, ExportSettings, bpy.types.Scene]:

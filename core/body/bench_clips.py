@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..npz_errors import DAMAGED_NPZ
+from ..whole_file import whole_file
 from .bench_labels import LabelError
 from .points_file import write_npz
 from .skeleton import JOINT_INDEX
@@ -231,13 +232,12 @@ def write_video(pictures: list[Path], path: Path, fps: float = FPS) -> None:
     """Numbered pictures as one MPEG-4 file, whole or not at all."""
     import cv2
 
-    part = path.with_name(path.stem + ".part.mp4")
     first = cv2.imread(str(pictures[0]))
-    writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*"mp4v"), fps, (first.shape[1], first.shape[0]))
-    for picture in pictures:
-        writer.write(cv2.imread(str(picture)))
-    writer.release()
-    part.replace(path)
+    with whole_file(path, ".part.mp4") as part:
+        writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*"mp4v"), fps, (first.shape[1], first.shape[0]))
+        for picture in pictures:
+            writer.write(cv2.imread(str(picture)))
+        writer.release()
 
 
 def save_clip_label(path: Path, label: ClipLabel) -> None:

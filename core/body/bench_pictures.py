@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..whole_file import whole_file
 from .model import BodyModel
 from .raster import rasterise
 
@@ -59,6 +60,7 @@ def save_worst(
     saved = []
     for rank, index in enumerate(np.argsort(-means)[:count]):
         path = folder / f"{name}-{rank + 1}.png"
-        PIL.Image.fromarray(worst_picture(body, ours[index], theirs[index])).save(path)
+        with whole_file(path) as part:
+            PIL.Image.fromarray(worst_picture(body, ours[index], theirs[index])).save(part, "PNG")
         saved.append((path, float(means[index])))
     return saved

@@ -29,6 +29,7 @@ from ..priors.regressor_input import collect, collect_hints
 from ..priors.view_pairs import MASK_SIDE, save_pairs
 from ..priors.view_settings import ViewSettings
 from ..priors.views import ViewMaker
+from ..whole_file import whole_file
 from .load import load_body
 from .mannequin import Mannequin, random_look
 from .model import BodyModel
@@ -244,4 +245,5 @@ def _show(picture: Image, seen: Observation | None, path: Path) -> None:
         for (x, y), sure in zip(pixels, trust, strict=True):
             if sure > 0:
                 cv2.circle(shown, (int(x), int(y)), 3, (0, int(255 * sure), int(255 * (1 - sure))), -1)
-    cv2.imwrite(str(path), shown)
+    with whole_file(path, ".part.png") as part:
+        cv2.imwrite(str(part), shown)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..npz_errors import DAMAGED_NPZ
+from ..whole_file import write_whole
 from .model import PointSet
 
 _FIELDS = {
@@ -69,9 +70,4 @@ def write_npz(path: Path, arrays: dict[str, NDArray[np.generic]], level: int = 9
             npy.write_array(item, np.asanyarray(value), allow_pickle=False)
             entry = zipfile.ZipInfo(f"{key}.npy", (1980, 1, 1, 0, 0, 0))
             archive.writestr(entry, item.getvalue(), zipfile.ZIP_DEFLATED, level)
-    temporary = path.with_name(path.name + ".part")
-    try:
-        temporary.write_bytes(buffer.getvalue())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, buffer.getbuffer())

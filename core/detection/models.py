@@ -11,11 +11,11 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..whole_file import write_whole
 from .bundles import attention_parts, bundle, with_normalisation
 from .wheel import WheelError, read_networks
 
@@ -139,15 +139,7 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in [*files.items(), (MANIFEST, json.dumps(manifest, indent=1).encode())]:
-            handle, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(data)
-                os.chmod(temporary, 0o644)
-                os.replace(temporary, folder / name)
-            except BaseException:
-                os.unlink(temporary)
-                raise
+            write_whole(folder / name, data)
     except OSError as error:
         raise ModelError(
             f"Can't write the models to {folder}: {error.strerror or error}. "

@@ -17,6 +17,7 @@ from ..body.bench_labels import PersonLabel
 from ..body.model import BodyModel
 from ..body.raster import Hits, rasterise
 from ..body.skeleton import LEFT_HAND, RIGHT_HAND
+from ..whole_file import whole_file, write_whole
 from .bench_scores import Scorer, Scores, peer_score
 from .bench_types import Result
 
@@ -263,7 +264,7 @@ def write_report(folder: Path, photos: str, by_variant: Mapping[str, Sequence[Re
     ]
     text = "\n".join(lines)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "accuracy.md").write_text(text, "utf-8")
+    write_whole(folder / "accuracy.md", text)
     pictures = {
         name: [
             {
@@ -288,7 +289,7 @@ def write_report(folder: Path, photos: str, by_variant: Mapping[str, Sequence[Re
         "gestures": gestures,
         "pictures": pictures,
     }
-    (folder / "accuracy.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    write_whole(folder / "accuracy.json", json.dumps(document, indent=1) + "\n")
     return text
 
 
@@ -309,7 +310,8 @@ def write_worst(
     folder.mkdir(parents=True, exist_ok=True)
     for place, result in enumerate(ranked, start=1):
         path = folder / f"worst-{place:02d}-{result.sample.photo.stem}.png"
-        picture_of(result, scorer).save(path)
+        with whole_file(path) as part:
+            picture_of(result, scorer).save(part, "PNG")
         paths.append(path)
     return paths
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..messages import MakeTexture, Result
 from ..pipeline import PipelineCancelled, PipelineError, PipelineSettings, limit_threads, plain_errors
+from ..whole_file import write_whole
 from . import Work
 
 Floats = NDArray[np.floating[Any]]
@@ -95,11 +94,9 @@ def _write(path: str, rgb: NDArray[np.uint8]) -> None:
     import cv2
 
     ok, encoded = cv2.imencode(".png", rgb[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 4])
-    part = f"{path}.part"
     try:
         if not ok:
             raise OSError("the picture can't be encoded")
-        Path(part).write_bytes(encoded.tobytes())
-        os.replace(part, path)
+        write_whole(path, encoded.tobytes())
     except OSError as error:
         raise PipelineError(f"Can't write {path}: {error}. Free some space or choose another folder.") from error

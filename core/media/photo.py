@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ..whole_file import whole_file
 from .exif import read_exif
 from .files import MediaError, check_file, check_size, too_large
 from .frame import Frame
@@ -53,7 +54,8 @@ def save_upright(frame: Frame, path: str | os.PathLike[str]) -> None:
     picture = Image.fromarray(frame.rgb)
     picture.thumbnail((UPRIGHT_PX, UPRIGHT_PX), reducing_gap=2.0)
     try:
-        picture.save(path, "JPEG", quality=92)
+        with whole_file(path) as part:
+            picture.save(part, "JPEG", quality=92)
     except OSError as error:
         raise MediaError(
             f"Can't write {os.fspath(path)}: {error.strerror or error}. Free some space or choose another folder."

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ..whole_file import whole_file
 from .contents import FORBIDDEN, ROOT, extension_files, gathered, is_licence, kept, model_files, place
 from .resolve import PackageError, Pin
 from .targets import BLENDERS, Target
@@ -52,25 +53,20 @@ def write_zip(
 
     The same input gives the same bytes. Raises PackageError, OSError.
     """
-    part = path.with_name(path.name + ".part")
-    try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name in extension_files(root):
-                if name == "blender_manifest.toml":
-                    _add(archive, name, manifest_for(target, root).encode())
-                else:
-                    _add(archive, name, (root / name).read_bytes())
-            for name, file in model_files(models):
-                _add(archive, name, file.read_bytes())
-            for wheel in wheels:
-                assert target is not None
-                for name, data in wheel_files(wheel):
-                    if target.is_foreign(name, data[:_HEAD_BYTES]):
-                        raise PackageError(f"{name} of {wheel.name} is for another platform. Lock again.")
-                    _add(archive, target.solver_folder + name, data)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in extension_files(root):
+            if name == "blender_manifest.toml":
+                _add(archive, name, manifest_for(target, root).encode())
+            else:
+                _add(archive, name, (root / name).read_bytes())
+        for name, file in model_files(models):
+            _add(archive, name, file.read_bytes())
+        for wheel in wheels:
+            assert target is not None
+            for name, data in wheel_files(wheel):
+                if target.is_foreign(name, data[:_HEAD_BYTES]):
+                    raise PackageError(f"{name} of {wheel.name} is for another platform. Lock again.")
+                _add(archive, target.solver_folder + name, data)
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:

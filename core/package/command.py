@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ... import __version__
 from ..detection.models import ModelError, prepare_models
+from ..whole_file import write_whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +63,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.lock:
         pins = resolve(target, pip_args)
         target.lock.parent.mkdir(exist_ok=True)
-        target.lock.write_text(lock_text(pins, target), "utf-8")
+        write_whole(target.lock, lock_text(pins, target))
         print(lock_text(pins, target) + f"{target.lock}")
         return 0
     models = prepare_models(report=lambda text: print(f"{text} …", flush=True)).hand.parent

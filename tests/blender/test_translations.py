@@ -150,8 +150,9 @@ def all_texts() -> dict[str, str]:
 
 # Modules whose errors and warnings people meet in the interface: relative to the root.
 SPOKEN = (
-    "operators/*.py", "panels/handles.py", "scene/avatar.py", "scene/assets.py", "scene/controls.py",
-    "scene/current.py", "scene/export.py", "scene/handles.py", "scene/retarget.py", "scene/shaping.py", "scene/texture.py",
+    "operators/*.py", "panels/handles.py", "scene/assets.py", "scene/avatar.py", "scene/controls.py",
+    "scene/current.py", "scene/export.py", "scene/handles.py", "scene/retarget.py", "scene/shaping.py",
+    "scene/texture.py",
 )  # fmt: skip
 SPEAKS = ("report", "failed", "say", "translated", "JobError", "AvatarError", "ExportError", "RetargetError", "append")
 
