@@ -14,6 +14,9 @@ from ..core.media.files import MediaError, numbered_pictures
 from . import versions
 from .camera import add_background
 
+ALMOST_HALF = 0.49  # of a picture
+BETWEEN_RUNS = 0.01  # frames: two keys can't lie on one
+
 
 def load_clip(path: str) -> bpy.types.Image | None:
     """A video file, or a folder of numbered pictures, as an image that moves; None if Blender can't read it."""
@@ -38,10 +41,15 @@ def load_clip(path: str) -> bpy.types.Image | None:
     return image
 
 
-def _first_number(image: bpy.types.Image) -> int:
-    """How Blender counts a clip's first frame: of a video 1, of pictures the number in the first one's name."""
-    digits = re.search(r"(\d+)\D*$", Path(image.filepath).stem) if image.source == "SEQUENCE" else None
-    return int(digits[1]) if digits is not None else 1
+def _numbers(image: bpy.types.Image, count: int) -> NDArray[np.int64]:
+    """How Blender counts the first `count` frames of a clip: of a video from 1 on, pictures by the numbers in their
+    names, which may begin anywhere and leave some out."""
+    if image.source != "SEQUENCE":
+        return np.arange(1, count + 1)
+    pictures = numbered_pictures(Path(bpy.path.abspath(image.filepath)).parent)[:count]
+    digits = [re.search(r"(\d+)\D*$", picture.stem) for picture in pictures]
+    numbers = np.array([int(found[1]) if found is not None else k + 1 for k, found in enumerate(digits)], np.int64)
+    return np.append(numbers, numbers[-1] + 1 + np.arange(count - len(numbers)))
 
 
 def add_clip(
@@ -59,7 +67,7 @@ def add_clip(
 
     Frame `indices[k]` of the clip (from 0) was captured at `times_s[k]`, which lies at the scene's frame
     `first_frame` + time × rate. Blender shows one frame of a clip at each frame of the scene, shifted by an offset:
-    where the rates differ, the offset is keyed.
+    where the rates differ, or pictures' numbers leave some out, the offset is keyed.
     """
     add_background(camera, image)
     background = camera.data.background_images[-1]
@@ -72,27 +80,35 @@ def add_clip(
     clip_rate = float(indices[-1] - indices[0]) / span if span > 0 else frames_per_second
     start = first_frame + float(times_s[0]) * frames_per_second
     end = start + span * frames_per_second
-    first_number = _first_number(image)
+    first, last = int(indices[0]), int(indices[-1])
+    numbers = _numbers(image, last + 1)
+
+    def frame_of(index: float) -> float:
+        """Of the scene, where a frame of the clip belongs."""
+        return start + (index - first) * frames_per_second / clip_rate if clip_rate > 0 else start
+
+    # Runs of pictures without a gap in their numbers: each from half a picture before its first to half a picture after
+    # its last, where numbers that are rounded do not yet reach into the gap.
+    gaps = first + np.flatnonzero(np.diff(numbers[first:]) != 1)
+    runs = (first, *(gaps + 0.5)), (*(gaps + 0.5), last)
+    counted = (numbers[first], *(numbers[gaps + 1] - ALMOST_HALF)), (*(numbers[gaps] + ALMOST_HALF), numbers[last])
+    frames = np.array([[frame_of(index) for index in ends] for ends in runs])
+    # So that (frame − frame_start + 1) + offset is the number of the clip's frame, as Blender counts.
     user.frame_start = round(start)
-    slow = clip_rate < frames_per_second
-    if slow:
-        # The offset shrinks, from 0 on: Blender cuts it off to a whole number towards 0, so it must not pass that.
-        user.frame_start -= max(0, first_number - 1 + int(indices[0]))
+    offsets = np.array(counted) - (frames - user.frame_start + 1)
+    if np.ptp(offsets) < 0.5:
+        user.frame_offset = math.floor(float(offsets[0, 0]) + 0.5)
+    else:
+        # Blender cuts keyed offsets off to whole numbers towards 0: where all are below it, −0.5 rounds them.
+        shift = max(0, math.ceil(float(offsets.max())))
+        user.frame_start -= shift
+        index = len(camera.data.background_images) - 1
+        curves = versions.channel_curves(bpy.data.actions.new(f"{camera.name} clip"), camera.data)
+        path = f"background_images[{index}].image_user.frame_offset"
+        frames[1, :-1] -= BETWEEN_RUNS
+        held = 2 * np.arange(len(gaps)) + 1
+        values = offsets.T.ravel() - shift - 0.5
+        versions.key_curve(curves, path, 0, "", frames.T.ravel(), values, held).extrapolation = "LINEAR"
     # Beyond it Blender counts no further. Of the scene's frames: a slow clip lasts more of them than it has.
-    user.frame_duration = max(int(image.frame_duration), int(indices[-1]) + 1, math.ceil(end) - user.frame_start + 1)
+    user.frame_duration = max(int(image.frame_duration), last + 1, math.ceil(end) - user.frame_start + 1)
     user.use_auto_refresh = True
-
-    def offset(frame: float) -> float:
-        """So that (frame − frame_start + 1) + offset is the number of the clip's frame, as Blender counts."""
-        number = first_number + float(indices[0]) + (frame - start) * clip_rate / frames_per_second
-        return number - (frame - user.frame_start + 1)
-
-    user.frame_offset = math.floor(offset(start) + 0.5)
-    if abs(offset(end) - offset(start)) < 0.5:
-        return
-    index = len(camera.data.background_images) - 1
-    curves = versions.channel_curves(bpy.data.actions.new(f"{camera.name} clip"), camera.data)
-    path = f"background_images[{index}].image_user.frame_offset"
-    values = np.array([offset(start), offset(end)]) + (-0.5 if slow else 0.5)
-    curve = versions.key_curve(curves, path, 0, "", np.array([start, end]), values)
-    curve.extrapolation = "LINEAR"

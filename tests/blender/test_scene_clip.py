@@ -254,6 +254,31 @@ def test_each_frame_shows_its_own_picture_whatever_number_they_begin_with(
             assert counted + user.frame_offset == first + index
 
 
+@pytest.mark.parametrize("left_out", [{3}, {2, 3, 7}, {2, 4, 6, 8}])
+@pytest.mark.parametrize("rate", [12.0, 24.0, 48.0, 10.0])
+def test_pictures_whose_numbers_leave_some_out_are_shown_one_after_another(
+    tmp_path: Path, left_out: set[int], rate: float
+) -> None:
+    cv2 = pytest.importorskip("cv2")
+    numbers = [k for k in range(1, 16) if k not in left_out]
+    for k in numbers:
+        cv2.imwrite(str(tmp_path / f"shot{k}.png"), np.zeros((8, 8, 3), np.uint8))
+    image = load_clip(str(tmp_path))
+    assert image is not None
+    camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
+    bpy.context.scene.collection.objects.link(camera)
+    indices = np.arange(1, len(numbers))
+    add_clip(camera, image, indices, indices / rate, 11.0, 24.0)
+    last = 11.0 + indices[-1] / rate * 24.0
+    for frame in range(round(11.0 + 24.0 / rate), int(last) + 1):
+        bpy.context.scene.frame_set(frame)
+        user = camera.data.background_images[0].image_user
+        number = min(max(frame - user.frame_start + 1, 1), user.frame_duration) + user.frame_offset
+        index = (frame - 11.0) / 24.0 * rate
+        # The nearest picture, either where two are equally near.
+        assert number in numbers and abs(numbers.index(number) - index) <= 0.51, (frame, number)
+
+
 def test_stretches_that_come_one_by_one_become_one_motion(free_body: BodyModel, random_capture: Make) -> None:
     capture = swinging(random_capture, free_body, frames=40)
     timing = AnimationSettings(1.0, 30.0)
