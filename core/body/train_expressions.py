@@ -103,15 +103,9 @@ def train(
     torch.manual_seed(settings.seed)
     canonical = canonical_mesh(views.meshes[views.expressions.max(axis=1) == 0])
     held = views.person % 10 == 0
-    twins = mirror_points(canonical)
-    seen = with_mirrored(views.some(~held), names, twins)
-    x, true = features(seen.meshes, canonical, seen.size_px)[0].astype(np.float64), seen.expressions
-    mean = x.mean(axis=0)
-    moments = (x - mean).T @ (x - mean)
-    offset = true.mean(axis=0)
-    linear = np.linalg.solve(moments + settings.ridge * np.eye(len(moments)), (x - mean).T @ (true - offset))
-    axes = np.linalg.eigh(moments)[1][:, ::-1][:, : settings.axes]
-    axes = axes / ((x - mean) @ axes).std(axis=0)
+    seen = with_mirrored(views.some(~held), names, mirror_points(canonical))
+    tensors = {"canonical": canonical, **_linear(seen, canonical, settings)}
+    mean, linear, offset, axes = (tensors[name] for name in ("mean", "linear", "offset", "axes"))
 
     def read(some: FaceViews) -> tuple[Tensor, Tensor]:
         off, view = features(some.meshes, canonical, some.size_px)
@@ -119,46 +113,23 @@ def train(
         guess = off @ linear + offset
         return torch.as_tensor(inputs(off, view, axes, guess)).float(), torch.as_tensor(guess).float()
 
-    (z, guess), y = read(seen), torch.as_tensor(true)
+    z, guess = read(seen)
+    network = _correction(z, guess, torch.as_tensor(seen.expressions), settings)
     z_held, guess_held = read(views.some(held))
-    noise = settings.noise * (torch.arange(z.shape[1]) < settings.axes)
-    network = nn.Sequential(
-        nn.Linear(z.shape[1], settings.width),
-        nn.SiLU(),
-        nn.Dropout(settings.dropout),
-        nn.Linear(settings.width, settings.width),
-        nn.SiLU(),
-        nn.Dropout(settings.dropout),
-        nn.Linear(settings.width, 2 * len(names)),
-    )
-    optimizer = torch.optim.AdamW(network.parameters(), settings.rate, weight_decay=settings.weight_decay)
-    batches = len(z) // settings.batch
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.rate, settings.epochs * batches)
-    for _ in range(settings.epochs):
-        network.train()
-        for rows in torch.randperm(len(z))[: batches * settings.batch].reshape(-1, settings.batch):
-            raw = network(z[rows] + noise * torch.randn_like(z[rows]))
-            loss = _loss(raw, guess[rows], y[rows], settings)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-    network.eval()
     with torch.no_grad():
         correction, log_sigma = network(z_held).chunk(2, dim=1)
     values = (guess_held + correction).clamp(0, 1).numpy()
-    size_px = views.size_px[held]
+    true, size_px = views.expressions[held], views.size_px[held]
     large = size_px > REST_PX
-    rest = np.array(
+    tensors["rest"] = np.array(
         [
-            np.quantile(value[large & (true == 0)], settings.rest_share)
-            for value, true in zip(values.T, views.expressions[held].T, strict=True)
+            np.quantile(value[large & (there == 0)], settings.rest_share)
+            for value, there in zip(values.T, true.T, strict=True)
         ]
     )
-    values = at_rest(values, rest, size_px)
-    errors = judge(values, torch.exp(log_sigma.clamp(-4, 1)).numpy(), views.expressions[held], names)
-    report(f"{len(x)} faces, mean correlation {np.mean([row['correlation'] for row in errors.values()]):.3f}")
-    tensors = {"canonical": canonical, "mean": mean, "linear": linear, "offset": offset, "axes": axes, "rest": rest}
+    values = at_rest(values, tensors["rest"], size_px)
+    errors = judge(values, torch.exp(log_sigma.clamp(-4, 1)).numpy(), true, names)
+    report(f"{len(z)} faces, mean correlation {np.mean([row['correlation'] for row in errors.values()]):.3f}")
     for i, layer in enumerate(part for part in network if isinstance(part, nn.Linear)):
         tensors[f"weight{i}"] = layer.weight.detach().numpy()
         tensors[f"bias{i}"] = layer.bias.detach().numpy()
@@ -167,6 +138,46 @@ def train(
         key: np.ascontiguousarray(value, np.float16 if key in small else np.float32) for key, value in tensors.items()
     }
     return kept, errors
+
+
+def _linear(seen: FaceViews, canonical: Array, settings: ExpressionTraining) -> dict[str, NDArray[Any]]:
+    """The linear guess of K expressions by ridge regression of the F features' offsets from their `mean` (F,): `linear`
+    (F, K) and `offset` (K,); and `axes` (F, A), the principal ones that its correction reads, in units of their spread.
+    """
+    x, true = features(seen.meshes, canonical, seen.size_px)[0].astype(np.float64), seen.expressions
+    mean = x.mean(axis=0)
+    moments = (x - mean).T @ (x - mean)
+    offset = true.mean(axis=0)
+    linear = np.linalg.solve(moments + settings.ridge * np.eye(len(moments)), (x - mean).T @ (true - offset))
+    axes = np.linalg.eigh(moments)[1][:, ::-1][:, : settings.axes]
+    return {"mean": mean, "linear": linear, "offset": offset, "axes": axes / ((x - mean) @ axes).std(axis=0)}
+
+
+def _correction(z: Tensor, guess: Tensor, true: Tensor, settings: ExpressionTraining) -> nn.Sequential:
+    """The network that corrects the guess (N, K) of faces with inputs z (N, I), and tells log σ, trained."""
+    noise = settings.noise * (torch.arange(z.shape[1]) < settings.axes)
+    network = nn.Sequential(
+        nn.Linear(z.shape[1], settings.width),
+        nn.SiLU(),
+        nn.Dropout(settings.dropout),
+        nn.Linear(settings.width, settings.width),
+        nn.SiLU(),
+        nn.Dropout(settings.dropout),
+        nn.Linear(settings.width, 2 * guess.shape[1]),
+    )
+    optimizer = torch.optim.AdamW(network.parameters(), settings.rate, weight_decay=settings.weight_decay)
+    batches = len(z) // settings.batch
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.rate, settings.epochs * batches)
+    for _ in range(settings.epochs):
+        network.train()
+        for rows in torch.randperm(len(z))[: batches * settings.batch].reshape(-1, settings.batch):
+            raw = network(z[rows] + noise * torch.randn_like(z[rows]))
+            loss = _loss(raw, guess[rows], true[rows], settings)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+    return network.eval()
 
 
 def _loss(raw: Tensor, guess: Tensor, true: Tensor, settings: ExpressionTraining) -> Tensor:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+Float = NDArray[np.float64]
 
 # What is known of gravity beside standing soles: cameras are held about level and at the height of a chest or of eyes,
 # and bodies keep their balance.
@@ -49,7 +50,7 @@ class Ground:
     points: int  # how many standing soles it rests on; 0: only the bodies' and the camera's word
 
 
-def speeds(points: Array, time_s: NDArray[np.float64], depth_share: float = ContactSettings.depth_share) -> Array:
+def speeds(points: Array, time_s: Float, depth_share: float = ContactSettings.depth_share) -> Array:
     """Speed of points (T, S, 3) at each time, m/s, (T, S): central differences, one-sided at the ends.
 
     Motion along the line of sight counts by `depth_share`: a camera sees it many times worse than motion across. A foot
@@ -76,45 +77,13 @@ def find_ground(
     soles (T, 4, 3); speed (T, 4); belief (T, 4) 0…1; body_up (3,): what upright bodies say in the mean, if any were;
     trunk (T, K, 3): joints of the trunk and the head, which are not in the ground either when somebody lies on it.
     """
-    s = settings or ContactSettings()
     body = None if body_up is None else _unit(np.asarray(body_up, np.float64))
     up = np.array([0.0, -1.0, 0.0]) if body is None else body
-    slow = (speed < s.speed) & (belief > 0.3)
-    # The lower foot carries: a lifted foot that is slow for a moment does not tell where the ground is.
-    heights = soles @ up
-    carried = slow & (heights < heights.min(axis=1, keepdims=True) + 0.05)
-    found = int(carried.sum())
-    if found < 4:
-        # Nobody stands: the lowest soles are near the ground.
-        found, carried = 0, heights <= np.percentile(heights, 10)
-    points = soles[carried].astype(np.float64)
-    # Standing frames are not independent: a long stance says little more than a short one.
-    scale = min(1.0, 60.0 / len(points))
+    points, found = _carrying(soles, speed, belief, up, settings or ContactSettings())
     height = float(np.percentile(points @ up, 30))
-    robust = ALONE_ROBUST if body is None else CAMERA_ROBUST
     for _ in range(20):
-        # Two small turns about axes square to `up`, and the height: rows, residuals and weights.
         across = _basis(up)
-        off = points @ up - height
-        rows = [np.concatenate([points @ across.T, -np.ones((len(points), 1))], axis=1)]
-        residuals, weights = [off], [scale / (POINT_SIGMA_M**2 * (1 + (off / ROBUST_M) ** 2) ** 2)]
-        raised = (-height - CAMERA_HEIGHT_M) / (CAMERA_HEIGHT_SIGMA_M * robust)
-        known = [
-            ([*across[:, 0], 0.0], up[0], ROLL_SIGMA_RAD**-2),
-            ([*across[:, 2], 0.0], up[2], PITCH_SIGMA_RAD**-2),
-            ([0.0, 0.0, -1.0], -height - CAMERA_HEIGHT_M,
-             1 / (CAMERA_HEIGHT_SIGMA_M * (1 + raised**2)) ** 2),
-        ]  # fmt: skip
-        if body is not None:
-            known += [
-                ([1.0, 0.0, 0.0], -float(across[0] @ body), BODY_SIGMA_RAD**-2),
-                ([0.0, 1.0, 0.0], -float(across[1] @ body), BODY_SIGMA_RAD**-2),
-            ]
-        for row, residual, weight in known:
-            rows.append(np.array([row]))
-            residuals.append(np.array([residual]))
-            weights.append(np.array([weight]))
-        a, r, w = np.concatenate(rows), np.concatenate(residuals), np.concatenate(weights)
+        a, r, w = _equations(points, up, across, height, body)
         step = np.linalg.solve(a.T @ (a * w[:, None]) + 1e-9 * np.eye(3), -a.T @ (r * w))
         up = _unit(up + step[0] * across[0] + step[1] * across[1])
         height += float(step[2])
@@ -128,12 +97,56 @@ def find_ground(
     return Ground(up.astype(np.float32), height, found)
 
 
+def _carrying(soles: Array, speed: Array, belief: Array, up: Float, s: ContactSettings) -> tuple[Float, int]:
+    """Soles (N, 3) that may be on the ground, and how many of them stand; 0: nobody does, and these are the lowest."""
+    slow = (speed < s.speed) & (belief > 0.3)
+    # The lower foot carries: a lifted foot that is slow for a moment does not tell where the ground is.
+    heights = soles @ up
+    carried = slow & (heights < heights.min(axis=1, keepdims=True) + 0.05)
+    found = int(carried.sum())
+    if found < 4:
+        found, carried = 0, heights <= np.percentile(heights, 10)
+    return soles[carried].astype(np.float64), found
+
+
+def _equations(
+    points: Float, up: Float, across: Float, height: float, body: Float | None
+) -> tuple[Float, Float, Float]:
+    """Rows (M, 3), residuals (M,) and weights (M,) in two small turns about axes square to `up`, and the height.
+
+    across (2, 3): square to `up`; body (3,): what upright bodies say of it.
+    """
+    # Standing frames are not independent: a long stance says little more than a short one.
+    scale = min(1.0, 60.0 / len(points))
+    off = points @ up - height
+    rows = [np.concatenate([points @ across.T, -np.ones((len(points), 1))], axis=1)]
+    residuals, weights = [off], [scale / (POINT_SIGMA_M**2 * (1 + (off / ROBUST_M) ** 2) ** 2)]
+    robust = ALONE_ROBUST if body is None else CAMERA_ROBUST
+    raised = (-height - CAMERA_HEIGHT_M) / (CAMERA_HEIGHT_SIGMA_M * robust)
+    known = [
+        ([*across[:, 0], 0.0], up[0], ROLL_SIGMA_RAD**-2),
+        ([*across[:, 2], 0.0], up[2], PITCH_SIGMA_RAD**-2),
+        ([0.0, 0.0, -1.0], -height - CAMERA_HEIGHT_M,
+         1 / (CAMERA_HEIGHT_SIGMA_M * (1 + raised**2)) ** 2),
+    ]  # fmt: skip
+    if body is not None:
+        known += [
+            ([1.0, 0.0, 0.0], -float(across[0] @ body), BODY_SIGMA_RAD**-2),
+            ([0.0, 1.0, 0.0], -float(across[1] @ body), BODY_SIGMA_RAD**-2),
+        ]
+    for row, residual, weight in known:
+        rows.append(np.array([row]))
+        residuals.append(np.array([residual]))
+        weights.append(np.array([weight]))
+    return np.concatenate(rows), np.concatenate(residuals), np.concatenate(weights)
+
+
 def find_contacts(
     soles: Array,
     speed: Array,
     belief: Array,
     ground: Ground,
-    time_s: NDArray[np.float64],
+    time_s: Float,
     settings: ContactSettings | None = None,
 ) -> Array:
     """1 where a sole stands on the ground, (T, 4): slow, low, seen, and for long enough."""
@@ -148,9 +161,7 @@ def find_contacts(
     return stands.astype(np.float32)
 
 
-def find_still(
-    speed: Array, belief: Array, time_s: NDArray[np.float64], settings: ContactSettings | None = None
-) -> Array:
+def find_still(speed: Array, belief: Array, time_s: Float, settings: ContactSettings | None = None) -> Array:
     """1 where a sole rests on something, on the ground or not, (T, 4): hardly moving, and for longer than one falls."""
     s = settings or ContactSettings()
     rests = (speed < s.still_speed) & (belief > 0.3)
@@ -171,7 +182,7 @@ def _spread(sure: NDArray[np.bool_], maybe: NDArray[np.bool_]) -> NDArray[np.boo
     return result
 
 
-def _clean(on: NDArray[np.bool_], time_s: NDArray[np.float64], gap_s: float, least_s: float) -> None:
+def _clean(on: NDArray[np.bool_], time_s: Float, gap_s: float, least_s: float) -> None:
     """Close short gaps, then drop short contacts, in place."""
     for value, least in ((False, gap_s), (True, least_s)):
         edges = np.flatnonzero(np.diff(on.astype(np.int8))) + 1
@@ -183,11 +194,11 @@ def _clean(on: NDArray[np.bool_], time_s: NDArray[np.float64], gap_s: float, lea
                 on[start:end] = not value
 
 
-def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+def _unit(vector: Float) -> Float:
     return vector / max(float(np.linalg.norm(vector)), 1e-12)
 
 
-def _basis(up: NDArray[np.float64]) -> NDArray[np.float64]:
+def _basis(up: Float) -> Float:
     """Two unit vectors square to `up` and to each other, (2, 3)."""
     helper = np.eye(3)[int(np.abs(up).argmin())]
     first = _unit(np.cross(up, helper))

@@ -142,23 +142,8 @@ def hang(
     rotmats, rotation_sigmas = prediction.rotmats.clone(), prediction.sigma_rad.clone()
     left = found["spine3", "x"] - (found["spine3", "x"] @ UP) * UP
     left /= max(float(np.linalg.norm(left)), 1e-6)
-    ahead = np.cross(left, UP)
     for side, sign in (("left", 1.0), ("right", -1.0)):
-        out = sign * left
-        near_hip, near_arm = (float(share[JOINT_INDEX[f"{side}_{part}"]]) for part in ("hip", "shoulder"))
-        thigh, thigh_deg = -UP + 0.03 * out, settings.thigh_deg
-        raised = _other_thigh(found, share, side, settings)
-        if raised is not None:  # who sits with one leg sits with both
-            thigh, thigh_deg, near_hip = raised - 2 * (raised @ left) * left, settings.beside_deg, 0.0
-        inward = np.radians(hidden.get(side, 0.0))
-        forearm = -np.cos(inward) * UP - np.sin(inward) * out + 0.3 * ahead
-        bent = settings.forearm_deg if side in hidden else _between(settings.bent_deg, settings.forearm_deg, near_arm)
-        limbs = (
-            ("hip", "knee", thigh, thigh_deg),
-            ("knee", "ankle", -UP - 0.03 * ahead, _between(settings.bent_deg, settings.shin_deg, near_hip)),
-            ("shoulder", "elbow", -UP + 0.17 * out, settings.upper_arm_deg),
-            ("elbow", "wrist", forearm, bent),
-        )
+        limbs = _limbs(side, left, found, share, hidden, settings)
         for joint, end, line, sigma in limbs:
             unseen = steady * float(share[JOINT_INDEX[f"{side}_{joint}"]])
             if unseen <= 0:
@@ -177,6 +162,7 @@ def hang(
         unseen = steady * float(share[JOINT_INDEX[f"{side}_elbow"]])
         if unseen > 0:
             out_at, up_at = (DIRECTIONS.index((f"{side}_wrist", axis)) for axis in ("out", "y"))
+            forearm = limbs[-1][2]
             hand = (1 - unseen) * found[f"{side}_wrist", "out"] + unseen * forearm / np.linalg.norm(forearm)
             directions[out_at] = torch.as_tensor(hand / max(float(np.linalg.norm(hand)), 1e-9)).to(directions)
             sigmas[up_at] *= 1 + (settings.doubt - 1) * unseen
@@ -191,6 +177,35 @@ def hang(
         directions=directions,
         direction_sigma_rad=sigmas,
         sigma_rad=rotation_sigmas,
+    )
+
+
+def _limbs(
+    side: str,
+    left: Float,
+    found: Mapping[tuple[str, str], Float],
+    share: Array,
+    hidden: Mapping[str, float],
+    settings: HangSettings,
+) -> tuple[tuple[str, str, Float, float], ...]:
+    """Where a side's unseen thigh, shin, upper arm and forearm point, each with its joints and with σ in degrees.
+
+    left (3,): level, towards the person's left; found: the regressor's directions.
+    """
+    ahead, out = np.cross(left, UP), left if side == "left" else -left
+    near_hip, near_arm = (float(share[JOINT_INDEX[f"{side}_{part}"]]) for part in ("hip", "shoulder"))
+    thigh, thigh_deg = -UP + 0.03 * out, settings.thigh_deg
+    raised = _other_thigh(found, share, side, settings)
+    if raised is not None:  # who sits with one leg sits with both
+        thigh, thigh_deg, near_hip = raised - 2 * (raised @ left) * left, settings.beside_deg, 0.0
+    inward = np.radians(hidden.get(side, 0.0))
+    forearm = -np.cos(inward) * UP - np.sin(inward) * out + 0.3 * ahead
+    bent = settings.forearm_deg if side in hidden else _between(settings.bent_deg, settings.forearm_deg, near_arm)
+    return (
+        ("hip", "knee", thigh, thigh_deg),
+        ("knee", "ankle", -UP - 0.03 * ahead, _between(settings.bent_deg, settings.shin_deg, near_hip)),
+        ("shoulder", "elbow", -UP + 0.17 * out, settings.upper_arm_deg),
+        ("elbow", "wrist", forearm, bent),
     )
 
 
