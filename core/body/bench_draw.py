@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bench_labels import PersonLabel
-from .bench_people import EXPRESSIONS, GESTURES, People, bench_poses, lowered_arms, mirrored, raised_hands
+from .bench_people import EXPRESSIONS, GESTURES, People, PosedPerson, bench_poses, lowered_arms, mirrored, raised_hands
 from .bench_things import Things, draw_obstacle, hidden_share, joint_radii, point_visibility, seat_for
-from .bench_views import draw_close_view, draw_view
+from .bench_views import View, draw_close_view, draw_view
 from .model import BodyModel
 
 Float = NDArray[np.float64]
@@ -30,19 +30,7 @@ def draw_label(people: People, body: BodyModel, part: str, seed: int, index: int
     flipped = (index // count) % 2 == 1
     rotations = poses.rotations[pose_index]
     rotations = mirrored(rotations) if flipped else rotations
-    if kind == "people":
-        person = people.draw(rng, rotations)
-        view, framing = draw_view(rng, person)
-    elif kind == "faces":
-        names = ("neutral", *EXPRESSIONS)
-        person = people.draw(rng, lowered_arms(rotations), None, names[index % len(names)])
-        framing = "face"
-        view = draw_close_view(rng, person, framing)
-    else:
-        gesture = tuple(GESTURES)[index % len(GESTURES)]
-        person = people.draw(rng, raised_hands(rng, rotations), gesture)
-        framing = "chest"
-        view = draw_close_view(rng, person, framing)
+    person, view, framing = _draw_person(rng, people, rotations, index, kind)
     things = seat_for(person)
     if hidden_share(person.vertices, things, view, body.faces) > 0.3:
         things = Things.none()
@@ -59,9 +47,6 @@ def draw_label(people: People, body: BodyModel, part: str, seed: int, index: int
         joints, radius, vertices, body.faces, objects, things.triangles, view.focal_px, view.size
     )
 
-    def single(array: Float) -> NDArray[np.float32]:
-        return array.astype(np.float32)
-
     return PersonLabel(
         seed=seed,
         index=index,
@@ -72,19 +57,39 @@ def draw_label(people: People, body: BodyModel, part: str, seed: int, index: int
         image_size=view.size,
         focal_px=view.focal_px,
         principal_px=0.5 * np.array(view.size, np.float32),
-        T_camera_world=single(T_camera_world),
-        vertices=single(vertices),
-        joints=single(joints),
-        joints_px=single(view.project(person.joints)),
+        T_camera_world=_single(T_camera_world),
+        vertices=_single(vertices),
+        joints=_single(joints),
+        joints_px=_single(view.project(person.joints)),
         joint_visibility=visibility,
-        rotations=single(person.rotations),
-        joint_rotations=single(view.rotation @ person.joint_rotations),
-        t_vertices=single(person.t_vertices),
-        t_joints=single(person.t_joints),
-        expression=single(person.expression),
-        phenotype=single(person.phenotype),
-        object_vertices=single(objects),
+        rotations=_single(person.rotations),
+        joint_rotations=_single(view.rotation @ person.joint_rotations),
+        t_vertices=_single(person.t_vertices),
+        t_joints=_single(person.t_joints),
+        expression=_single(person.expression),
+        phenotype=_single(person.phenotype),
+        object_vertices=_single(objects),
         object_quads=things.quads,
         object_ids=things.ids,
         hidden_share=hidden_share(person.vertices, things, view, body.faces),
     )
+
+
+def _draw_person(
+    rng: np.random.Generator, people: People, rotations: Float, index: int, kind: str
+) -> tuple[PosedPerson, View, str]:
+    """Somebody in this pose (55, 3, 3), changed as the kind of set needs it; the camera; and what its picture shows."""
+    if kind == "people":
+        person = people.draw(rng, rotations)
+        return person, *draw_view(rng, person)
+    if kind == "faces":
+        names = ("neutral", *EXPRESSIONS)
+        person, framing = people.draw(rng, lowered_arms(rotations), None, names[index % len(names)]), "face"
+    else:
+        gesture = tuple(GESTURES)[index % len(GESTURES)]
+        person, framing = people.draw(rng, raised_hands(rng, rotations), gesture), "chest"
+    return person, draw_close_view(rng, person, framing), framing
+
+
+def _single(array: Float) -> NDArray[np.float32]:
+    return array.astype(np.float32)
