@@ -11,25 +11,29 @@ ROOT = Path(__file__).resolve().parents[2]
 
 _TOP_FILES = ("__init__.py", "blender_manifest.toml", "CHANGELOG.md", "LICENSE", "README.md", "THIRD_PARTY.md")
 _FOLDERS = ("core", "operators", "panels", "scene")
-# Parts of the package that make its data or measure it, which nobody needs inside Blender. `*` matches `/` as well.
+# Parts of the package that make its data or measure it, and the command line, which nobody needs inside Blender. `*`
+# matches `/` as well.
 DEVELOPMENT = (
-    "core/package/*",
+    "core/arguments.py",
     "core/bench_*",
     "core/body/bake*",
     "core/body/bench*",
     "core/body/calibrate*",
+    "core/body/data/bench_*",
     "core/body/face_*",
     "core/body/hand_views.py",
     "core/body/paint_pairs.py",
     "core/body/train*",
-    "core/body/data/bench_*",
+    "core/command.py",
     "core/fitting/bench_*",
+    "core/package/*",
     "core/priors/gaussian.py",
     "core/priors/judge.py",
     "core/priors/mocap*",
     "core/priors/train*",
     "core/priors/view_pairs.py",
     "core/priors/views.py",
+    "core/video_command.py",
     "scene/render_people.py",
     "scene/people_look.py",
 )
