@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..npz_errors import DAMAGED_NPZ
 from .model import BodyModel
 
 Floats = NDArray[np.float64]
@@ -210,6 +211,6 @@ def read_measures(path: Path, body: BodyModel) -> Measures:
         i, j, k = np.array(list(combinations_with_replacement(range(size), 3))).T
         for a, b, c in ((i, j, k), (i, k, j), (j, i, k), (j, k, i), (k, i, j), (k, j, i)):
             volume[a, b, c] = packed
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except DAMAGED_NPZ as error:
         raise MeasureError(f"{path} is missing, damaged, or of another body. Install Pantomime again.") from error
     return Measures(names, high, low, volume, readouts, directions, age_years, youth, growth)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from ..body.bench_things import point_visibility, triangles_of_quads
 from ..body.model import BodyModel
 from ..body.points_file import write_npz
 from ..detection.observation import Observation, Points
+from ..npz_errors import DAMAGED_NPZ
 from .metrics import box_iou
 
 Float = NDArray[np.float64]
@@ -67,7 +67,7 @@ def load_observations(path: Path, digest: str | None) -> list[Observation] | Non
     try:
         with np.load(path, allow_pickle=False) as data:
             stored = {key: data[key] for key in data.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError):
+    except DAMAGED_NPZ:
         return None
     if digest is not None and str(stored["digest"]) != digest:
         return None

@@ -169,7 +169,10 @@ def test_what_is_stored_comes_back_and_a_foreign_file_is_refused(
     again = read_measures(tmp_path / "a.npz", body)
     np.testing.assert_allclose(again.measure(some_betas(1)), measures.measure(some_betas(1)), rtol=1e-6)
     (tmp_path / "b.npz").write_bytes(b"not one")
-    for path in (tmp_path / "b.npz", tmp_path / "nowhere.npz"):
+    whole = MEASURES_PATH.read_bytes()
+    (tmp_path / "c.npz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "d.npz").write_bytes(whole[:2000] + bytes(100) + whole[2100:])
+    for path in (tmp_path / f"{name}.npz" for name in ("b", "c", "d", "nowhere")):
         with pytest.raises(MeasureError, match="Install Pantomime again"):
             read_measures(path, body)
     assert MEASURES_PATH.stat().st_size < 50_000
