@@ -384,31 +384,3 @@ def shaped_mesh(rig: bpy.types.Object, body: BodyModel) -> bpy.types.Object:
     if not set(skin.data.shape_keys.key_blocks.keys()).issuperset(shapekeys.shape_key_names(body)):
         raise AvatarError(f"{skin.name} lacks shape keys of the body “{body.body_id}”. Make the avatar anew.")
     return skin
-
-
-def fit_rest_to_shape(rig: bpy.types.Object, body: BodyModel) -> None:
-    """Move the bones to where the joints of the current shape keys are; the pose stays. Raises AvatarError.
-
-    To be called after `Shape…` values were changed by hand: the mesh follows them at once, bones can't.
-    """
-    if PROPERTY not in rig:
-        raise AvatarError(f"{rig.name} is not an avatar. Select an avatar's armature.")
-    if rig[PROPERTY]["body_id"] != body.body_id:
-        raise AvatarError(f"{rig.name} was made with the body “{rig[PROPERTY]['body_id']}”. Choose that body.")
-    skin = shaped_mesh(rig, body)
-    betas = shapekeys.get_values(skin.data, shapekeys.shape_key_names(body))
-    expression = shapekeys.get_values(skin.data, shapekeys.expression_key_names(body))
-    ground = np.array(rig[PROPERTY]["ground_m"], np.float64)
-    shaped = rest.to_object_space(rest.shaped_vertices(body, betas, expression), ground)
-    joints = rest.to_object_space(rest.rest_joints(body, betas, expression), ground)
-    _, before = armatures.bone_frames(rig)
-    turns = pose.read_rotations(rig, before)
-    armatures.move_rest(rig, rest.rest_skeleton(body, joints, shaped))
-    _, after = armatures.bone_frames(rig)
-    own = np.swapaxes(after, 1, 2) @ axes.BODY_TO_BLENDER
-    quaternions = axes.quaternions_from_matrices(own @ turns @ np.swapaxes(own, 1, 2))
-    locations = np.array([rig.pose.bones[bone].location for bone in JOINT_NAMES], np.float64)
-    locations = np.einsum("jba,jbc,jc->ja", after, before, locations)
-    pose.set_pose(rig, pose.BonePose(locations, quaternions))
-    if correctives.are_in(skin.data):
-        finish(correctives.drive(skin.data, body, rig, after))

@@ -23,11 +23,11 @@ from pantomime.scene.avatar import (
     AvatarSettings,
     build_avatar,
     find_mesh,
-    fit_rest_to_shape,
 )
 from pantomime.scene.axes import continuous
 from pantomime.scene.render import world_vertices
 from pantomime.scene.shapekeys import shape_name
+from pantomime.scene.shaping import fit_rest_to_shape
 
 bpy = pytest.importorskip("bpy")
 pytestmark = pytest.mark.usefixtures("empty_file")
