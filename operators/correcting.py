@@ -235,21 +235,12 @@ class Corrections:
         from ..core.messages import Correct
         from ..scene import pins
         from ..scene.avatar import camera_of
-        from ..scene.current import view_of
 
         now = self.pose(context, rig, suspend=pinned)
         eye = camera_of(rig)
         assert eye is not None
         frame = context.scene.frame_current
-        if not pinned:
-            points, joints = {}, {}
-        else:
-            points = {pins.name_of(point): list(place) for point, place in pins.pinned_points(rig, frame).items()}
-            view = view_of(rig, eye)
-            joints = {
-                bone: view.to_camera(empty.matrix_world.translation).tolist()
-                for bone, empty in pins.empties(rig).items()
-            }
+        points, joints = _pinned(rig, eye, frame) if pinned else ({}, {})
         settings: SolverSettings = solver_settings(context)
         job = new_job_id()
         folder = bpy.app.tempdir
@@ -356,6 +347,21 @@ class Corrections:
     def reset(self) -> None:
         """Forget everything: another file, or the end."""
         self.__init__()  # type: ignore[misc]
+
+
+def _pinned(
+    rig: bpy.types.Object, eye: bpy.types.Object, frame: int
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Pinned points, in px of the photo, and pinned bones, in metres in the camera's axes, by their names."""
+    from ..scene import pins
+    from ..scene.current import view_of
+
+    points = {pins.name_of(point): list(place) for point, place in pins.pinned_points(rig, frame).items()}
+    view = view_of(rig, eye)
+    joints = {
+        bone: view.to_camera(empty.matrix_world.translation).tolist() for bone, empty in pins.empties(rig).items()
+    }
+    return points, joints
 
 
 def _starts(reference: Capture, now: Capture) -> Capture:

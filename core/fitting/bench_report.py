@@ -233,12 +233,46 @@ def _processor() -> str:
 
 def write_report(folder: Path, photos: str, by_variant: Mapping[str, Sequence[Result]], body: BodyModel) -> str:
     """Write accuracy.md and accuracy.json; the markdown."""
-    expressions = expression_rows(next(iter(by_variant.values())), body.expression_names)
-    gestures = gesture_rows(next(iter(by_variant.values())), body)
+    main, first = next(iter(by_variant.items()))
+    expressions, gestures = expression_rows(first, body.expression_names), gesture_rows(first, body)
     origin = provenance()
     rows = {name: summary(results) for name, results in by_variant.items()}
     count = max((len(results) for results in by_variant.values()), default=0)
     lines = [
+        *_headline(count, photos),
+        table(rows),
+        "",
+        f"By what makes a picture hard, for {main}:",
+        "",
+        table(by_condition(first)),
+        "",
+        f"Expressions, for {main}; true and fitted where the true one is above 0.3:",
+        "",
+        expression_table(expressions),
+        "",
+        *((f"Fingers of seen hands by what they do, for {main}:", "") if gestures else ()),
+        *((gesture_table(gestures), "") if gestures else ()),
+        *(f"* {name}: {value}" for name, value in origin.items()),
+        "",
+    ]
+    text = "\n".join(lines)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "accuracy.md", text)
+    document = {
+        "photos": photos,
+        "count": count,
+        **origin,
+        "variants": rows,
+        "expressions": expressions,
+        "gestures": gestures,
+        "pictures": {name: [_facts(result) for result in results] for name, results in by_variant.items()},
+    }
+    write_whole(folder / "accuracy.json", json.dumps(document, indent=1) + "\n")
+    return text
+
+
+def _headline(count: int, photos: str) -> tuple[str, ...]:
+    return (
         "# Accuracy on rendered people",
         "",
         f"{count} pictures ({photos}). Errors in mm: PVE and MPJPE after moving the pelvis (hands: the wrist, face:",
@@ -247,50 +281,21 @@ def write_report(folder: Path, photos: str, by_variant: Mapping[str, Sequence[Re
         "the person's longer side. MediaPipe: its own 3D points, over the same twelve limb joints as the column",
         "before.",
         "",
-        table(rows),
-        "",
-        f"By what makes a picture hard, for {next(iter(by_variant))}:",
-        "",
-        table(by_condition(next(iter(by_variant.values())))),
-        "",
-        f"Expressions, for {next(iter(by_variant))}; true and fitted where the true one is above 0.3:",
-        "",
-        expression_table(expressions),
-        "",
-        *((f"Fingers of seen hands by what they do, for {next(iter(by_variant))}:", "") if gestures else ()),
-        *((gesture_table(gestures), "") if gestures else ()),
-        *(f"* {name}: {value}" for name, value in origin.items()),
-        "",
-    ]
-    text = "\n".join(lines)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "accuracy.md", text)
-    pictures = {
-        name: [
-            {
-                "photo": result.sample.photo.name,
-                "action": result.sample.label.action,
-                "condition": condition(result.sample.label),
-                "hidden_share": round(result.sample.label.hidden_share, 3),
-                "seconds": round(result.seconds, 4),
-                "mediapipe_pa_mpjpe_limbs": _number(peer_score(result.sample.detected, result.sample.label)),
-                **{key: _number(value) for key, value in result.scores.items()},
-            }
-            for result in results
-        ]
-        for name, results in by_variant.items()
+    )
+
+
+def _facts(result: Result) -> dict[str, object]:
+    """What is kept of one picture."""
+    label = result.sample.label
+    return {
+        "photo": result.sample.photo.name,
+        "action": label.action,
+        "condition": condition(label),
+        "hidden_share": round(label.hidden_share, 3),
+        "seconds": round(result.seconds, 4),
+        "mediapipe_pa_mpjpe_limbs": _number(peer_score(result.sample.detected, label)),
+        **{key: _number(value) for key, value in result.scores.items()},
     }
-    document = {
-        "photos": photos,
-        "count": count,
-        **origin,
-        "variants": rows,
-        "expressions": expressions,
-        "gestures": gestures,
-        "pictures": pictures,
-    }
-    write_whole(folder / "accuracy.json", json.dumps(document, indent=1) + "\n")
-    return text
 
 
 def _number(value: float) -> float | None:
