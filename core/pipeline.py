@@ -139,11 +139,11 @@ class Pipeline:
                     # The whole path: whoever opens the capture may be in another folder.
                     source = os.path.abspath(frame.source)
                     captures.append(replace(capture, source=source, source_exif_orientation=frame.exif_orientation))
-                for text in _warnings(captures):
-                    reporter.warning(text)
                     if camera.focal_px is None:
                         # One photo, one camera: the main person tells most of it.
                         camera = type(camera)(capture.focal_px, capture.focal_source)
+                for text in _warnings(captures):
+                    reporter.warning(text)
         reporter.progress(1.0)
         return PhotoResult(captures, timings)
 
