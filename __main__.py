@@ -306,6 +306,7 @@ def _demo_photo(
 
 
 def demo_photos(out: Path) -> list[Path]:
+    """scikit-image's portrait, and a figure that is rendered into `out` once. Raises CommandError."""
     try:
         import skimage
     except ModuleNotFoundError as error:

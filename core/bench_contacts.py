@@ -193,10 +193,12 @@ class ContactMaker:
                 yield self.made(RECIPES[(number - number // 4) % len(RECIPES)], rng)
 
     def captured(self, pose: Floats, rng: np.random.Generator) -> Example:
+        """Somebody in a captured pose (55, 3, 3)."""
         rotmats = torch.as_tensor(pose)
         return self._example("captured", self._state(rotmats, rng), rng)
 
     def made(self, recipe: Recipe, rng: np.random.Generator) -> Example:
+        """Somebody who does what a recipe says, about as it says: parts are drawn to each other until they touch."""
         pose = relaxed_pose()
         for joint, turn in recipe.base:
             pose[JOINT_INDEX[joint]] = torch.tensor(turn, dtype=torch.float64)

@@ -273,6 +273,7 @@ class PANTOMIME_OT_import_motion(CaptureImport, Keying, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     def motion(self) -> dict[str, Any]:
+        """How the motion is keyed."""
         return {name: getattr(self, name) for name in MOTION}
 
 

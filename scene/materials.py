@@ -134,6 +134,7 @@ class Nodes:
         self._x = max((node.location.x + 180.0 for node in self.tree.nodes), default=0.0)
 
     def node(self, kind: str, inputs: Mapping[Any, Any] | None = None, **settings: Any) -> Any:
+        """A node to the right of the others, with settings, and inputs that are values or sockets of other nodes."""
         node = self.tree.nodes.new(kind)
         node.location = (self._x, 0.0)
         self._x += 180.0
@@ -147,13 +148,16 @@ class Nodes:
         return node
 
     def math(self, operation: str, *values: Any, clamp: bool = False) -> Any:
+        """The result of a maths node."""
         return self.node("ShaderNodeMath", dict(enumerate(values)), operation=operation, use_clamp=clamp).outputs[0]
 
     def smooth_step(self, value: Any, low: float, high: float) -> Any:
+        """0 below `low`, 1 above `high`, smooth between."""
         inputs = {"Value": value, "From Min": low, "From Max": high, "To Min": 0.0, "To Max": 1.0}
         return self.node("ShaderNodeMapRange", inputs, interpolation_type="SMOOTHSTEP").outputs["Result"]
 
     def mix(self, factor: Any, a: Any, b: Any) -> Any:
+        """From colour `a` at factor 0 to `b` at 1."""
         node = self.tree.nodes.new("ShaderNodeMix")
         node.data_type = "RGBA"
         node.location = (self._x, 0.0)
@@ -167,6 +171,7 @@ class Nodes:
         return node.outputs[2]
 
     def finish(self, inputs: Mapping[Any, Any]) -> Any:
+        """The surface: a principled shader with these inputs."""
         shader = self.node("ShaderNodeBsdfPrincipled", inputs)
         self.node("ShaderNodeOutputMaterial", {"Surface": shader.outputs["BSDF"]})
         return shader

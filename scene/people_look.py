@@ -49,10 +49,10 @@ class PersonLook:
 def draw_look(rng: np.random.Generator) -> PersonLook:
     """Any skin, hair and clothes; equal generators give equal looks."""
     shade = rng.uniform(0.0, 1.0)
-    skin = _colour((1 - shade) * np.array([0.62, 0.36, 0.25]) + shade * np.array([0.085, 0.04, 0.024]))
-    skin = _colour(np.array(skin) * rng.uniform(0.9, 1.1, 3))
-    hair = _colour(rng.uniform(0.008, 0.2) * np.array([1.0, rng.uniform(0.55, 0.9), rng.uniform(0.25, 0.8)]))
-    iris = _colour(rng.uniform((0.03, 0.03, 0.02), (0.15, 0.2, 0.3)))
+    skin = as_colour((1 - shade) * np.array([0.62, 0.36, 0.25]) + shade * np.array([0.085, 0.04, 0.024]))
+    skin = as_colour(np.array(skin) * rng.uniform(0.9, 1.1, 3))
+    hair = as_colour(rng.uniform(0.008, 0.2) * np.array([1.0, rng.uniform(0.55, 0.9), rng.uniform(0.25, 0.8)]))
+    iris = as_colour(rng.uniform((0.03, 0.03, 0.02), (0.15, 0.2, 0.3)))
     cloths = tuple(_draw_cloth(rng, name) for name in ("shirt", "trousers", "shoes"))
     return PersonLook(
         skin=skin,
@@ -66,7 +66,8 @@ def draw_look(rng: np.random.Generator) -> PersonLook:
     )
 
 
-def _colour(values: NDArray[np.floating]) -> Colour:
+def as_colour(values: NDArray[np.floating]) -> Colour:
+    """Linear RGB (3,), cut off to 0…1, as plain numbers, which Blender's properties take."""
     r, g, b = (float(value) for value in np.clip(values, 0.0, 1.0))
     return r, g, b
 
@@ -74,8 +75,8 @@ def _colour(values: NDArray[np.floating]) -> Colour:
 def _draw_cloth(rng: np.random.Generator, name: str) -> Cloth:
     value = rng.choice([0.03, 0.1, 0.3, 0.7]) * rng.uniform(0.6, 1.2)
     tint = rng.uniform(0.25, 1.0, 3)
-    first = _colour(value * tint / tint.max())
-    second = _colour(np.array(first) * rng.uniform(0.2, 0.8) + rng.uniform(0.0, 0.25, 3))
+    first = as_colour(value * tint / tint.max())
+    second = as_colour(np.array(first) * rng.uniform(0.2, 0.8) + rng.uniform(0.0, 0.25, 3))
     pattern = "plain" if name == "shoes" else str(rng.choice(PATTERNS))
     return Cloth(
         name, (first, second), pattern, float(np.exp(rng.uniform(np.log(5), np.log(40)))), float(rng.uniform(0.6, 0.95))
@@ -107,7 +108,7 @@ def dress(mesh: bpy.types.Mesh, body: BodyModel, look: PersonLook, prefix: str) 
         attribute = mesh.attributes.new(name, "FLOAT_VECTOR", "POINT")
         attribute.data.foreach_set("vector", np.ascontiguousarray(vectors, np.float32).ravel())
     lips = tuple(0.55 * value * tint for value, tint in zip(look.skin, (1.35, 0.8, 0.8), strict=True))
-    own = replace(Look(), skin=look.skin, lips=_colour(np.array(lips)), iris=look.iris, garment=None)
+    own = replace(Look(), skin=look.skin, lips=as_colour(np.array(lips)), iris=look.iris, garment=None)
     finish(add_materials(mesh, body, own, prefix))
     materials = list(mesh.materials)
     _skin_and_clothes(materials[0], body, look)
@@ -138,11 +139,11 @@ def _skin_and_clothes(material: bpy.types.Material, body: BodyModel, look: Perso
     nodes = Nodes(material)
     rest = nodes.node("ShaderNodeAttribute", attribute_name=REST_ATTRIBUTE).outputs["Vector"]
     blood = nodes.node("ShaderNodeTexNoise", {"Vector": rest, "Scale": 12.0, "Detail": 3.0}).outputs[0]
-    redder = _colour(np.array(look.skin) * np.array([0.95, 0.7, 0.65]))
+    redder = as_colour(np.array(look.skin) * np.array([0.95, 0.7, 0.65]))
     colour = nodes.mix(nodes.smooth_step(blood, 0.35, 0.8), look.skin, redder)
     colour = nodes.mix(_brows(nodes, rest, body), colour, look.hair)
     strands = nodes.node("ShaderNodeTexNoise", {"Vector": rest, "Scale": 160.0, "Detail": 3.0}).outputs[0]
-    hair = nodes.mix(strands, _colour(0.5 * np.array(look.hair)), _colour(1.3 * np.array(look.hair)))
+    hair = nodes.mix(strands, as_colour(0.5 * np.array(look.hair)), as_colour(1.3 * np.array(look.hair)))
     colour = nodes.mix(_inside(nodes, "hair"), colour, hair)
     roughness: Any = 0.5
     # The shirt hangs over the trousers, trousers over shoes.

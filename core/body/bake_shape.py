@@ -26,9 +26,11 @@ class ShapeSpace:
         return np.asarray(np.linalg.solve(basis.T @ basis, basis.T @ offsets.T).T)
 
     def vertices(self, betas: Float) -> Float:
+        """Surfaces (N, V, 3), metres, of betas (N, B)."""
         return np.asarray(self.v_template + np.einsum("nb,vib->nvi", betas, self.shapedirs, optimize=True))
 
     def joints(self, betas: Float) -> Float:
+        """Joints (N, 55, 3), metres, of betas (N, B)."""
         return np.asarray(self.J_template + np.einsum("nb,jib->nji", betas, self.J_shapedirs, optimize=True))
 
 

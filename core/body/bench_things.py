@@ -37,6 +37,7 @@ class Things:
 
     @staticmethod
     def none() -> Things:
+        """Nothing."""
         return Things(np.zeros((0, 3)), np.zeros((0, 4), np.int32), np.zeros(0, np.int32))
 
     def with_box(self, low: Float, high: Float, turn_rad: float = 0.0) -> Things:

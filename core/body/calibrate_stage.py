@@ -19,6 +19,8 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class CalibrationSettings:
+    """How many pictures are painted, and which detections count."""
+
     heads: int = 240
     bodies: int = 320
     hands: int = 160  # of each side
@@ -51,6 +53,7 @@ class Agreement:
     p95_px: float
 
     def line(self) -> str:
+        """For people, in one line."""
         return (
             f"{self.label}: {self.usable} of {self.points} points usable, {self.pictures} pictures, "
             f"{self.mean_mm:.1f} mm mean, {self.p95_mm:.1f} mm p95 ({self.mean_px:.2f} px, {self.p95_px:.2f} px)"
@@ -94,6 +97,7 @@ class Stage:
         self.size = (settings.picture_px, settings.picture_px)
 
     def person(self) -> Float:
+        """Betas (B,) of somebody."""
         return self.rng.normal(0.0, self.settings.shape_spread, self.model.num_betas).astype(np.float32)
 
     def take(
@@ -146,6 +150,7 @@ def residuals(model: BodyModel, points: PointSet, sights: list[Sight]) -> tuple[
 
 
 def agreement(label: str, points: PointSet, mm: Float, px: Float) -> Agreement:
+    """Sum up distances of points, mm and px (pictures, points); NaN where one was not seen."""
     use = points.usable
     if not use.any():
         return Agreement(label, len(mm), 0, len(use), *(float("nan"),) * 4)

@@ -29,6 +29,8 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class FaceViewSettings:
+    """Who is painted, and how large."""
+
     people: int = 400
     plain: int = 4000  # faces of numbers below it are painted plainly, the others as variously as photos are
     picture_px: int = 224

@@ -36,6 +36,7 @@ def pack(array: NDArray[np.float32], threshold_m: float = 0.0) -> Packed:
 
 
 def unpack(packed: Packed, num_vertices: int) -> NDArray[np.float32]:
+    """Components (V, 3, C) as they were packed."""
     array = np.zeros((num_vertices, 3, len(packed.scale)), np.float32)
     array[packed.rows] = (packed.values * packed.scale[:, None, None]).transpose(2, 1, 0)
     return array

@@ -41,6 +41,8 @@ _MATCH = 0.3  # of the hand's size: mean distance of its points from the true on
 
 @dataclass(frozen=True)
 class HandViewSettings:
+    """Which hands are painted, and how."""
+
     seed: int = 0
     shape_spread: float = 0.8  # of each beta
     captured: float = 0.35  # share of hands that do what recorded ones do

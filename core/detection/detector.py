@@ -40,6 +40,8 @@ class DetectionError(Exception):
 
 @dataclass(frozen=True)
 class DetectionSettings:
+    """Whom to look for in a picture, and for what of them."""
+
     people: int = 8  # returned at most
     threshold: float = 0.2  # of the networks: low, for an invented person is found out later, a missed one is lost
     detailed_people: int = 8  # the first so many get crops, hands and face

@@ -27,6 +27,8 @@ EYE_CORNERS_M = 0.089
 
 @dataclass(frozen=True)
 class FaceSettings:
+    """Where a face is looked for, and when one is believed."""
+
     least_score: float = 0.95  # of the face network: below it there is no face (back of a head, a hand)
     crop_scale: float = 1.5  # side of the crop over the longer side of the mesh, as the network was trained
     looks: int = 2  # crops in turn, each laid by the mesh of the one before

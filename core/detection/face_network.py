@@ -113,6 +113,7 @@ class FaceNetwork:
         return points, score
 
     def close(self) -> None:
+        """Let go of the networks."""
         self._mesh, self._parts = None, []
 
 

@@ -28,6 +28,8 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class FollowSettings:
+    """How people are followed from frame to frame, and looked for when they are lost."""
+
     crop_px: int = 320  # a person's crop for the pose network, at most
     crop_scale: float = 1.4  # side of a crop over the longer side of the expected person
     lost_s: float = 0.12  # after so long, and a frame, without a sighting somebody is looked for

@@ -22,6 +22,8 @@ SIDES = {"left_hand": (15, 17, 19, 21, 13), "right_hand": (16, 18, 20, 22, 14)}
 
 @dataclass(frozen=True)
 class HandSettings:
+    """Where hands are looked for, and which are believed."""
+
     crop_m: float = 0.46  # side of a crop: about two and a half hand lengths, which palm detection likes
     crop_px: int = 256  # what the networks are given
     retry_scale: float = 0.62  # a second, tighter look where the first finds nothing
@@ -32,6 +34,8 @@ class HandSettings:
 
 @dataclass(frozen=True)
 class FoundHand:
+    """A hand in a crop, brought to the picture."""
+
     raw: RawHand
     image_px: Array  # (21, 2) in the picture
     world_m: Array  # (21, 3) camera axes

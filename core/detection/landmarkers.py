@@ -192,6 +192,7 @@ class PoseNetwork:
         return found
 
     def close(self) -> None:
+        """Let go of the task."""
         self._task.close()
 
 
@@ -231,6 +232,7 @@ class HandNetwork:
         return found
 
     def close(self) -> None:
+        """Let go of the task."""
         self._task.close()
 
 
@@ -254,6 +256,7 @@ class HandTraceNetwork:
         return hand, float(presence[0])
 
     def close(self) -> None:
+        """Let go of the task."""
         self._task.close()
 
 
@@ -284,4 +287,5 @@ class FaceTask:
         return points[:468], scores
 
     def close(self) -> None:
+        """Let go of the task."""
         self._task.close()

@@ -28,6 +28,8 @@ HeadScale = Callable[[Candidate], float | None]
 
 @dataclass(frozen=True)
 class PeopleSettings:
+    """How people are looked for in a photo, and when somebody is believed."""
+
     longest_px: int = 1024  # the whole picture is reduced to this for the pose; crops come from full resolution
     crop_px: int = 448  # a person's crop for the pose network, at most
     crop_scale: float = 1.25  # side of the mirrored crop over the longer side of the person's box
@@ -104,6 +106,7 @@ def believable(person: Candidate, size: tuple[int, int]) -> float:
 
 
 def area(box: Array) -> float:
+    """Of a box x0, y0, x1, y1 in px, in px²."""
     return float((box[2] - box[0]) * (box[3] - box[1]))
 
 

@@ -21,6 +21,8 @@ COLOUR_BINS = 6
 
 @dataclass(frozen=True)
 class TrackingSettings:
+    """When a detection is somebody who was seen before."""
+
     gate: float = 0.35  # of a person's size: a detection that is further from the prediction is someone else
     gate_growth: float = 0.5  # the same for each second that the person was not seen
     most_gate: float = 1.2
@@ -57,6 +59,7 @@ class Track:
     looked_s: float = -np.inf  # when they were looked for last
 
     def size_px(self) -> float:
+        """The longer side of the box around all points."""
         return float(np.ptp(self.image_px, axis=0).max())
 
     def seen_size_px(self) -> float:

@@ -36,6 +36,7 @@ class Displaced(BodyState):
         return cls(state.rotmats, state.transl, state.log_focal, state.betas, state.expression, by)
 
     def where(self, condition: Tensor, other: BodyState) -> Displaced:
+        """Of N bodies: this one where `condition` (N,) holds, else the other, with how far each has gone."""
         assert isinstance(other, Displaced)
         return Displaced.of(super().where(condition, other), torch.where(condition[:, None], self.by, other.by))
 
@@ -60,6 +61,7 @@ class NearEnd:
             self._limit(self.around, self.coordinates, -1)  # what the quadratic holds of them
 
     def linearise(self, state: BodyState) -> Linearisation:
+        """The quadratic about the place that was looked at, joint limits as they are, and the overlap."""
         assert isinstance(state, Displaced)
         now = foretold(self.around, state.by)
         now = Linearisation(now.cost, now.hessian.clone(), now.gradient)
@@ -80,12 +82,14 @@ class NearEnd:
         joint_blocks(equations.hessian, self.count).index_add_(1, self.limit_places, transposed @ j, alpha=sign)
 
     def move(self, state: BodyState, step: Tensor) -> BodyState:
+        """N states moved by steps (N, n), which are also summed."""
         assert isinstance(state, Displaced)
         moved = self.rest.move(state, step)
         assert isinstance(moved, Displaced)
         return replace(moved, by=state.by + step)
 
     def held(self, state: BodyState, gradient: Tensor) -> Tensor | None:
+        """What the whole problem holds."""
         return self.rest.held(state, gradient)
 
 

@@ -21,6 +21,7 @@ class Bands:
 
     @classmethod
     def zeros(cls, like: Tensor, frames: int, size: int) -> Bands:
+        """Nothing yet for `frames` frames of `size` unknowns."""
         return cls(*(like.new_zeros(frames, size, size) for _ in range(3)))
 
     def to_dense(self) -> Tensor:

@@ -30,6 +30,8 @@ LYING_M = 0.25  # above the ground: the trunk of somebody who lies or sits there
 
 @dataclass(frozen=True)
 class ContactSettings:
+    """When a sole stands."""
+
     depth_share: float = 0.1  # how far motion along the line of sight counts: a camera hardly sees it
     speed: float = 0.35  # m/s: what stands is slower
     leave_speed: float = 0.6  # a point that stands goes on to do so up to this

@@ -174,6 +174,7 @@ class StageProblem:
     # --- evaluation -----------------------------------------------------------------------------------------
 
     def linearise(self, state: BodyState) -> Linearisation:
+        """Cost (N,), gradient (N, n) and Gauss–Newton's Hessian (N, n, n) of N states."""
         chain = pose_chain(self.skeleton, state)
         size = self.unknowns.size
         cost, equations = self.evidence.equations(chain, state.log_focal, self.principal)
@@ -205,9 +206,11 @@ class StageProblem:
         return values - self.middle
 
     def move(self, state: BodyState, step: Tensor) -> BodyState:
+        """N states moved by steps (N, n) on the manifold; ARKit weights stay in 0…1."""
         return retract(state, step, self.unknowns, self.bounded)
 
     def held(self, state: BodyState, gradient: Tensor) -> Tensor | None:
+        """Unknowns (N, n) that sit on a bound and would leave it."""
         return at_bounds(state, gradient, self.unknowns) if self.bounded else None
 
 

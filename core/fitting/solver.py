@@ -54,6 +54,8 @@ class Problem(Protocol):
 
 @dataclass(frozen=True)
 class SolverSettings:
+    """When to stop, and how far a step may go."""
+
     max_steps: int = 10
     tolerance: float = 1e-3  # relative fall of the cost that counts as converged
     trust_last: bool = False  # take a step that promises less than that, and stop, without looking at where it leads
@@ -64,6 +66,8 @@ class SolverSettings:
 
 @dataclass(frozen=True)
 class Solution:
+    """Where the solver ended, for N bodies."""
+
     state: BodyState
     linearisation: Linearisation
     steps: int  # steps tried

@@ -35,6 +35,7 @@ class Tree:
 
     @classmethod
     def of(cls, skeleton: Skeleton, unknowns: Unknowns) -> Tree:
+        """What of the chain the unknowns move; `transl`, where it is unknown, is a joint above all others."""
         joints = torch.tensor(unknowns.joints, device=skeleton.parents.device, dtype=torch.long)
         ancestors = skeleton.ancestors[:, joints]
         above = ancestors[joints].T
