@@ -16,8 +16,6 @@ from ..capture import Capture
 from ..detection.observation import Observation
 from ..detection.sides import put_right
 from ..priors.errors import PriorError
-from ..priors.expressions import ExpressionReader
-from ..priors.gaze_reader import GazeReader
 from ..priors.hand_reader import HandReader, bend_fingers
 from ..priors.limits import JointLimits
 from ..priors.pose import PosePrior
@@ -26,13 +24,13 @@ from ..rotation import exp_so3
 from .apart import keep_apart, known_from
 from .collision import Collision, NearPairs
 from .contour import Contour, contour_of
-from .evidence import Evidence, FaceReaders, gather
+from .evidence import Evidence, gather
 from .height import KnownHeight, StandingHeight
 from .kinematics import Skeleton, pose_chain
 from .mistaken import ACROSS, MIDDLE, WRISTS, mistaken_hands, without_mistakes
 from .outline import Outline, Silhouette
 from .photo_capture import Fitted, capture_of
-from .photo_priors import default_priors, hand_priors
+from .photo_priors import default_priors, face_readers, hand_priors
 from .problem import CameraGuess, StageProblem
 from .regressed import Regressed
 from .settings import INF, FitSettings, Stage
@@ -93,7 +91,8 @@ class Fitter:
             self.priors += hand_priors(body, self.settings, dtype, device)
         except PriorError as error:
             self.warnings.append(f"{error} Until then fingers are held to the relaxed hand one by one.")
-        self.readers = self._readers()
+        self.readers, warnings = face_readers(self.settings)
+        self.warnings += warnings
         self.hand_reader: HandReader | None = None
         if self.settings.hand_reader:
             try:
@@ -147,11 +146,7 @@ class Fitter:
     ) -> Capture | tuple[str, ...]:
         """The capture, or the sides whose hands turn out to be mistaken."""
         given = observation
-        observation = bend_fingers(given, self.hand_reader)
-        straight = straight_share(observation, self.settings.straight)
-        observation = straighten_hints(observation, straight, self.settings.straight)
-        forearms = hidden_forearms(observation, self.settings.hang)
-        observation = without_guesses(observation, forearms, hidden_legs(observation, self.settings.hang))
+        observation, straight, forearms = self._believed(given)
         evidence = gather(self.body, observation, self.settings, self.readers)
         if len(evidence.image_px) < MIN_POINTS:
             raise FitError(
@@ -190,9 +185,8 @@ class Fitter:
             if stage.betas or fitted is None:
                 fitted = problem, solution, best  # tells the uncertainty, of the shape too
             if stage.hands and not stage.collision:
-                wrists = self._joint_limits(tuple(WRISTS.values()))
                 settled = all(later.collision for later in stages[number + 1 :])
-                mistaken = mistaken_hands(given, state, wrists, self.settings.mistaken, settled)
+                mistaken = self._mistaken(given, state, settled)
                 if mistaken:  # they have misled arms and regressor, too: all is made anew
                     return mistaken
             steps += solution.steps
@@ -206,6 +200,23 @@ class Fitter:
         focal_source = camera.focal_source if camera.focal_px is not None else "fitted"
         end = Fitted(evidence, state, *fitted, steps, tuple(stops))
         return capture_of(self.body, self.settings, observation, end, focal_source, person_id, self.warnings)
+
+    def _believed(self, observation: Observation) -> tuple[Observation, dict[str, float], dict[str, float]]:
+        """What is believed of it: fingers bent, straight legs straight, guesses left out. By side, how straight legs
+        are, 0…1; and of hidden forearms how far inward they may hang, in degrees."""
+        s = self.settings
+        observation = bend_fingers(observation, self.hand_reader)
+        straight = straight_share(observation, s.straight)
+        observation = straighten_hints(observation, straight, s.straight)
+        forearms = hidden_forearms(observation, s.hang)
+        observation = without_guesses(observation, forearms, hidden_legs(observation, s.hang))
+        return observation, straight, forearms
+
+    def _mistaken(self, given: Observation, state: BodyState, settled: bool) -> tuple[str, ...]:
+        """Sides whose hands can't be as they were seen: their wrists would turn too far. settled: no later stage
+        fits hands."""
+        wrists = self._joint_limits(tuple(WRISTS.values()))
+        return mistaken_hands(given, state, wrists, self.settings.mistaken, settled)
 
     def _predict(
         self,
@@ -248,20 +259,6 @@ class Fitter:
         return keep_apart(problem, state, known, near, self.settings, is_cancelled)
 
     # --- parts ----------------------------------------------------------------------------------------------
-
-    def _readers(self) -> FaceReaders:
-        s, mesh, gaze = self.settings, None, None
-        try:
-            if s.expression_reader > 0:
-                mesh = ExpressionReader()
-        except PriorError as error:
-            self.warnings.append(str(error))
-        try:
-            if s.gaze_reader > 0:
-                gaze = GazeReader()
-        except PriorError as error:
-            self.warnings.append(f"{error} Until then eyes look straight ahead.")
-        return FaceReaders(mesh, gaze)
 
     def _tensor(self, array: object) -> Tensor:
         return torch.as_tensor(array).to(dtype=self.dtype, device=self.device)
