@@ -7,13 +7,9 @@ from typing import Any
 import bpy
 
 from ..core.body.skeleton import JOINT_NAMES
+from ..scene.identity import PIN_OWNER, PINNED_BONE, PROPERTY
+from ..scene.identity import camera_of as camera_of  # panels ask here
 from .notify import refuse
-
-# As scene.avatar names them; importing that here would load numpy when the extension is enabled.
-PROPERTY = "pantomime"
-CAMERA_PROPERTY = "pantomime_camera"
-PIN_PROPERTY = "pantomime_pinned_bone"  # as scene.pins names these
-PIN_OWNER_PROPERTY = "pantomime_pinned_avatar"
 
 # The mesh of each armature by name: an object's children are found by walking all objects of the file.
 _meshes: dict[str, str] = {}
@@ -29,10 +25,10 @@ def rig_of(obj: bpy.types.Object | None) -> bpy.types.Object | None:
     if obj.type == "CAMERA":
         beside = (other for collection in obj.users_collection for other in collection.objects)
         return next((other for other in beside if other.type == "ARMATURE" and camera_of(other) == obj), None)
-    if obj.type == "EMPTY" and PIN_PROPERTY in obj:
+    if obj.type == "EMPTY" and PINNED_BONE in obj:
         beside = (other for collection in obj.users_collection for other in collection.objects)
         avatars = (other for other in beside if other.type == "ARMATURE" and PROPERTY in other)
-        return next((rig for rig in avatars if obj.get(PIN_OWNER_PROPERTY, rig) == rig), None)
+        return next((rig for rig in avatars if obj.get(PIN_OWNER, rig) == rig), None)
     rig = obj.parent if obj.parent is not None else obj.find_armature()
     return rig if rig is not None and rig.type == "ARMATURE" and PROPERTY in rig else None
 
@@ -58,15 +54,6 @@ def _is_body(obj: bpy.types.Object, rig: bpy.types.Object) -> bool:
     if obj.type != "MESH" or obj.parent != rig or obj.data.shape_keys is None:
         return False
     return any(modifier.type == "ARMATURE" and modifier.object == rig for modifier in obj.modifiers)
-
-
-def camera_of(rig: bpy.types.Object) -> bpy.types.Object | None:
-    """The camera that sees an avatar as its photo does."""
-    camera = rig.get(CAMERA_PROPERTY)
-    if isinstance(camera, bpy.types.Object) and camera.type == "CAMERA":
-        return camera
-    beside = (other for collection in rig.users_collection for other in collection.objects)
-    return next((other for other in beside if other.type == "CAMERA"), None)
 
 
 def why_not_read(rig: bpy.types.Object | None) -> str:

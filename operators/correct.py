@@ -5,7 +5,8 @@ from __future__ import annotations
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, PointerProperty
 
-from .avatars import PIN_PROPERTY, OnAvatar, avatar_of, rig_of
+from ..scene.identity import PINNED_BONE, SEEN_PROPERTY
+from .avatars import OnAvatar, avatar_of, rig_of
 from .busy import hand_is_busy
 from .correcting import LIVE, NEAR_M, redraw
 from .jobs import JobError
@@ -146,7 +147,7 @@ class PANTOMIME_OT_refit(_Solving, bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         if not super().poll(context):
             return False
-        old = "pantomime_seen" not in avatar_of(context)
+        old = SEEN_PROPERTY not in avatar_of(context)
         why = "This avatar was made by an older version, without the points. Solve its photo again"
         return refuse(cls, why if old else "")
 
@@ -198,7 +199,7 @@ def _after_update(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> Non
     moved = [
         update.id.name
         for update in depsgraph.updates
-        if update.is_updated_transform and isinstance(update.id, bpy.types.Object) and PIN_PROPERTY in update.id
+        if update.is_updated_transform and isinstance(update.id, bpy.types.Object) and PINNED_BONE in update.id
     ]
     if not moved or context.scene != scene or _plays(context):
         return
@@ -207,7 +208,7 @@ def _after_update(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> Non
         rig = rig_of(empty) if empty is not None else None
         if rig is None or rig.mode == "EDIT":
             continue
-        head = rig.matrix_world @ rig.pose.bones[empty[PIN_PROPERTY]].head
+        head = rig.matrix_world @ rig.pose.bones[empty[PINNED_BONE]].head
         # After undo the pin lies where its bone is: nothing to do.
         if (head - empty.matrix_world.translation).length < NEAR_M:
             continue

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import bpy
 
+from .avatars import PROPERTY, camera_of
 from .busy import hand_is_busy
 from .jobs import Job, JobError
 from .notify import translated
@@ -82,7 +83,7 @@ class Corrections:
         from ..scene.from_file import FromFileError, body_of
         from ..scene.handles import PointCache
 
-        identity = rig["pantomime"]
+        identity = rig[PROPERTY]
         key = (identity["body_id"], identity["gender"])
         if key not in self._caches:
             try:
@@ -93,7 +94,7 @@ class Corrections:
 
     def points_if_read(self, rig: bpy.types.Object, context: bpy.types.Context) -> PointCache | None:
         """The body's points, for drawing: None while a thread reads them."""
-        identity = rig["pantomime"]
+        identity = rig[PROPERTY]
         if (identity["body_id"], identity["gender"]) in self._caches:
             return self.points_of(rig, context)
         if self._reading is None:
@@ -170,7 +171,6 @@ class Corrections:
     def cancel(self, context: bpy.types.Context) -> None:
         """Put all back to where it was when the point was taken."""
         from ..scene import pins
-        from ..scene.avatar import camera_of
         from ..scene.current import apply_pose
 
         drag, self.drag = self.drag, None
@@ -200,7 +200,7 @@ class Corrections:
         `suspend`: IK controls let go of it until an answer is on the bones. False: where they lead, it is not exact.
         """
         from ..scene import controls
-        from ..scene.avatar import AvatarError, camera_of
+        from ..scene.avatar import AvatarError
         from ..scene.current import current_capture
 
         eye = camera_of(rig)
@@ -234,7 +234,6 @@ class Corrections:
         from ..core.client import new_job_id
         from ..core.messages import Correct
         from ..scene import pins
-        from ..scene.avatar import camera_of
 
         now = self.pose(context, rig, suspend=pinned)
         eye = camera_of(rig)

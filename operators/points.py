@@ -8,7 +8,7 @@ from typing import Any
 
 import bpy
 
-from .avatars import avatar_of
+from .avatars import avatar_of, camera_of
 from .correcting import LIVE
 from .jobs import JobError
 from .notify import translated
@@ -23,7 +23,6 @@ def settings_of(context: bpy.types.Context) -> Any:
 
 def in_view(context: bpy.types.Context) -> bool:
     """Whether this 3D view looks through the camera of the active avatar."""
-    from ..scene.avatar import camera_of
 
     rig, space = avatar_of(context), context.space_data
     if rig is None or space is None or space.type != "VIEW_3D" or space.region_3d.view_perspective != "CAMERA":
@@ -57,7 +56,6 @@ class Spot:
 
 def region_matrix(context: bpy.types.Context) -> Any:
     """H (3, 3): px of the photo → px of this region, which looks through the avatar's camera."""
-    from ..scene.avatar import camera_of
     from ..scene.handles import picture_to_region
 
     rig = avatar_of(context)
@@ -68,7 +66,7 @@ def region_matrix(context: bpy.types.Context) -> Any:
 def spots(context: bpy.types.Context) -> list[Spot]:
     """The points shown in this view; none while the body is read, or where it makes no sense."""
     from ..scene import handles
-    from ..scene.avatar import AvatarError, camera_of
+    from ..scene.avatar import AvatarError
 
     settings, rig = settings_of(context), avatar_of(context)
     if settings is None or rig is None:

@@ -132,8 +132,7 @@ class PANTOMIME_PG_avatar(bpy.types.PropertyGroup):
         description="How old the body looks by its shape, in years; a photo hardly tells. Height and weight change as "
         "people's do, sex stays",
         min=0.0,
-        max=110.0,
-        soft_max=90.0,
+        max=90.0,
         precision=0,
         step=100,
     )

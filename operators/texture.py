@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import bpy
 from bpy.props import StringProperty
 
+from ..scene.identity import PHOTO_TEXTURE as PHOTO_TEXTURE  # panels ask here
 from .avatars import OnAvatar, avatar_of, camera_of
 from .jobs import Job, JobError, job_folder
 from .notify import failed, refuse
@@ -16,8 +17,6 @@ from .settings import solver_settings
 
 if TYPE_CHECKING:
     from ..core.messages import Result
-
-SWITCH = "photo_texture"  # as scene.texture has it: a panel may not wait for that module, which needs numpy
 
 
 class PANTOMIME_OT_photo_texture(OnAvatar, bpy.types.Operator):
@@ -133,7 +132,7 @@ class PANTOMIME_OT_remove_texture(OnAvatar, bpy.types.Operator):
 
 def textured(rig: bpy.types.Object | None) -> bpy.types.Object | None:
     """The avatar's mesh object, if a photo lies on it."""
-    return next((child for child in rig.children if SWITCH in child), None) if rig is not None else None
+    return next((child for child in rig.children if PHOTO_TEXTURE in child), None) if rig is not None else None
 
 
 CLASSES = (PANTOMIME_OT_photo_texture, PANTOMIME_OT_show_texture, PANTOMIME_OT_remove_texture)

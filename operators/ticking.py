@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import bpy
 
+from ..scene.identity import UNFINISHED
 from . import notify
 from .jobs import Status
 from .session import ASIDE, SESSION
@@ -81,7 +82,7 @@ def _before_undo(*_: object) -> None:
 @bpy.app.handlers.persistent
 def _after_undo(*_: object) -> None:
     """A step that was made while an avatar was being built holds a part of it."""
-    if any("pantomime_unfinished" in collection for collection in bpy.data.collections):
+    if any(UNFINISHED in collection for collection in bpy.data.collections):
         from ..scene.removal import remove_unfinished
 
         remove_unfinished()

@@ -11,6 +11,8 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
+from ..scene.identity import IK as IK  # panels ask here
+from ..scene.identity import handles_of as handles_of
 from .avatars import OnAvatar, avatar_of, why_not_read
 from .exporting import export_soon
 from .jobs import JobError
@@ -220,7 +222,7 @@ class PANTOMIME_OT_add_controls(OnAvatar, bpy.types.Operator):
         from ..scene import controls
 
         rig = avatar_of(context)
-        if controls.has_controls(rig):
+        if handles_of(rig):
             report(self, "WARNING", "This avatar has its controls already")
             return {"CANCELLED"}
         controls.add_controls(rig, context.scene)
@@ -237,7 +239,7 @@ class _ControlsOperator(OnAvatar):
     def poll(cls, context: bpy.types.Context) -> bool:
         if not super().poll(context):
             return False
-        return has_controls(avatar_of(context)) or refuse(cls, "Add IK controls first")
+        return bool(handles_of(avatar_of(context))) or refuse(cls, "Add IK controls first")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..scene import controls
@@ -268,15 +270,6 @@ class PANTOMIME_OT_snap_bones(_ControlsOperator, bpy.types.Operator):
     bl_idname = "pantomime.snap_bones"
     bl_label = "Snap Bones to Handles"
     action = "snap_to_controls"
-
-
-# As scene.controls has them: a panel may not wait for that module, which needs numpy.
-HANDLES = tuple(f"{side}_{part}_ik" for side in ("left", "right") for part in ("hand", "foot"))
-
-
-def has_controls(rig: bpy.types.Object | None) -> bool:
-    """Whether the avatar has IK controls."""
-    return rig is not None and any(name in rig.pose.bones for name in HANDLES)
 
 
 CLASSES = (

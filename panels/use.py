@@ -7,10 +7,10 @@ import bpy
 from ..operators.avatars import avatar_of
 from ..operators.retarget import PANTOMIME_OT_detect_bones, PANTOMIME_OT_retarget
 from ..operators.session import ASIDE
-from ..operators.texture import SWITCH, PANTOMIME_OT_photo_texture, PANTOMIME_OT_remove_texture, textured
+from ..operators.texture import PHOTO_TEXTURE, PANTOMIME_OT_photo_texture, PANTOMIME_OT_remove_texture, textured
 from ..operators.use import (
     FORMATS,
-    HANDLES,
+    IK,
     PANTOMIME_OT_add_controls,
     PANTOMIME_OT_cancel_aside,
     PANTOMIME_OT_export,
@@ -18,7 +18,7 @@ from ..operators.use import (
     PANTOMIME_OT_remove_controls,
     PANTOMIME_OT_snap_bones,
     PANTOMIME_OT_snap_controls,
-    has_controls,
+    handles_of,
 )
 from .progress import draw_notices, draw_progress
 from .sidebar import Tab, paragraph
@@ -61,7 +61,7 @@ class PANTOMIME_PT_use(Tab, bpy.types.Panel):
         )
         if skin is not None:
             row.operator(PANTOMIME_OT_remove_texture.bl_idname, text="", icon="X")
-            layout.prop(skin, f'["{SWITCH}"]', text="Photo", slider=True)
+            layout.prop(skin, f'["{PHOTO_TEXTURE}"]', text="Photo", slider=True)
 
 
 class PANTOMIME_PT_controls(Tab, bpy.types.Panel):
@@ -77,13 +77,13 @@ class PANTOMIME_PT_controls(Tab, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         rig = avatar_of(context)
-        if rig is None or not has_controls(rig):
+        names = handles_of(rig) if rig is not None else []
+        if not names:
             layout.operator(PANTOMIME_OT_add_controls.bl_idname, text="Add IK controls", icon="CON_KINEMATIC")
             return
         column = layout.column(align=True)
-        for name in HANDLES:
-            if name in rig.pose.bones:
-                column.prop(rig.pose.bones[name], '["ik"]', text=HANDLE_NAMES[name], slider=True)
+        for name in names:
+            column.prop(rig.pose.bones[name], f'["{IK}"]', text=HANDLE_NAMES[name], slider=True)
         column = layout.column(align=True)
         column.operator(PANTOMIME_OT_snap_controls.bl_idname, text="Snap handles to bones", icon="SNAP_ON")
         column.operator(PANTOMIME_OT_snap_bones.bl_idname, text="Snap bones to handles", icon="BONE_DATA")

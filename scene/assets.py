@@ -10,7 +10,8 @@ import numpy as np
 from ..core.body.raster import rasterise
 from ..core.whole_file import write_whole
 from . import motion, versions
-from .avatar import PROPERTY, AvatarError, find_mesh
+from .avatar import AvatarError, find_mesh
+from .identity import PROPERTY
 from .materials import albedo, srgb
 from .render import world_vertices
 from .rest import Floats

@@ -33,13 +33,12 @@ from . import (
     viewpoint,
 )
 from . import armature as armatures
-from .removal import UNFINISHED, is_there, remove_collection
+from .identity import CAMERA_PROPERTY, PROPERTY, UNFINISHED
+from .removal import is_there, remove_collection
 from .rest import Floats
 from .steps import MORE, PAUSE, Steps, finish
 
-PROPERTY = "pantomime"
 CAPTURED = "captured"  # under it: pose and shape as built
-CAMERA_PROPERTY = "pantomime_camera"
 LAYOUT_VERSION = 1
 
 
@@ -357,15 +356,6 @@ def _certainty(capture: Capture, frame: int) -> dict[str, Any]:
     if len(capture.joint_sigma_m) <= frame:
         return {}
     return {"joint_sigma_m": dict(zip(JOINT_NAMES, capture.joint_sigma_m[frame].astype(float).tolist(), strict=True))}
-
-
-def camera_of(rig: bpy.types.Object) -> bpy.types.Object | None:
-    """The camera that sees an avatar as the photo does: its own, or that of the others in the photo."""
-    camera = rig.get(CAMERA_PROPERTY)
-    if isinstance(camera, bpy.types.Object) and camera.type == "CAMERA":
-        return camera
-    beside = (other for collection in rig.users_collection for other in collection.objects)
-    return next((other for other in beside if other.type == "CAMERA"), None)
 
 
 def find_mesh(rig: bpy.types.Object) -> bpy.types.Object | None:

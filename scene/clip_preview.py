@@ -13,9 +13,10 @@ from ..core.body.model import BodyModel
 from ..core.capture import EARLY, Capture, CaptureError
 from . import action, camera
 from .action import AnimationSettings
-from .avatar import Avatar, AvatarError, AvatarSettings, avatar_steps, camera_of, find_mesh, show_steps
+from .avatar import Avatar, AvatarError, AvatarSettings, avatar_steps, find_mesh, show_steps
 from .from_file import FromFileError, loaded, move_aside
-from .removal import PREVIEW, is_there, remove_collection
+from .identity import PREVIEW, camera_of
+from .removal import is_there, remove_collection
 from .rest import Floats, rest_joints
 from .steps import Steps, in_thread
 

@@ -18,9 +18,9 @@ from mathutils import Matrix, Vector
 from . import armature as armatures
 from . import motion
 from .avatar import AvatarError
+from .identity import HANDLES, IK
 
 COLLECTION = "IK controls"
-SWITCH = "ik"
 CONSTRAINT = "Pantomime IK"
 POLE_DISTANCE_M = 0.45
 _STRAIGHT_M = 0.01  # a limb that bends less shows no direction to bend to
@@ -38,15 +38,10 @@ class Limb:
 
 
 LIMBS = tuple(
-    Limb(f"{side}_{upper}", f"{side}_{lower}", f"{side}_{end}", f"{side}_{name}_ik", f"{side}_{lower}_pole")
+    Limb(f"{side}_{upper}", f"{side}_{lower}", f"{side}_{end}", HANDLES[side, name], f"{side}_{lower}_pole")
     for side in ("left", "right")
     for upper, lower, end, name in (("shoulder", "elbow", "wrist", "hand"), ("hip", "knee", "ankle", "foot"))
 )
-
-
-def has_controls(rig: bpy.types.Object) -> bool:
-    """Whether any control is there."""
-    return any(limb.handle in rig.pose.bones for limb in LIMBS)
 
 
 def add_controls(rig: bpy.types.Object, scene: bpy.types.Scene | None = None) -> None:
@@ -105,7 +100,7 @@ def snap_to_pose(
         values = leading(rig)
     with motion.Alone(rig, scene) as alone:
         for limb in _present(rig):
-            bones[limb.handle][SWITCH] = 0.0
+            bones[limb.handle][IK] = 0.0
         posed = alone.bones()
         for limb in _present(rig):
             bones[limb.handle].matrix = posed[limb.end].matrix.copy()
@@ -113,14 +108,14 @@ def snap_to_pose(
         for limb in _present(rig):
             if values.get(limb.handle, 0.0) > 0.0:
                 _aim(rig, limb, alone)
-                bones[limb.handle][SWITCH] = values[limb.handle]
+                bones[limb.handle][IK] = values[limb.handle]
     rig.update_tag()
     motion.layer_with(scene, rig).update()
 
 
 def leading(rig: bpy.types.Object) -> dict[str, float]:
     """Handles that lead their limbs, and how far (their property `ik`)."""
-    values = {limb.handle: float(rig.pose.bones[limb.handle][SWITCH]) for limb in _present(rig)}
+    values = {limb.handle: float(rig.pose.bones[limb.handle][IK]) for limb in _present(rig)}
     return {handle: value for handle, value in values.items() if value > 0.0}
 
 
@@ -154,7 +149,7 @@ def snap_to_controls(rig: bpy.types.Object, scene: bpy.types.Scene | None = None
             location = bone.location.copy()
             bone.matrix_basis = Matrix(basis.tolist())
             bone.location, bone.scale = location, (1.0, 1.0, 1.0)
-        rig.pose.bones[limb.handle][SWITCH] = 0.0
+        rig.pose.bones[limb.handle][IK] = 0.0
     rig.update_tag()
     layer.update()
 
@@ -186,11 +181,11 @@ def _constrain(rig: bpy.types.Object, limb: Limb) -> None:
     turn = bones[limb.end].constraints.new("COPY_ROTATION")
     turn.target, turn.subtarget = rig, limb.handle
     handle = bones[limb.handle]
-    handle[SWITCH] = 0.0
-    handle.id_properties_ui(SWITCH).update(
+    handle[IK] = 0.0
+    handle.id_properties_ui(IK).update(
         min=0.0, max=1.0, default=1.0, description="0: the bones' own rotations, 1: this handle leads the limb"
     )
-    handle.property_overridable_library_set(f'["{SWITCH}"]', True)
+    handle.property_overridable_library_set(f'["{IK}"]', True)
     for constraint in (ik, turn):
         constraint.name = CONSTRAINT
         curve = constraint.driver_add("influence")
@@ -200,7 +195,7 @@ def _constrain(rig: bpy.types.Object, limb: Limb) -> None:
         driver.type = "AVERAGE"
         variable = driver.variables.new()
         variable.targets[0].id = rig
-        variable.targets[0].data_path = f'pose.bones["{limb.handle}"]["{SWITCH}"]'
+        variable.targets[0].data_path = f'pose.bones["{limb.handle}"]["{IK}"]'
 
 
 def _pole_place(bones: Any, limb: Limb) -> Vector:
@@ -216,9 +211,9 @@ def _pole_place(bones: Any, limb: Limb) -> Vector:
 def _aim(rig: bpy.types.Object, limb: Limb, alone: motion.Alone) -> None:
     """Set the pole's angle so that the limb keeps its turn: measured rather than computed from rolls."""
     handle, ik = rig.pose.bones[limb.handle], rig.pose.bones[limb.lower].constraints[CONSTRAINT]
-    handle[SWITCH] = 0.0
+    handle[IK] = 0.0
     wanted = alone.bones()[limb.upper].matrix.to_3x3()
-    handle[SWITCH] = 1.0
+    handle[IK] = 1.0
     ik.pole_angle = 0.0
     for _ in range(2):
         now = alone.bones()[limb.upper].matrix.to_3x3()

@@ -19,7 +19,8 @@ from ..core.body.skeleton import JOINT_NAMES, NUM_JOINTS
 from ..core.capture import Capture, pose_parts
 from . import armature as armatures
 from . import axes, camera, carry, controls, pose, rest, seen, shapekeys, stand
-from .avatar import PROPERTY, AvatarError, find_mesh, shaped_mesh
+from .avatar import AvatarError, find_mesh, shaped_mesh
+from .identity import PROPERTY
 from .rest import Floats
 
 EVEN = 1e-3  # how unequal the axes of a scale may be

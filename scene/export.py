@@ -18,8 +18,9 @@ from typing import Any
 import bpy
 
 from . import export_copy
-from .avatar import PROPERTY, find_mesh
+from .avatar import find_mesh
 from .export_copy import Copy
+from .identity import PROPERTY
 
 SUFFIXES = {"FBX": (".fbx",), "GLTF": (".glb",), "USD": (".usdc", ".usd", ".usda", ".usdz"), "BVH": (".bvh",)}
 _ADDONS = {"FBX": "io_scene_fbx", "GLTF": "io_scene_gltf2", "BVH": "io_anim_bvh"}

@@ -18,8 +18,9 @@ from typing import Any
 import bpy
 
 from ..core.whole_file import write_whole
-from .avatar import PROPERTY, find_mesh
+from .avatar import find_mesh
 from .export import ExportError, ExportSettings, export_avatar
+from .identity import PROPERTY
 
 SCRIPT = Path(__file__).with_name("export_script.py")
 ORDER, RESULT, AVATAR = "order.json", "result.json", "avatar.blend"

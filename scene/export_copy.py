@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..core.body.skeleton import JOINT_NAMES
 from . import armature as armatures
 from . import axes, correctives, export_paint, materials, texture, versions
+from .identity import PHOTO_TEXTURE
 from .motion import Motion, basis_of, key_bones, sample
 from .rest import Floats
 
@@ -250,7 +251,7 @@ _EYE_COLOURS = {"sclera": (0.75, 0.74, 0.72), "iris": (0.075, 0.135, 0.17), "pup
 
 def _plain_materials(original: bpy.types.Object, new: bpy.types.Object, copy: Copy) -> None:
     """Noise and attributes stay behind: an even colour, or a picture where the skin has underwear, brows, a photo."""
-    photo = texture.has_texture(original) and float(original[texture.SWITCH]) > 0.5
+    photo = texture.has_texture(original) and float(original[PHOTO_TEXTURE]) > 0.5
     slots = list(original.data.materials)
     painted = None if photo else _painted(original, new, copy)
     made: dict[tuple[str, str], bpy.types.Material] = {}

@@ -15,9 +15,10 @@ from ..core.body.measure import MeasureError, measures_of
 from ..core.body.model import BodyModel
 from ..core.capture import Capture, CaptureError
 from .action import AnimationSettings
-from .avatar import PROPERTY, Avatar, AvatarError, AvatarSettings, avatar_steps, show_steps
+from .avatar import Avatar, AvatarError, AvatarSettings, avatar_steps, show_steps
 from .camera import placement_of
-from .removal import PREVIEW, is_there, remove_collection
+from .identity import PREVIEW, PROPERTY
+from .removal import is_there, remove_collection
 from .steps import MORE, PAUSE, Steps, finish, in_thread
 
 APART_M = 1.5  # between the people of one photo and of another

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from ..core.body.model import BodyModel, VirtualPoints
 from ..core.body.skeleton import JOINT_NAMES
 from . import axes, camera, pins, rest, seen, shapekeys
-from .avatar import PROPERTY, shaped_mesh
+from .avatar import shaped_mesh
 from .current import view_of
+from .identity import PROPERTY
 from .rest import Floats
 
 BODY_SETS = ("pose33", "body25", "coco17")

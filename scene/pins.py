@@ -15,10 +15,9 @@ import bpy
 from mathutils import Matrix, Vector
 
 from ..core.body.skeleton import JOINT_NAMES
+from .identity import PIN_OWNER, PINNED_BONE
 
 PROPERTY = "pantomime_pins"
-EMPTY_PROPERTY = "pantomime_pinned_bone"
-OWNER_PROPERTY = "pantomime_pinned_avatar"
 STILL = "still"
 # What is locked together.
 LIMBS: dict[str, tuple[str, ...]] = {
@@ -106,9 +105,9 @@ def empties(rig: bpy.types.Object) -> dict[str, bpy.types.Object]:
     found: dict[str, bpy.types.Object] = {}
     for collection in rig.users_collection:
         for obj in collection.objects:
-            bone = obj.get(EMPTY_PROPERTY)
+            bone = obj.get(PINNED_BONE)
             # A copy of an avatar is in the same collection. Pins of older files don't say whose they are.
-            mine = obj.get(OWNER_PROPERTY, rig) == rig
+            mine = obj.get(PIN_OWNER, rig) == rig
             if obj.type == "EMPTY" and mine and isinstance(bone, str) and bone in rig.data.bones:
                 found.setdefault(bone, obj)
     return found
@@ -122,8 +121,8 @@ def pin_bone(rig: bpy.types.Object, bone: str, place: Vector) -> bpy.types.Objec
         empty.empty_display_type = "SPHERE"
         empty.empty_display_size = 0.03
         empty.show_in_front = True
-        empty[EMPTY_PROPERTY] = bone
-        empty[OWNER_PROPERTY] = rig
+        empty[PINNED_BONE] = bone
+        empty[PIN_OWNER] = rig
         rig.users_collection[0].objects.link(empty)
     empty.matrix_world = Matrix.Translation(place)
     return empty

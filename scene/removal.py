@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-# Custom properties of an avatar's collection.
-UNFINISHED = "pantomime_unfinished"  # it is being built
-PREVIEW = "pantomime_preview"  # another one will take its place
+from .identity import UNFINISHED
 
 
 def is_there(item: bpy.types.ID) -> bool:

@@ -16,7 +16,7 @@ from mathutils import Matrix, Quaternion
 
 from ..core.body.skeleton import JOINT_INDEX
 from . import axes, motion, rigs, versions
-from .avatar import PROPERTY
+from .identity import PROPERTY
 from .rest import Floats
 from .retarget_plan import Plan, rotation
 from .steps import MORE, Steps, finish

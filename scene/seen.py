@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ..core.capture import Capture
 from .action import AnimationSettings
+from .identity import SEEN_PROPERTY
 
-PROPERTY = "pantomime_seen"
 FRAMES = "frames"
 Floats = NDArray[np.float32]
 
@@ -27,7 +27,7 @@ def store(rig: bpy.types.Object, capture: Capture, frame: int, timing: Animation
     else:
         frames = timing.first_frame + np.asarray(capture.frame_times_s, np.float64) * timing.frames_per_second
         rows = slice(None)
-    rig[PROPERTY] = {
+    rig[SEEN_PROPERTY] = {
         FRAMES: frames.astype(np.float32),
         **{name: points[rows].astype(np.float32).ravel() for name, points in capture.points.items()},
     }
@@ -35,7 +35,7 @@ def store(rig: bpy.types.Object, capture: Capture, frame: int, timing: Animation
 
 def points(rig: bpy.types.Object, frame: float, counts: dict[str, int]) -> dict[str, Floats]:
     """What was seen at a scene's frame, or nearest to it: (N, 3) by set. `counts`: N of each set that is wanted."""
-    stored = rig.get(PROPERTY)
+    stored = rig.get(SEEN_PROPERTY)
     if stored is None:
         return {}
     frames = np.array(stored[FRAMES], np.float32)

@@ -12,7 +12,8 @@ from ..core.body.model import BodyModel
 from ..core.body.skeleton import JOINT_NAMES
 from . import armature as armatures
 from . import axes, correctives, pose, rest, shapekeys
-from .avatar import CAPTURED, PROPERTY, AvatarError, shaped_mesh
+from .avatar import CAPTURED, AvatarError, shaped_mesh
+from .identity import PROPERTY
 from .rest import Floats
 from .steps import finish
 

@@ -11,12 +11,12 @@ import bpy
 import numpy as np
 
 from . import axes, materials
-from .avatar import PROPERTY, AvatarError, find_mesh
+from .avatar import AvatarError, find_mesh
 from .camera import frame_aspect, lens_of
+from .identity import PHOTO_TEXTURE, PROPERTY
 from .mesh import UV_NAME
 from .render import world_vertices
 
-SWITCH = "photo_texture"  # custom property of the mesh object: 0 plain … 1 photo
 KINDS = ("skin", materials.GARMENT_KIND, "lips", "nails")
 MATT = {"Roughness": 0.75, "Specular IOR Level": 0.2, "Subsurface Weight": 0.03}  # of the shader, under a photo
 _NODE = "Pantomime photo"
@@ -94,8 +94,8 @@ def apply_texture(rig: bpy.types.Object, path: str | Path) -> bpy.types.Image:
             old, before.image = before.image, image
             if old is not None and old.users == 0:
                 bpy.data.images.remove(old)
-    skin[SWITCH] = 1.0
-    skin.id_properties_ui(SWITCH).update(
+    skin[PHOTO_TEXTURE] = 1.0
+    skin.id_properties_ui(PHOTO_TEXTURE).update(
         min=0.0, max=1.0, default=1.0, description="How much the photo shows: 0 plain skin, 1 the photo"
     )
     skin.update_tag()
@@ -117,13 +117,13 @@ def remove_texture(rig: bpy.types.Object) -> None:
     for image in images:
         if image is not None and image.users == 0:
             bpy.data.images.remove(image)
-    if SWITCH in skin:
-        del skin[SWITCH]
+    if PHOTO_TEXTURE in skin:
+        del skin[PHOTO_TEXTURE]
 
 
 def has_texture(skin: bpy.types.Object | None) -> bool:
     """Whether a photo lies on this mesh object."""
-    return skin is not None and SWITCH in skin
+    return skin is not None and PHOTO_TEXTURE in skin
 
 
 def photo_node(material: bpy.types.Material) -> Any | None:
@@ -167,7 +167,7 @@ def _insert(material: bpy.types.Material, image: bpy.types.Image) -> None:
     uv = nodes.node("ShaderNodeUVMap", uv_map=UV_NAME)
     picture = nodes.node("ShaderNodeTexImage", {"Vector": uv.outputs[0]}, image=image, interpolation="Linear")
     picture.name = picture.label = _NODE
-    switch = nodes.node("ShaderNodeAttribute", attribute_type="OBJECT", attribute_name=SWITCH)
+    switch = nodes.node("ShaderNodeAttribute", attribute_type="OBJECT", attribute_name=PHOTO_TEXTURE)
     plain = colour.links[0].from_socket if colour.is_linked else tuple(colour.default_value)
     mixed = nodes.mix(switch.outputs["Fac"], plain, picture.outputs["Color"])
     mixed.node.name = f"{_NODE} Base Color"

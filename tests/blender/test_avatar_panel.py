@@ -15,9 +15,10 @@ from pantomime.core.body.skeleton import JOINT_NAMES, MIRROR
 from pantomime.core.capture import Capture
 from pantomime.operators import avatars, certainty, face
 from pantomime.operators.shape import betas_of, measures_of
-from pantomime.scene import pins, posing, rest
+from pantomime.scene import posing, rest
 from pantomime.scene.avatar import Avatar, build_avatar
 from pantomime.scene.axes import BODY_TO_BLENDER, axis_angle
+from pantomime.scene.identity import PINNED_BONE
 from pantomime.scene.shapekeys import get_values
 
 pytestmark = pytest.mark.usefixtures("extension", "empty_file")
@@ -250,7 +251,7 @@ def test_a_capture_that_says_nothing_has_no_limbs(free_body: BodyModel, random_c
 def test_an_avatar_is_known_by_each_of_its_parts(avatar: Avatar) -> None:
     own = bpy.data.objects.new("Own", bpy.data.armatures.new("Own"))
     pin = bpy.data.objects.new("Pin", None)
-    pin[pins.EMPTY_PROPERTY] = "left_wrist"
+    pin[PINNED_BONE] = "left_wrist"
     avatar.collection.objects.link(pin)
     for obj in (avatar.armature, avatar.mesh, avatar.camera, pin):
         assert avatars.rig_of(obj) == avatar.armature

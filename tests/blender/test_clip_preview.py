@@ -12,9 +12,9 @@ import pytest
 from pantomime.core.body.model import BodyModel
 from pantomime.core.capture import EARLY, Capture
 from pantomime.scene.action import AnimationSettings
-from pantomime.scene.avatar import camera_of
 from pantomime.scene.clip_preview import ClipPreview
 from pantomime.scene.from_file import avatars_from_files
+from pantomime.scene.identity import camera_of
 from pantomime.scene.steps import finish
 
 bpy = pytest.importorskip("bpy")

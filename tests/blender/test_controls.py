@@ -13,6 +13,7 @@ from pantomime.core.body.skeleton import JOINT_NAMES
 from pantomime.core.capture import Capture
 from pantomime.scene import controls
 from pantomime.scene.avatar import build_avatar
+from pantomime.scene.identity import handles_of
 from pantomime.scene.motion import sample_pose
 
 bpy = pytest.importorskip("bpy")
@@ -34,13 +35,13 @@ def test_controls_come_and_go_without_a_change_of_the_pose(
     before = poses(rig)
     channels = [tuple(bone.rotation_quaternion) for bone in rig.pose.bones]
     controls.add_controls(rig)
-    assert controls.has_controls(rig)
+    assert handles_of(rig)
     assert all(rig.pose.bones[limb.handle]["ik"] == 1.0 for limb in controls.LIMBS)
     assert not any(rig.data.bones[limb.handle].use_deform for limb in controls.LIMBS)
     assert np.abs(poses(rig) - before)[:, :3, 3].max() < 2e-3
     assert np.abs(poses(rig) - before)[:, :3, :3].max() < 0.02
     controls.remove_controls(rig)
-    assert not controls.has_controls(rig)
+    assert not handles_of(rig)
     assert {bone.name for bone in rig.data.bones} == set(JOINT_NAMES)
     assert "IK controls" not in rig.data.collections
     assert rig.animation_data is None or not rig.animation_data.drivers

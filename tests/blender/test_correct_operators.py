@@ -17,8 +17,9 @@ from pantomime.operators import avatars
 from pantomime.operators import points as shown_points
 from pantomime.operators.correcting import LIVE
 from pantomime.operators.session import SESSION
-from pantomime.scene import controls, handles, pins, seen
-from pantomime.scene.avatar import AvatarSettings, build_avatar, camera_of
+from pantomime.scene import controls, handles, pins
+from pantomime.scene.avatar import AvatarSettings, build_avatar
+from pantomime.scene.identity import SEEN_PROPERTY, camera_of
 
 pytestmark = pytest.mark.usefixtures("extension")
 MakeCapture = Callable[..., Capture]
@@ -55,7 +56,7 @@ def saved(free_body: BodyModel, tmp_path_factory: pytest.TempPathFactory) -> Pat
     points = np.zeros((33, 3), np.float32)
     for (_, index), place in shown(rig, handles.PointCache(free_body)).items():
         points[index] = (*place + (3.0, -2.0), 0.9)
-    rig[seen.PROPERTY]["pose33"] = points.ravel()
+    rig[SEEN_PROPERTY]["pose33"] = points.ravel()
     path = tmp_path_factory.mktemp("correct") / "person.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(path))
     return path

@@ -16,7 +16,8 @@ from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skeleton import JOINT_NAMES
 from pantomime.core.capture import Capture
 from pantomime.scene import current, handles, pins, pose, seen
-from pantomime.scene.avatar import AvatarError, AvatarSettings, build_avatar, camera_of, find_mesh
+from pantomime.scene.avatar import AvatarError, AvatarSettings, build_avatar, find_mesh
+from pantomime.scene.identity import camera_of
 
 pytestmark = pytest.mark.usefixtures("empty_file")
 MakeCapture = Callable[..., Capture]

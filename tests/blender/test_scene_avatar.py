@@ -17,7 +17,6 @@ from pantomime.core.body.skinning import Body
 from pantomime.core.capture import Capture
 from pantomime.scene import axes, materials
 from pantomime.scene.avatar import (
-    PROPERTY,
     Avatar,
     AvatarError,
     AvatarSettings,
@@ -25,6 +24,7 @@ from pantomime.scene.avatar import (
     find_mesh,
 )
 from pantomime.scene.axes import continuous
+from pantomime.scene.identity import PROPERTY
 from pantomime.scene.render import world_vertices
 from pantomime.scene.shapekeys import shape_name
 from pantomime.scene.shaping import fit_rest_to_shape

@@ -18,7 +18,8 @@ from pantomime.operators.jobs import Job
 from pantomime.operators.session import SESSION
 from pantomime.operators.settings import SolverSettings
 from pantomime.scene import pins
-from pantomime.scene.avatar import Avatar, AvatarSettings, build_avatar, camera_of
+from pantomime.scene.avatar import Avatar, AvatarSettings, build_avatar
+from pantomime.scene.identity import camera_of
 from pantomime.scene.texture import projection_of
 
 pytestmark = pytest.mark.usefixtures("extension", "empty_file")

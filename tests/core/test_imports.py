@@ -170,6 +170,11 @@ def test_what_blender_reads_needs_numpy_at_most(name: str) -> None:
         assert not top or top == "numpy" or top in sys.stdlib_module_names, f"line {line} imports {target}"
 
 
+def test_what_registering_reads_of_avatars_needs_blender_alone() -> None:
+    for target, line in imports(ROOT / "scene" / "identity.py"):
+        assert target in ("__future__", "bpy"), f"line {line} imports {target}"
+
+
 def test_nobody_imports_the_command_line() -> None:
     for path in FILES:
         assert not any(target.startswith(".__main__") for target, _ in imports(path)), path
