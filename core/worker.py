@@ -14,6 +14,7 @@ import sys
 import threading
 import traceback
 import types
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from . import messages
@@ -73,20 +74,28 @@ class Inbox:
         self._cancelled.discard(job)
 
     def _read(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while line := self._stream.readline(messages.MAX_LINE_BYTES + 1):
+        try:
+            for line in self._lines():
                 if len(line) > messages.MAX_LINE_BYTES:
-                    while line and not line.endswith(b"\n"):
-                        line = self._stream.readline(messages.MAX_LINE_BYTES)
                     self._refuse(f"a line of more than {messages.MAX_LINE_BYTES} bytes", "")
                 elif line.strip() and not self._take(line):
                     break
-        self.gone.set()
-        self._jobs.put(None)
-        # A job that is deep in native code does not see that nobody waits for it.
-        timer = threading.Timer(ORPHAN_GRACE_S, os._exit, (1,))
-        timer.daemon = True
-        timer.start()
+        finally:
+            self.gone.set()
+            self._jobs.put(None)
+            # A job that is deep in native code does not see that nobody waits for it.
+            timer = threading.Timer(ORPHAN_GRACE_S, os._exit, (1,))
+            timer.daemon = True
+            timer.start()
+
+    def _lines(self) -> Iterator[bytes]:
+        """What comes in until the input ends, or breaks; of a line that is too long its beginning, which tells."""
+        with contextlib.suppress(OSError, ValueError):
+            while line := self._stream.readline(messages.MAX_LINE_BYTES + 1):
+                rest = line
+                while len(line) > messages.MAX_LINE_BYTES and rest and not rest.endswith(b"\n"):
+                    rest = self._stream.readline(messages.MAX_LINE_BYTES)
+                yield line
 
     def _take(self, line: bytes) -> bool:
         """False: the client said that it is done."""
