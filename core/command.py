@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
-from .arguments import people_count, positive, whole
+from .arguments import not_negative, people_count, positive, whole
 from .fitting.quality import QUALITIES
 from .pipeline import (
     GENDERS,
@@ -52,6 +52,13 @@ def add_solver_arguments(parser: argparse.ArgumentParser, several_people: bool, 
             help="points of OpenPose (BODY_25, hands, face) or COCO-WholeBody, instead of the built-in detector; "
             "for one photo",
         )
+        parser.add_argument(
+            "--points-error-px",
+            type=not_negative,
+            metavar="E",
+            help="how far those points may be off, in pixels: 0 for exact ones; the fit then follows them more closely "
+            "(default: as a detector's, 1 %% of the person's size)",
+        )
     if several_people:
         parser.add_argument(
             "--people",
@@ -92,6 +99,7 @@ def settings_from(arguments: argparse.Namespace) -> PipelineSettings:
     return PipelineSettings(
         body=arguments.body,
         points=getattr(arguments, "points", None),
+        points_error_px=getattr(arguments, "points_error_px", None),
         people=getattr(arguments, "people", 1),
         focal_px=arguments.focal_px,
         focal_mm=arguments.focal_mm,

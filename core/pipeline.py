@@ -59,6 +59,7 @@ class PipelineSettings:
 
     body: str | None = None  # None: the free body
     points: str | None = None  # OpenPose or COCO-WholeBody JSON
+    points_error_px: float | None = None  # how far those may be off, one σ; None: as a detector's
     people: int = 1  # the main person first; 0 = all
     focal_px: float | None = None
     focal_mm: float | None = None  # equivalent on 35 mm film
@@ -305,6 +306,11 @@ def check_settings(settings: PipelineSettings) -> None:
     for value in (settings.focal_px, settings.focal_mm):
         if value is not None and not 0.0 < value < 1e6:
             raise PipelineError(f"A focal length of {value:g} is impossible. Give one above 0.")
+    error_px = settings.points_error_px
+    if error_px is not None and not (settings.points and 0.0 <= error_px < 1e6):
+        raise PipelineError(
+            "How far points may be off is a number of pixels, from 0 on, and goes with a file of points."
+        )
     height = settings.height_cm
     if height is not None and not LEAST_HEIGHT_CM <= height <= MOST_HEIGHT_CM:
         raise PipelineError(
@@ -332,7 +338,7 @@ def _observations(
         from .detection.points_json import read_points
 
         assert settings.points is not None
-        found = read_points(settings.points, frame.size, frame.source)
+        found = read_points(settings.points, frame.size, frame.source, settings.points_error_px)
         where = Path(settings.points).name
     else:
         found = detector.detect(frame, settings.people or None)

@@ -37,6 +37,12 @@ class Observation:
     source: str = ""  # "mediapipe", "openpose-json", "coco-wholebody-json"
     face_scores: dict[str, float] | None = None  # ARKit names → 0…1, with the official face bundle only
     face_picture: NDArray[np.uint8] | None = None  # (112, 112) grey, the face laid upright (`face_picture`)
+    noise_share: float = 1.0  # how far sure points may be off, over `sure_noise_px`: 0 = they are known
+
+
+def sure_noise_px(box_px: Array) -> float:
+    """How far a detector's sure points are off, px, in the median over rendered people of these boxes (4,)."""
+    return 0.009 * max(float((box_px[2:] - box_px[:2]).max()), 1.0)
 
 
 _LEAST, _FULL = 0.2, 0.65  # other detectors' points count from the one, and fully from the other

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .observation import Observation, Points
+from .observation import Observation, Points, sure_noise_px
 from .vocabulary import BODY25, COCO17
 
 Array = NDArray[np.float32]
@@ -54,12 +55,16 @@ class PointsFileError(Exception):
 
 
 def read_points(
-    path: str | os.PathLike[str], image_size: tuple[int, int], photo: str | os.PathLike[str] | None = None
+    path: str | os.PathLike[str],
+    image_size: tuple[int, int],
+    photo: str | os.PathLike[str] | None = None,
+    error_px: float | None = None,
 ) -> list[Observation]:
     """The people in a file of points, largest first; those with fewer than three seen points are left out.
 
     `image_size`: width and height of the upright photo, px. `photo`: its name, to choose by in an annotation file
-    of several pictures. Raises PointsFileError.
+    of several pictures. `error_px`: how far sure points may be off, one σ; None: as a detector's.
+    Raises PointsFileError.
     """
     name = Path(path)
     people, source = _people(_load(name), name, Path(photo).name if photo else None)
@@ -69,6 +74,8 @@ def read_points(
         points = {key: _to_pixels(value, image_size) for key, value in points.items()}
         observation = _observation(points, image_size, source)
         if observation is not None:
+            if error_px is not None:
+                observation = replace(observation, noise_share=error_px / sure_noise_px(observation.box_px))
             observations.append(observation)
     _check_fit(observations, image_size, name)
     return sorted(observations, key=lambda item: -_area(item.box_px))

@@ -91,7 +91,7 @@ def observation_for(body: BodyModel, sample: Sample, variant: Variant) -> Observ
     if source == "detected":
         observation = sample.detected
     else:
-        observation = true_observation(body, sample.label, source == "occluded", sample.detected if hints else None)
+        observation = true_observation(body, sample.label, source, sample.detected if hints else None)
     return None if observation is None else without(observation, variant.without)
 
 

@@ -41,6 +41,7 @@ def save_observations(path: Path, observations: list[Observation], digest: str) 
             "score": item.score,
             "source": item.source,
             "face_scores": item.face_scores,
+            "noise_share": item.noise_share,
             "sets": list(item.points),
         }
         arrays[f"{i}/head"] = np.asarray(json.dumps(head))
@@ -95,6 +96,7 @@ def load_observations(path: Path, digest: str | None) -> list[Observation] | Non
                 mask_box_px=stored.get(f"{i}/mask_box_px"),
                 source=head["source"],
                 face_scores=head["face_scores"],
+                noise_share=head.get("noise_share", 1.0),
                 face_picture=stored.get(f"{i}/face_picture"),
             )
         )
@@ -152,21 +154,23 @@ def true_points(body: BodyModel, label: PersonLabel) -> dict[str, tuple[Float, N
 
 
 def true_observation(
-    body: BodyModel, label: PersonLabel, occluded: bool, hints: Observation | None = None
+    body: BodyModel, label: PersonLabel, which: str = "true", hints: Observation | None = None
 ) -> Observation:
-    """An observation with the true 2D points: all that lie in the picture, or (`occluded`) those alone that are seen.
+    """An observation with true 2D points, which are told to be known: all that lie in the picture ("true"), those of
+    them that are seen ("occluded"), or all there are, beyond the picture too ("whole").
 
     `hints`: a detection whose 3D hints are added.
     """
     sets = {}
     for name, (places, seen) in true_points(body, label).items():
-        confidence = (seen >= (VISIBLE if occluded else BEHIND_OBJECT)).astype(np.float32)
+        least = {"occluded": VISIBLE, "true": BEHIND_OBJECT, "whole": OUTSIDE}[which]
+        confidence = ((seen >= least) & (places[:, 2] > 0.1)).astype(np.float32)
         pixels = to_pixels(places, label.focal_px, label.principal_px).astype(np.float32)
         world = hints.points[name].world_m if hints is not None and name in hints.points else None
-        sets[name] = Points(pixels, np.where(seen == OUTSIDE, 0.0, confidence).astype(np.float32), world)
+        sets[name] = Points(pixels, confidence, world)
     # One detector's points are enough: others hold the same places under other names.
     kept = {name: points for name, points in sets.items() if name in ("pose33", "left_hand", "right_hand", "face468")}
-    return Observation(label.image_size, true_box(label).astype(np.float32), 1.0, kept, source="true")
+    return Observation(label.image_size, true_box(label).astype(np.float32), 1.0, kept, source="true", noise_share=0.0)
 
 
 def without(observation: Observation, parts: tuple[str, ...]) -> Observation:

@@ -46,7 +46,8 @@ class Variant:
     priors: str = "default"  # of the pose: one of PRIORS
 
 
-# "+hints": the detector's 3D hints beside the true 2D points. "occluded": hidden points are not given.
-POINTS = ("detected", "true", "true+hints", "occluded", "occluded+hints")
+# "+hints": the detector's 3D hints beside the true 2D points. "occluded": hidden points are not given; "whole": those
+# beyond the picture are.
+POINTS = ("detected", "true", "whole", "true+hints", "occluded", "occluded+hints")
 PRIORS = ("default", "gaussian", "none")
 PARTS = ("hints", "hands", "face", "mask")

@@ -72,6 +72,7 @@ class Evidence:
     bone_inverse_sigma: Array  # (K,) 1/rad
     bone_set: NDArray[np.int32]  # (K,) index into `sets`
     person_px: float  # size of the person in the picture
+    noise_share: float  # σ of the points over `inverse_sigma`'s, which is a detector's
     expression: SeenExpression | None  # what the face says of the body's components, σ with the face's trust in it
     gaze: SeenGaze | None  # where both eyes look, drawn to straight ahead by how badly that is seen
     joint_trust: (
@@ -132,6 +133,7 @@ def gather(
         np.array([b[3] for b in bones], np.float32),
         np.array([b[4] for b in bones], np.int32),
         person_px,
+        observation.noise_share,
         expression,
         gaze,
         joint_trust(observation),

@@ -27,6 +27,7 @@ from .contour import Contour, contour_of
 from .evidence import Evidence, gather
 from .height import KnownHeight, StandingHeight
 from .kinematics import Skeleton, pose_chain
+from .known import other_depths
 from .mistaken import ACROSS, MIDDLE, WRISTS, mistaken_hands, without_mistakes
 from .outline import Outline, Silhouette
 from .photo_capture import Fitted, capture_of
@@ -157,7 +158,7 @@ class Fitter:
         regressed = None
         if prediction is not None:
             regressed = Regressed(prediction, self.body, self.skeleton, self.settings)
-        stages = self.settings.stages
+        stages, known = self.settings.stages, self.settings.known
         height = self._known_height(height_m)
         problem = self._problem(evidence, guess, stages[0], regressed, height)
         state = self._start(observation, evidence, guess, problem, prediction)
@@ -168,6 +169,10 @@ class Fitter:
             if on_stage is not None:
                 on_stage(stage.name, number / len(stages))
             near: NearPairs | None = None
+            if evidence.noise_share < known.below and not stage.collision:
+                stage = replace(
+                    stage, max_steps=known.steps * stage.max_steps, tolerance=known.tolerance * stage.tolerance
+                )
             if stage.collision:
                 near, fingers = self._touching(state)
                 if near is None:
@@ -358,7 +363,8 @@ class Fitter:
     ) -> BodyState:
         """The first states: the regressor's, or without it one from 3D hints or one of each orientation.
 
-        With what the regressor says in the energy all starts, the truth too, were seen to end in the same fit.
+        With what the regressor says in the energy all starts, the truth too, were seen to end in the same fit; where
+        points are known they don't, and limbs start in both depths.
         """
         points = observation.points.get("pose33")
         hands = {
@@ -369,6 +375,8 @@ class Fitter:
         if prediction is not None:
             rotmats = prediction.rotmats.clone()
             rotmats[:, LEFT_HAND.start : RIGHT_HAND.stop] = self._tensor(hands_start(self.body, hands))
+            if evidence.noise_share < self.settings.known.below:
+                rotmats = other_depths(rotmats, self.skeleton)
         elif "pose33" in self.body.points and has_hints(points):
             assert points is not None
             rotmats = self._tensor(start_from_hints(self.body, points, hands))

@@ -47,7 +47,8 @@ class PointTerms:
         self.bone_direction = tensor(evidence.bone_direction[bones])
         self.bone_inverse_sigma = tensor(evidence.bone_inverse_sigma[bones])
         carriers = [evidence.carriers.take(keep)]
-        seen, inverse_sigma = [tensor(evidence.image_px[keep])], [tensor(evidence.inverse_sigma[keep])]
+        noise = max(evidence.noise_share, stage.least_noise)
+        seen, inverse_sigma = [tensor(evidence.image_px[keep])], [tensor(evidence.inverse_sigma[keep] / noise)]
         self.normals = like.new_zeros(0, 2)
         if silhouette is not None and len(keep):  # an outline alone does not place anybody
             carriers.append(silhouette.carriers)

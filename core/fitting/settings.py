@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .known import KnownSettings
 from .mistaken import MistakenSettings
 from .straight import StraightSettings
 from .unseen import HangSettings
@@ -27,6 +28,7 @@ class Stage:
     silhouette: bool = False  # lay the outline on the edge of the mask; skipped without one
     collision: bool = False  # keep parts out of each other; skipped where none overlap
     tolerance: float = 2e-3
+    least_noise: float = 0.1  # σ of points that are known, over a detector's: no body is quite the one in the picture
 
 
 BODY_SETS = ("pose33", "body25", "coco17", "feet6")
@@ -40,8 +42,8 @@ class FitSettings:
     """How to fit. Defaults were set on the tuning set of rendered people and on real photos."""
 
     stages: tuple[Stage, ...] = (
-        Stage("body, wide", 5, 8.0, BODY_SETS, betas=4, tolerance=1e-2),
-        Stage("body", 4, 4.0, BODY_SETS, betas=10, focal=True, tolerance=5e-3),
+        Stage("body, wide", 5, 8.0, BODY_SETS, betas=4, tolerance=1e-2, least_noise=0.3),
+        Stage("body", 4, 4.0, BODY_SETS, betas=10, focal=True, tolerance=5e-3, least_noise=0.2),
         Stage(
             "hands, wide",
             5,
@@ -52,6 +54,7 @@ class FitSettings:
             focal=True,
             silhouette=True,
             tolerance=1e-2,
+            least_noise=0.15,
         ),
         Stage("all", 8, 3.0, ALL_SETS, betas=1000, hands=True, face=True, focal=True, silhouette=True, tolerance=4e-3),
         # Shape stays: a body must not grow thin to keep out of itself. Steps are those of one round (`apart`).
@@ -144,6 +147,7 @@ class FitSettings:
     eye_sigma_rad: tuple[float, float] = (0.2, 0.12)  # of both eyes from straight ahead, sideways and up
     straight: StraightSettings = field(default_factory=StraightSettings)  # legs that are seen straight
     mistaken: MistakenSettings = field(default_factory=MistakenSettings)  # hands taken for the other side's
+    known: KnownSettings = field(default_factory=KnownSettings)  # points that are known
     hang: HangSettings = field(default_factory=HangSettings)  # limbs that were not seen
     focal_guess: float = 1.15  # times the longer side of the picture, when nothing is known
     focal_sigma: float = 0.25  # of its logarithm, when nothing is known

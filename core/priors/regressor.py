@@ -30,6 +30,7 @@ from .regressor_input import (
     features_of,
     frame,
     mirror_features,
+    precision_of,
     told_ways,
 )
 from .weights import DAMAGED, read_tensors
@@ -240,6 +241,7 @@ class Regressor:
             focal_px,
             principal_px,
             seen_mask(observation),
+            observation.noise_share,
         )
         return Prediction(
             out.rotmats,
@@ -261,10 +263,11 @@ class Regressor:
         focal_px: float,
         principal_px: tuple[float, float],
         mask: SeenMask | None = None,
+        noise_share: float = 1.0,
     ) -> Prediction:
         """The same for N frames at once: pixels (N, P, 2), trust (N, P) of POINTS, the rest as in `features_of`.
 
-        mask: of one frame, where there is one.
+        mask: of one frame, where there is one. noise_share: as in `Observation`, of all frames.
         What is said of a frame with fewer than MIN_POINTS trusted points means nothing.
         """
         rays = self._tensor((pixels - np.asarray(principal_px)) / focal_px)
@@ -277,7 +280,8 @@ class Regressor:
             limb_px = self._tensor(pixels[0, limbs])
             masked = mask_features(mask, framing, limb_px, believed[0, limbs], focal_px, principal_px)
         told = (self._tensor(plain), self._tensor(hints), self._tensor(hint_trust))
-        ways = told_ways(features_of(rays, believed, *told, framing, masked))
+        precision = torch.full_like(told[0], precision_of(noise_share))
+        ways = told_ways(features_of(rays, believed, *told, framing, masked, precision))
         out = both_ways(self.network, torch.nan_to_num(torch.cat(ways), posinf=0.0, neginf=0.0), len(ways))
         back = turn.transpose(-1, -2)
         rotmats = torch.eye(3, dtype=self.dtype, device=self.device).repeat(len(trust), NUM_JOINTS, 1, 1)

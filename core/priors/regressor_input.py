@@ -5,6 +5,8 @@ Any of it may be missing. `regressor` is the network and what it answers.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -86,7 +88,8 @@ def _hint_mirror() -> tuple[tuple[int, ...], tuple[float, ...]]:
 
 
 HINT_MIRROR, HINT_SIGN = _hint_mirror()
-NUM_FEATURES = 3 * len(POINTS) + 2 + 4 * len(HINTS) + MASK_FEATURES
+NUM_FEATURES = 3 * len(POINTS) + 2 + 4 * len(HINTS) + MASK_FEATURES + 1
+MOST_PRECISE = 4.0  # logarithm of a detector's error over that of points, from which on they are as good as known
 
 
 def look_at(ray: Tensor) -> Tensor:
@@ -117,12 +120,14 @@ def features_of(
     hint_trust: Tensor,
     framing: Framing,
     mask: Tensor | None = None,
+    precision: Tensor | None = None,
 ) -> Tensor:
     """What the network reads, (B, F), of rays (B, P, 2), at depth 1, with trust (B, P), and hints (B, K, 3), (B, K).
 
     plain (B,) is 1 where the points are not `pose33`'s: detectors differ in where they see a joint. hints are unit
     directions of HINTS in the camera that looks at the person: their detector sees no more than the person. mask
-    (B, MASK_FEATURES) as `mask_statistics` has them, None without any. What is not trusted is not read.
+    (B, MASK_FEATURES) as `mask_statistics` has them, None without any. What is not trusted is not read. precision (B,):
+    `precision_of` the points, None for a detector's.
     """
     seen = trust[..., None] > 0
     points = framing.place(rays)[0]
@@ -130,8 +135,16 @@ def features_of(
     hints = torch.where(hint_trust[..., None] > 0, hints, torch.zeros_like(hints))
     if mask is None:
         mask = rays.new_zeros(len(rays), MASK_FEATURES)
+    if precision is None:
+        precision = torch.zeros_like(plain)
     size = framing.size.log()
-    return torch.cat([points.flatten(1), trust, size[:, None], plain[:, None], hints.flatten(1), hint_trust, mask], 1)
+    told = [points.flatten(1), trust, size[:, None], plain[:, None], hints.flatten(1), hint_trust, mask]
+    return torch.cat([*told, precision[:, None]], 1)
+
+
+def precision_of(noise_share: float) -> float:
+    """How the network is told of points whose error is this share of a detector's: 0 for one, up to MOST_PRECISE."""
+    return min(max(-math.log(max(noise_share, 1e-9)), 0.0), MOST_PRECISE)
 
 
 def told_ways(features: Tensor) -> list[Tensor]:
@@ -148,7 +161,7 @@ def told_ways(features: Tensor) -> list[Tensor]:
     trust = features[:, 2 * count : 3 * count]
     doubted[:, 2 * count : 3 * count] = torch.maximum(_DOUBT * trust, trust.clamp(max=_LEAST_TRUST))
     ways = [features, doubted]
-    for part in (slice(hinted, masked), slice(masked, None)):
+    for part in (slice(hinted, masked), slice(masked, -1)):
         if bool((features[:, part] != 0).any()):
             for way in list(ways):
                 less = way.clone()
@@ -167,9 +180,9 @@ def mirror_features(features: Tensor) -> Tensor:
     hints = features[:, hinted : hinted + 3 * len(HINTS)].unflatten(1, (len(HINTS), 3))[:, list(HINT_MIRROR)]
     hints = hints * features.new_tensor(HINT_SIGN)[:, None] * features.new_tensor([-1.0, 1.0, 1.0])
     hint_trust = features[:, hinted + 3 * len(HINTS) : masked][:, list(HINT_MIRROR)]
-    mask = mirror_mask(features[:, masked:])
+    mask = mirror_mask(features[:, masked:-1])
     parts = [points.flatten(1), trust, features[:, 3 * count : hinted], hints.flatten(1), hint_trust, mask]
-    return torch.cat(parts, 1)
+    return torch.cat([*parts, features[:, -1:]], 1)
 
 
 def collect(observation: Observation) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -116,15 +116,21 @@ class ViewDetector(Drawing):
         super().__init__(settings, random)
         self.hint_table = _hint_table()
 
-    def detect(self, rays: Tensor, plain: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
-        """Noise, cuts, losses and swaps: rays (B, P, 2), edges (B, 4) → rays and trust (B, P)."""
+    def detect(
+        self, rays: Tensor, plain: Tensor, edges: Tensor, exact: Tensor, noise_share: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Noise, cuts, losses and swaps: rays (B, P, 2), edges (B, 4) → rays and trust (B, P).
+
+        exact (B,): of these people all points are known, to noise_share (B,) of what sure points err by.
+        """
         s = self.settings
         count, number = rays.shape[:2]
         beyond = self.beyond(rays, edges)
         inside = torch.where(beyond[..., None], torch.full_like(rays, float("nan")), rays)
         box = (_nan_max(inside) + _nan_max(-inside)).amax(-1).clamp_min(1e-3)
         level = s.noise * torch.exp(s.noise_spread * self._normal(count)) * box
-        level = torch.where(self._chance(count, s.lost), 5 * level, level)
+        level = torch.where(self._chance(count, s.lost) & ~exact, 5 * level, level)
+        known = rays + (level * noise_share)[:, None, None] * self._normal(count, number, 2)
         # By what a point's error is multiplied, as its detector believes.
         times = torch.exp(0.3 * self._normal(count, number)).clamp_min(1.0)
         dim = self._uniform(count, number) < s.dim_point
@@ -143,7 +149,7 @@ class ViewDetector(Drawing):
                 times[:, limb] *= torch.where(far, guess, torch.ones(count))[:, None]
         times[:, MIDDLES] = times[:, MIDDLES] ** 0.7
         # What is beyond the edge is not seen, or seen just within it.
-        squeezed = beyond & self._chance(count, s.squeezed)[:, None]
+        squeezed = beyond & (self._chance(count, s.squeezed) & ~exact)[:, None]
         within = edges[:, :1] - 0.05 * box[:, None] * self._normal(count, number).abs()
         height = torch.where(squeezed, rays[..., 1].clamp(edges[:, 3:]).minimum(within), rays[..., 1])
         aside = torch.where(squeezed, rays[..., 0].clamp(edges[:, 1:2], edges[:, 2:3]), rays[..., 0])
@@ -153,7 +159,8 @@ class ViewDetector(Drawing):
         scale = level[:, None] * times * torch.exp(s.misjudged * self._normal(count, number) - s.misjudged**2 / 2)
         scale[:, _points(("hip",))] *= s.hip_noise
         rays = rays + shift + scale[..., None] * self._normal(count, number, 2)
-        trust = 1 / times
+        rays = torch.where(exact[:, None, None], known, rays)
+        trust = torch.where(exact[:, None], torch.ones_like(times), 1 / times)
         trust = torch.where(beyond & ~squeezed, torch.zeros_like(trust), trust)
         for limb in (*LIMB_POINTS, *ENDS):
             trust[:, limb] *= (~self._chance(count, s.hidden_limb))[:, None]
@@ -167,7 +174,7 @@ class ViewDetector(Drawing):
         trust = torch.where(few[:, None], 1 - beyond.float(), trust)
         none = (trust > 0).sum(1) < 6
         trust = torch.where(none[:, None], torch.ones_like(trust), trust)
-        return self._swap(rays, trust)
+        return self._swap(rays, trust, ~exact)
 
     def hints(self, points: Tensor, root: Tensor, trust: Tensor, hinted: Tensor) -> tuple[Tensor, Tensor]:
         """3D hints (B, K, 3) as detectors give them, and their trust (B, K).
@@ -283,8 +290,8 @@ class ViewDetector(Drawing):
         there = ((~plain) & self._chance(count, s.masked) & (~away).sum(1).gt(8))[:, None]
         return join_mask(reach, known & there, outside, told & there)
 
-    def _swap(self, rays: Tensor, trust: Tensor) -> tuple[Tensor, Tensor]:
-        """Detectors sometimes take left for right: the legs, the arms, or the whole body."""
+    def _swap(self, rays: Tensor, trust: Tensor, guessed: Tensor) -> tuple[Tensor, Tensor]:
+        """Detectors sometimes take left for right: the legs, the arms, or the whole body. guessed (B,): of these."""
         s = self.settings
         legs = _points(("hip", "knee", "ankle", "heel", "toe"))
         arms = _points(("elbow", "wrist", "index", "pinky", "thumb"))
@@ -292,7 +299,7 @@ class ViewDetector(Drawing):
         for points, share in ((list(range(len(POINTS))), s.swap_all), (legs, s.swap_legs), (arms, s.swap_arms)):
             order = torch.arange(len(POINTS))
             order[points] = mirror[points]
-            rows = self._chance(len(rays), share)
+            rows = self._chance(len(rays), share) & guessed
             rays = torch.where(rows[:, None, None], rays[:, order], rays)
             trust = torch.where(rows[:, None], trust[:, order], trust)
         return rays, trust

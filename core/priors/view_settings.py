@@ -33,6 +33,7 @@ class ViewSettings:
     noise: float = 0.009  # of a sure point, median over people
     noise_spread: float = 0.5  # of its logarithm
     misjudged: float = 0.4  # spread of the logarithm of a point's error over what its confidence says
+    exact: float = 0.3  # chance of points that are known better than a detector sees them, by up to MOST_PRECISE
     lost: float = 0.03  # chance of a person who is seen badly altogether
     hip_noise: float = 1.5  # times
     dim_point: float = 0.08

@@ -20,7 +20,7 @@ from .mocap import PoseSet
 from .proxies import PLANS
 from .proxies_file import proxies_of
 from .regressor import DIRECTION_JOINTS, NUM_BODY, mirror_rotations, rest_directions
-from .regressor_input import POINTS, SOURCES, features_of, frame
+from .regressor_input import MOST_PRECISE, POINTS, SOURCES, features_of, frame
 from .view_detection import Drawing, ViewDetector, between
 from .view_settings import ViewSettings
 
@@ -275,13 +275,15 @@ class ViewMaker(Drawing):
         guessed = self._chance(count, s.focal_guessed)
         wrong = torch.where(guessed, s.focal_sigma * self._normal(count), 0.01 * self._normal(count))
         wrong = torch.exp(wrong)[:, None, None]
-        rays, trust = self.detector.detect(rays, plain > 0, edges)
-        hinted = (plain == 0) & self._chance(count, s.hinted)
+        exact = self._chance(count, s.exact)
+        precision = exact * MOST_PRECISE * self._uniform(count)
+        rays, trust = self.detector.detect(rays, plain > 0, edges, exact, torch.exp(-precision))
+        hinted = (plain == 0) & ~exact & self._chance(count, s.hinted)
         hints, hint_trust = self.detector.hints(points, rotmats[:, 0], trust, hinted)
         framing = frame(rays * wrong, trust)
         seen = (ball_rays, radius / balls[..., 2].clamp_min(0.2), self.ball_limbs, edges)
-        mask = self.detector.mask(*seen, rays, trust, framing, wrong, plain > 0)
-        features = features_of(rays * wrong, trust, plain, hints, hint_trust, framing, mask)
+        mask = self.detector.mask(*seen, rays, trust, framing, wrong, (plain > 0) | exact)
+        features = features_of(rays * wrong, trust, plain, hints, hint_trust, framing, mask, precision)
         turn = framing.turn
         rotmats = torch.cat([(turn @ rotmats[:, 0])[:, None], rotmats[:, 1:]], 1)
         back = turn.transpose(-1, -2)

@@ -58,7 +58,7 @@ def folder(tmp_path: Path, body: BodyModel, person: tuple[Capture, PersonLabel])
         label = replace(person[1], index=index)
         save_label(tmp_path / f"{index:04d}.npz", label)
         Image.new("RGB", SIZE, (90, 90, 90)).save(tmp_path / f"{index:04d}.jpg")
-        seen = [true_observation(body, label, occluded=False)] if index == 0 else []
+        seen = [true_observation(body, label)] if index == 0 else []
         (tmp_path / "detections").mkdir(exist_ok=True)
         save_observations(tmp_path / "detections" / f"{index:04d}.npz", seen, detection_digest())
     return tmp_path

@@ -43,7 +43,7 @@ def person(body: BodyModel) -> tuple[Capture, PersonLabel]:
 
 def test_true_points_are_where_the_body_has_them(body: BodyModel, person: tuple[Capture, PersonLabel]) -> None:
     capture, label = person
-    observation = true_observation(body, label, occluded=False)
+    observation = true_observation(body, label)
     posing = Body(body)
     rotmats = exp_so3(torch.as_tensor(capture.full_pose()[0].reshape(-1, 3)))
     for name, points in observation.points.items():
@@ -65,8 +65,17 @@ def test_what_a_thing_hides_is_not_given_when_occluded(body: BodyModel, person: 
     assert label.joint_visibility[JOINT_INDEX["left_knee"]] == BEHIND_OBJECT
     assert 0.01 < label.hidden_share < 0.3
     knee_point = body.points["pose33"].names.index("left_knee")
-    assert true_observation(body, label, occluded=True).points["pose33"].confidence[knee_point] == 0
-    assert true_observation(body, label, occluded=False).points["pose33"].confidence[knee_point] == 1
+    assert true_observation(body, label, "occluded").points["pose33"].confidence[knee_point] == 0
+    assert true_observation(body, label).points["pose33"].confidence[knee_point] == 1
+
+
+def test_the_whole_holds_what_lies_beyond_the_picture(body: BodyModel, person: tuple[Capture, PersonLabel]) -> None:
+    _, label = person
+    cut = replace(label, image_size=(SIZE[0], SIZE[1] // 2))
+    ankle = body.points["pose33"].names.index("left_ankle")
+    inside, whole = (true_observation(body, cut, which).points["pose33"] for which in ("true", "whole"))
+    assert whole.image_px[ankle, 1] > SIZE[1] // 2
+    assert inside.confidence[ankle] == 0 and whole.confidence.min() == 1
 
 
 def test_visibility_tells_things_from_the_body_and_the_frame(
@@ -100,7 +109,7 @@ def test_parts_of_the_evidence_can_be_taken_away() -> None:
 
 
 def test_detections_survive_being_kept(tmp_path: Path, body: BodyModel, person: tuple[Capture, PersonLabel]) -> None:
-    seen = true_observation(body, person[1], occluded=True)
+    seen = true_observation(body, person[1], "occluded")
     seen = replace(
         seen, mask=np.full((4, 3), 200, np.uint8), mask_box_px=seen.box_px, face_scores={"jawOpen": 0.5}, source="test"
     )
@@ -119,7 +128,7 @@ def test_detections_survive_being_kept(tmp_path: Path, body: BodyModel, person: 
 
 
 def test_the_labelled_person_is_told_from_others(body: BodyModel, person: tuple[Capture, PersonLabel]) -> None:
-    right = true_observation(body, person[1], occluded=False)
+    right = true_observation(body, person[1])
     beside = replace(right, box_px=np.array([0, 0, 20, 400], np.float32))
     assert matching([beside, right], person[1]) is right
     assert matching([beside], person[1]) is None

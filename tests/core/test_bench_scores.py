@@ -83,7 +83,7 @@ def test_the_face_is_what_expressions_move_and_hands_are_hands(body: BodyModel, 
 
 def test_the_peer_is_scored_over_twelve_joints(person: tuple[Capture, PersonLabel], body: BodyModel) -> None:
     _, label = person
-    observation = true_observation(body, label, occluded=False)
+    observation = true_observation(body, label)
     assert np.isnan(peer_score(observation, label)) and np.isnan(peer_score(None, label))
     from pantomime.core.fitting.bench_evidence import true_points
 

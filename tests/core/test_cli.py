@@ -98,6 +98,7 @@ def test_the_options_of_fit_are_those_that_were_promised(capsys: pytest.CaptureF
         ["fit", "a.jpg", "-o", "out", "--people", "some"],
         ["fit", "a.jpg", "-o", "out", "--focal-px", "nan"],
         ["fit", "a.jpg", "-o", "out", "--focal-px", "1", "--focal-mm", "1"],
+        ["fit", "a.jpg", "-o", "out", "--points", "p.json", "--points-error-px", "-1"],
         ["fit", "a.jpg", "-o", "out", "--threads", "0"],
         ["fit", "a.jpg", "-o", "out", "--quality", "perfect"],
         ["video", "a.mp4", "-o", "a.npz", "--quality", "fast"],
@@ -148,6 +149,11 @@ def test_points_are_of_one_photo(command: list[str], capsys: pytest.CaptureFixtu
     assert main([*command, "--points", "p.json"]) == 2
     said = capsys.readouterr().err
     assert "one photo" in said and one_sentence(said)
+
+
+def test_how_far_points_are_off_needs_points(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["fit", "a.jpg", "-o", str(tmp_path / "out"), "--points-error-px", "1"]) == 1
+    assert "goes with a file of points" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("detector_models")

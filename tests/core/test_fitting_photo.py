@@ -120,6 +120,18 @@ def test_exact_points_recover_the_pose_to_5_mm(body: BodyModel) -> None:
     assert np.max(errors) <= 20.0
 
 
+def test_points_that_are_known_are_followed_more_closely(body: BodyModel) -> None:
+    fitter = Fitter(body)
+    errors: dict[float, list[float]] = {1.0: [], 0.0: []}
+    for seed in range(8):
+        someone = person(body, seed)
+        for share in errors:
+            observation = replace(someone.observation, noise_share=share)
+            capture = fitter.fit(observation, PhotoCamera(FOCAL_PX, "given"))
+            errors[share].append(aligned_error_mm(capture.joints[0], someone.joints).mean())
+    assert np.median(errors[0.0]) < 0.75 * np.median(errors[1.0])
+
+
 def test_noise_of_3_px_in_512_keeps_the_pose(body: BodyModel) -> None:
     fitter = Fitter(body)
     errors = []

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pantomime.core.detection.observation import sure_noise_px
 from pantomime.core.detection.points_json import BODY18, PointsFileError, read_points
 from pantomime.core.detection.vocabulary import BODY25, COCO17, POINT_SETS
 
@@ -52,6 +53,14 @@ def test_openpose_points_arrive_under_their_names(tmp_path: Path) -> None:
         expected = triples(count, seed)[: len(POINT_SETS[name])]
         assert np.allclose(seen.points[name].image_px, expected[:, :2], atol=1e-3)
         assert np.allclose(seen.points[name].confidence, expected[:, 2], atol=1e-6)
+
+
+def test_how_far_points_may_be_off_is_kept_by_the_person_s_size(tmp_path: Path) -> None:
+    path = write(tmp_path, {"people": [openpose_person()]})
+    (usual,), (known,), (rough,) = (read_points(path, SIZE, error_px=error) for error in (None, 0.0, 10.0))
+    assert usual.noise_share == 1.0 and known.noise_share == 0.0
+    assert rough.noise_share == pytest.approx(10.0 / sure_noise_px(rough.box_px))
+    assert sure_noise_px(rough.box_px) == pytest.approx(1.8, abs=0.1)  # 0.9 % of 200 px
 
 
 def test_zeros_are_not_seen_and_do_not_widen_the_box(tmp_path: Path) -> None:

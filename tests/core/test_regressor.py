@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,7 @@ from pantomime.core.priors.regressor import (
     rest_directions,
 )
 from pantomime.core.priors.regressor_input import (
+    MOST_PRECISE,
     NUM_FEATURES,
     POINTS,
     features_of,
@@ -47,6 +48,7 @@ from pantomime.core.priors.regressor_input import (
     hints_of,
     look_at,
     mirror_features,
+    precision_of,
 )
 from pantomime.core.priors.train_regressor import (
     NetworkSettings,
@@ -234,7 +236,7 @@ def test_points_without_confidence_are_not_read(body: BodyModel, regressor: Regr
 
 def test_hints_of_depth_make_it_better(body: BodyModel, regressor: Regressor) -> None:
     errors: dict[bool, list[float]] = {False: [], True: []}
-    for seed in range(30):
+    for seed in range(120):
         observation, joints = person(body, seed, hint_noise=0.04)
         for hinted in errors:
             seen = observation.points["pose33"]
@@ -257,6 +259,18 @@ def test_hints_have_a_mirror_image() -> None:
         parts = (rays, believed, torch.zeros(1), torch.as_tensor(hints), torch.as_tensor(trust))
         features.append(features_of(*parts, frame(rays, believed)))
     torch.testing.assert_close(mirror_features(features[0]), features[1])
+
+
+def test_points_that_are_known_are_told_so_in_the_mirror_too(body: BodyModel, regressor: Regressor) -> None:
+    observation, _ = person(body, 2)
+    known = replace(observation, noise_share=0.0)
+    usual, told = (regressor.predict(seen, FOCAL_PX, (300.0, 300.0)) for seen in (observation, known))
+    assert usual is not None and told is not None
+    assert float(told.direction_sigma_rad.mean()) < float(usual.direction_sigma_rad.mean())
+    features = torch.randn(3, NUM_FEATURES, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(mirror_features(features)[:, -1], features[:, -1])
+    assert precision_of(1.0) == precision_of(3.0) == 0.0
+    assert 0.0 < precision_of(0.5) < precision_of(1e-12) == MOST_PRECISE
 
 
 def test_trust_falls_with_confidence_and_ends_where_nothing_was_seen() -> None:
@@ -369,7 +383,7 @@ def test_the_file_is_small_and_tells_where_it_comes_from() -> None:
     assert REGRESSOR_FILE.stat().st_size < 6e6
     with safe_open(str(REGRESSOR_FILE), framework="pt") as file:
         metadata = file.metadata()
-    assert json.loads(metadata["settings"])["seed"] == TrainSettings().seed
+    assert set(json.loads(metadata["settings"])) == set(asdict(TrainSettings()))
     assert len(metadata["data_sha256"]) == 64
     assert json.loads(metadata["validation"])["pa_mpjpe_mm"] > 0
 
@@ -424,7 +438,7 @@ def test_views_are_what_a_camera_sees_of_the_body(body: BodyModel, poses: PoseSe
     clear = ViewSettings(
         noise=1e-6, lost=0, limb_shift=0, cut=0, hidden_limb=0, hidden_point=0, no_hands=0, no_feet=0, no_face=0,
         dim_limb=0, dim_end=0, dim_point=0, misjudged=0, hinted=0,
-        swap_all=0, swap_legs=0, swap_arms=0, focal_guessed=0, plain=0, tumbling=0,
+        swap_all=0, swap_legs=0, swap_arms=0, focal_guessed=0, plain=0, tumbling=0, exact=0,
     )  # fmt: skip
     views = ViewMaker(body, poses, clear, seed=2).batch(40)
     count = len(POINTS)
