@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..body.points_file import write_npz
 from ..body.skeleton import JOINT_INDEX
 from .mocap import PoseSet, mirrored
 from .pose import GAUSSIAN_FILE, GaussianParameters
@@ -122,5 +123,5 @@ def fit_gaussian(poses: PoseSet, path: Path = GAUSSIAN_FILE, settings: GaussianS
         arrays[f"{name}_whitening"] = parameters.whitening
         arrays[f"{name}_offsets"] = parameters.offsets
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, card=np.array(json.dumps(card)), **arrays)
+    write_npz(path, {"card": np.array(json.dumps(card)), **arrays})
     return path

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..body.points_file import write_npz
 from ..body.skeleton import FINGERS, LEFT_HAND, RIGHT_HAND
 from ..npz_errors import DAMAGED_NPZ
 from .errors import PriorError
@@ -89,7 +90,7 @@ def fit_hands(root: Path, path: Path = HANDS_FILE) -> Path:
     spread = np.mean(moments, axis=0) + _own_spread()
     card = {"recordings": {name: len(angles) for name, angles in recorded.items()}, "end_share": _END_SHARE}
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, covariance=spread.astype(np.float32), card=np.array(json.dumps(card)))
+    write_npz(path, {"covariance": spread.astype(np.float32), "card": np.array(json.dumps(card))})
     return path
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..body.points_file import write_npz
 from ..body.skeleton import JOINT_INDEX, MIRROR, NUM_JOINTS, PARENTS
 from .mocap_files import AsfBone, Clip, MocapError, read_amc, read_asf, read_bvh, read_expmap
 from .mocap_legs import NO_STRETCH, LegMotion, Stretch, leg_motion, straightened, stretch_of
@@ -252,13 +253,8 @@ def write_bench_poses(poses: PoseSet, captured: PoseSet, path: Path, train: int 
         parts.append(poses.part(rows[pick_diverse(captured.part(rows), count, seed=1)]))
     vectors = np.concatenate([log_so3(part.rotations.astype(np.float64)) for part in parts]).astype(np.float32)
     vectors[:, 22:] = 0.0
-    np.savez_compressed(
-        path,
-        poses=vectors.reshape(-1, NUM_JOINTS, 3),
-        split=np.concatenate([part.split for part in parts]),
-        subject=np.concatenate([part.subject for part in parts]),
-        action=np.concatenate([part.action for part in parts]),
-    )
+    known = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("split", "subject", "action")}
+    write_npz(path, {"poses": vectors.reshape(-1, NUM_JOINTS, 3), **known})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

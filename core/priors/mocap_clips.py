@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..body.bench_clips import BENCH_CLIPS_PATH, FPS
+from ..body.points_file import write_npz
 from ..body.skeleton import JOINT_INDEX
 from .mocap import Recording, read_recordings
 from .mocap_files import Clip, MocapError
@@ -85,11 +86,11 @@ def write_bench_clips(root: Path) -> Path:
     """Write core/body/data/bench_clips.npz. Raises MocapError."""
     recordings = read_recordings(root)
     motions = [cut_motion(recordings, cut) for cut in CUTS]
-    np.savez_compressed(
-        BENCH_CLIPS_PATH,
-        names=np.array([cut.name for cut in CUTS]),
-        lengths=np.array([len(vectors) for vectors, _ in motions]),
-        poses=np.concatenate([vectors[:, :22] for vectors, _ in motions]).astype(np.float16),
-        places=np.concatenate([places for _, places in motions]).astype(np.float32),
-    )
+    arrays = {
+        "names": np.array([cut.name for cut in CUTS]),
+        "lengths": np.array([len(vectors) for vectors, _ in motions]),
+        "poses": np.concatenate([vectors[:, :22] for vectors, _ in motions]).astype(np.float16),
+        "places": np.concatenate([places for _, places in motions]).astype(np.float32),
+    }
+    write_npz(BENCH_CLIPS_PATH, arrays)
     return BENCH_CLIPS_PATH

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arguments import whole, whole_from_0
 from ..body.skeleton import JOINT_INDEX
 from .flow import SIZE, FlowLayers, flow_forward
 from .gaussian import GaussianSettings, floors, single_gaussian
@@ -181,8 +182,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `pantomime train-prior`."""
     parser.add_argument("--root", type=Path, required=True, help="folder with MANIFEST.csv and the capture files")
     parser.add_argument("--kind", choices=("flow", "vae"), default="flow", help="kind of network (default flow)")
-    parser.add_argument("--steps", type=int, default=TrainSettings.steps, help="how many batches to train on")
-    parser.add_argument("--seed", type=int, default=0, help="of the start and the batches (default 0)")
+    parser.add_argument("--steps", type=whole, default=TrainSettings.steps, help="how many batches to train on")
+    parser.add_argument("--seed", type=whole_from_0, default=0, help="of the start and the batches (default 0)")
     parser.add_argument("-o", "--output", type=Path, default=LEARNED_FILE, help="file to write")
 
 

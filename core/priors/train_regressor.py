@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arguments import positive, whole, whole_from_0
 from ..body.load import load_body
 from ..body.model import BodyModel
 from ..body.skeleton import BODY_JOINTS
+from ..whole_file import whole_file
 from .mocap import MocapError, PoseSet, load_poses
 from .regressor import (
     NUM_BETAS,
@@ -212,9 +214,8 @@ class Trainer:
             "random": self.maker.random.get_state(),
             "step": self.step,
         }
-        part = path.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(path)
+        with whole_file(path) as part:
+            torch.save(state, part)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint."""
@@ -313,11 +314,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="people as the detector saw them, of `pantomime paint-pairs`",
     )
     parser.add_argument("--checkpoint", type=Path, help="file to save to now and then, and to go on from")
-    parser.add_argument("--steps", type=int, default=defaults.steps, help="steps of training (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=defaults.batch, help="people in a step (default: %(default)s)")
-    parser.add_argument("--rate", type=float, default=defaults.rate, help="highest step size (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=defaults.seed, help="of all random numbers (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="processor threads to use (default: 1)")
+    parser.add_argument("--steps", type=whole, default=defaults.steps, help="steps of training (default: %(default)s)")
+    parser.add_argument("--batch", type=whole, default=defaults.batch, help="people in a step (default: %(default)s)")
+    parser.add_argument("--rate", type=positive, default=defaults.rate, help="highest step size (default: %(default)s)")
+    parser.add_argument("--seed", type=whole_from_0, default=defaults.seed, help="of all random numbers")
+    parser.add_argument("--threads", type=whole, default=1, help="processor threads to use (default: 1)")
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -10,6 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..whole_file import whole_file
+
 CHECKSUM = "sha256"  # key of the metadata
 
 
@@ -22,10 +24,11 @@ DAMAGED = (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeErr
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write tensors with their metadata and checksum."""
+    """Write tensors with their metadata and checksum, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(plain, str(path), {**metadata, CHECKSUM: _checksum(plain)})
+    with whole_file(path) as part:
+        save_file(plain, str(part), {**metadata, CHECKSUM: _checksum(plain)})
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
