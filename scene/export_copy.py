@@ -240,13 +240,13 @@ def _animate(copy: Copy, motion: Motion, wishes: Wishes) -> None:
         versions.key_curve(curves, f'key_blocks["{block.name}"].value', 0, "", frames, values)
 
 
-# What a format's plain materials are made of: roughness, and the eye's parts that one procedural material draws.
-_ROUGHNESS = {"skin": 0.55, "eyes": 0.15, "teeth": 0.2, "tongue": 0.35, "lips": 0.4, "nails": 0.35}
+# What a format's plain materials are made of: roughness, and the white of the eye, which solid shading shows brighter.
+_WET = 0.15
+_ROUGHNESS = {"skin": 0.55, "eyes": _WET, "iris": _WET, "pupil": _WET, "teeth": 0.2, "tongue": 0.35, "lips": 0.4, "nails": 0.35}
 # Of skin and cloth together: a picture tells them apart within a face, which a number can't.
 _PICTURE_ROUGHNESS = 0.7
 _PAINTED = ("skin", materials.GARMENT_KIND)
-_EYE_PARTS = ("sclera", "iris", "pupil")
-_EYE_COLOURS = {"sclera": (0.75, 0.74, 0.72), "iris": (0.075, 0.135, 0.17), "pupil": (0.004, 0.004, 0.004)}
+_WHITE_OF_EYES = (0.75, 0.74, 0.72)
 
 
 def _plain_materials(original: bpy.types.Object, new: bpy.types.Object, copy: Copy) -> None:
@@ -254,21 +254,19 @@ def _plain_materials(original: bpy.types.Object, new: bpy.types.Object, copy: Co
     photo = texture.has_texture(original) and float(original[PHOTO_TEXTURE]) > 0.5
     slots = list(original.data.materials)
     painted = None if photo else _painted(original, new, copy)
-    made: dict[tuple[str, str], bpy.types.Material] = {}
+    made: dict[str, bpy.types.Material] = {}
     for index, material in enumerate(slots):
         if material is None:
             continue
-        kind, part = texture.kind_of(material), ""
-        if kind == "eyes" and slots.count(material) == len(_EYE_PARTS):
-            part = _EYE_PARTS[slots[:index].count(material)]
-        key = (material.name, part)
-        if key not in made:
+        if material.name not in made:
+            kind = texture.kind_of(material)
             node = texture.photo_node(material) if photo else None
             image = node.image if node is not None else painted if kind in _PAINTED else None
+            colour = _WHITE_OF_EYES if kind == "eyes" else materials.albedo(material)
             roughness = _PICTURE_ROUGHNESS if image is not None else _ROUGHNESS.get(kind, 0.5)
-            made[key] = _plain_material(material, part, image, roughness)
-            copy.made.append(made[key])
-        new.data.materials[index] = made[key]
+            made[material.name] = _plain_material(material.name, colour, image, roughness)
+            copy.made.append(made[material.name])
+        new.data.materials[index] = made[material.name]
 
 
 def _painted(original: bpy.types.Object, new: bpy.types.Object, copy: Copy) -> bpy.types.Image | None:
@@ -290,12 +288,12 @@ def _painted(original: bpy.types.Object, new: bpy.types.Object, copy: Copy) -> b
     return image
 
 
-def _plain_material(material: bpy.types.Material, part: str, image: Any, roughness: float) -> bpy.types.Material:
-    new = bpy.data.materials.new(_plain(f"{material.name}_{part}" if part else material.name) + "_export")
+def _plain_material(name: str, albedo: materials.Colour, image: Any, roughness: float) -> bpy.types.Material:
+    new = bpy.data.materials.new(_plain(name) + "_export")
     if new.node_tree is None:
         new.use_nodes = True
     shader = next(node for node in new.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
-    colour = (*_EYE_COLOURS[part], 1.0) if part else (*materials.albedo(material), 1.0)
+    colour = (*albedo, 1.0)
     shader.inputs["Base Color"].default_value = colour
     shader.inputs["Roughness"].default_value = roughness
     new.diffuse_color = colour

@@ -19,6 +19,8 @@ from .steps import MORE, Steps
 Colour = tuple[float, float, float]
 GARMENT_ATTRIBUTE = "garment"
 GARMENT_KIND = "garment"
+EYE_PARTS = ("iris", "pupil")
+PUPIL_COLOUR: Colour = (0.003, 0.003, 0.003)
 VIEWPORT_GAIN = 1.8
 
 
@@ -70,9 +72,12 @@ def add_materials(mesh: bpy.types.Mesh, body: BodyModel, look: Look, prefix: str
     names = body.material_names or ("skin", "eyes")
     made: dict[str, bpy.types.Material] = {}
     for name in names:
-        # Sclera, iris and pupil are drawn by one material: the eye is one shell.
-        kind = "eyes" if name in ("sclera", "iris", "pupil") else name
-        if kind not in made:
+        # The eye is one shell, and its nodes draw all of it: iris and pupil have copies, for solid shading and exports.
+        kind = "eyes" if name == "sclera" else name
+        if kind in EYE_PARTS and "eyes" in made:
+            made[kind] = _copy_for_solid(made["eyes"], f"{prefix} {kind}", _eye_part_colour(kind, look))
+            mesh.materials.append(made[kind])
+        elif kind not in made:
             made[kind] = bpy.data.materials.new(f"{prefix} {kind}")
             mesh.materials.append(made[kind])
             steps = makers.get(kind, makers["skin"])(made[kind])
@@ -85,7 +90,9 @@ def add_materials(mesh: bpy.types.Mesh, body: BodyModel, look: Look, prefix: str
         eyes = (body.weights[:, [LEFT_EYE, RIGHT_EYE]].max(axis=1) > 0.5)[
             np.where(body.quads < 0, body.quads[:, :1], body.quads)
         ]
-        mesh.polygons.foreach_set("material_index", eyes.all(axis=1).astype(np.int32))
+        slots = eyes.all(axis=1).astype(np.int32)
+        mesh.polygons.foreach_set("material_index", slots)
+        _add_eye_slots(mesh, slots, made["eyes"], look, prefix)
     if look.garment is not None and "skin" in made and GARMENT_ATTRIBUTE in mesh.attributes:
         _add_garment_slot(mesh, made["skin"], names.index("skin"), look.garment, f"{prefix} {GARMENT_KIND}")
 
@@ -105,11 +112,40 @@ def _add_garment_slot(
     mesh.polygons.foreach_get("loop_start", starts)
     mesh.polygons.foreach_get("material_index", slots)
     slots[(slots == skin_slot) & (np.maximum.reduceat(field[corners], starts) > 0.0)] = len(mesh.materials)
-    material = skin.copy()
-    material.name = name
-    material.diffuse_color = viewport_colour(garment)
-    mesh.materials.append(material)
+    mesh.materials.append(_copy_for_solid(skin, name, garment))
     mesh.polygons.foreach_set("material_index", slots)
+
+
+def _add_eye_slots(
+    mesh: bpy.types.Mesh, slots: NDArray[np.int32], eyes: bpy.types.Material, look: Look, prefix: str
+) -> None:
+    """Iris and pupil of a body that does not say which faces they are: those whose middle lies in their circles."""
+    directions = np.empty(3 * len(mesh.vertices), np.float32)
+    mesh.attributes[EYE_ATTRIBUTE].data.foreach_get("vector", directions)
+    corners, starts = np.empty(len(mesh.loops), np.int32), np.empty(len(mesh.polygons), np.int32)
+    mesh.loops.foreach_get("vertex_index", corners)
+    mesh.polygons.foreach_get("loop_start", starts)
+    sizes = np.diff(starts, append=len(corners))
+    middle = np.add.reduceat(directions.reshape(-1, 3)[corners], starts) / sizes[:, None]
+    # The eye looks towards −Y.
+    off = np.where(middle[:, 1] < 0.0, np.hypot(middle[:, 0], middle[:, 2]), np.inf)
+    on_eye = slots == slots.max()
+    for part, radius in (("iris", IRIS), ("pupil", PUPIL)):
+        slots[on_eye & (off < radius)] = len(mesh.materials)
+        mesh.materials.append(_copy_for_solid(eyes, f"{prefix} {part}", _eye_part_colour(part, look)))
+    mesh.polygons.foreach_set("material_index", slots)
+
+
+def _eye_part_colour(part: str, look: Look) -> Colour:
+    return look.iris if part == "iris" else PUPIL_COLOUR
+
+
+def _copy_for_solid(material: bpy.types.Material, name: str, colour: Colour) -> bpy.types.Material:
+    """The same nodes, which draw a part of the surface in another colour, with that colour for solid shading."""
+    copy = material.copy()
+    copy.name = name
+    copy.diffuse_color = viewport_colour(colour)
+    return copy
 
 
 def srgb(linear: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
@@ -336,7 +372,7 @@ def eye_nodes(material: bpy.types.Material, iris: Colour) -> None:
     light = _mix(iris, (0.7, 0.65, 0.5), 0.25)
     colour = nodes.mix(nodes.smooth_step(fibres, 0.35, 0.65), dark, light)
     colour = nodes.mix(nodes.smooth_step(radius, 0.78 * IRIS, IRIS), colour, _mix(iris, (0.0, 0.0, 0.0), 0.8))
-    colour = nodes.mix(nodes.smooth_step(radius, 0.94 * PUPIL, 1.06 * PUPIL), (0.003, 0.003, 0.003), colour)
+    colour = nodes.mix(nodes.smooth_step(radius, 0.94 * PUPIL, 1.06 * PUPIL), PUPIL_COLOUR, colour)
     veins = nodes.mix(nodes.smooth_step(radius, 0.6, 1.1), (0.78, 0.76, 0.73), (0.66, 0.5, 0.46))
     colour = nodes.mix(nodes.smooth_step(radius, 0.97 * IRIS, 1.04 * IRIS), colour, veins)
     nodes.finish(

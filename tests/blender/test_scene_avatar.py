@@ -270,6 +270,28 @@ def test_what_a_garment_covers_has_its_colour_in_solid_view_too(free_body: BodyM
     assert len(bare.mesh.data.materials) == len(data.materials) - 1
 
 
+@pytest.mark.parametrize("licensed", [False, True], ids=["free", "licensed"])
+def test_eyes_have_irises_and_pupils_in_solid_view(
+    free_body: BodyModel, random_capture: Make, licensed: bool
+) -> None:
+    body = free_body
+    if licensed:  # whose file has neither materials nor UVs
+        body = replace(free_body, body_id="smplx-neutral", material_names=(), quad_uvs=np.zeros((0, 4), np.int32),
+                       uv_coords=np.zeros((0, 2), np.float32), vertex_groups={})  # fmt: skip
+    data = build_avatar(random_capture(body, 8), body).mesh.data
+    kinds = [material.name.rpartition(" ")[2] for material in data.materials]
+    slots = np.array([face.material_index for face in data.polygons])
+    direction = np.array([value.vector for value in data.attributes["eye_direction"].data])
+    middles = np.array([direction[list(face.vertices)].mean(axis=0) for face in data.polygons])
+    look = materials.Look()
+    for part, colour, most in (("iris", look.iris, 0.5), ("pupil", materials.PUPIL_COLOUR, 0.25)):
+        shown = data.materials[kinds.index(part)].diffuse_color[:]
+        assert shown == pytest.approx(materials.viewport_colour(colour), abs=1e-3)
+        faces = middles[slots == kinds.index(part)]
+        assert len(faces) >= 4 and (faces[:, 1] < 0.0).all() and np.hypot(faces[:, 0], faces[:, 2]).max() < most
+    assert min(data.materials[kinds.index("eyes")].diffuse_color) > 0.9
+
+
 def test_nothing_else_in_the_scene_changes(free_body: BodyModel, random_capture: Make) -> None:
     bpy.ops.mesh.primitive_cube_add(location=(1.0, 2.0, 3.0))
     cube = bpy.context.object
