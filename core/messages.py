@@ -76,7 +76,7 @@ class FitPhoto(JobRequest):
     height_cm: float | None = None  # of the main person, standing: it fixes the scale
     gender: str = "neutral"  # of a licensed body: neutral, male, female, or auto for what fits best
     quality: str = "normal"  # fast or normal
-    upright: str = ""  # gets an upright copy (JPEG) of a photo that is stored turned, for readers that ignore EXIF
+    upright: str = ""  # gets an upright copy (JPEG) of a photo that Blender would show turned, or not at all
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class PipelineSettings:
     height_cm: float | None = None  # of the main person, standing: it fixes the scale
     gender: str = "neutral"  # of a licensed body: one of GENDERS
     quality: str = "normal"  # of photos: one of QUALITIES
-    upright: str = ""  # gets an upright copy of a photo that is stored turned
+    upright: str = ""  # gets an upright copy of a photo that Blender would show turned or not at all
 
 
 @dataclass(frozen=True)
@@ -120,10 +120,10 @@ class Pipeline:
 
         with plain_errors():
             with stage("read", "Reading the photo", 0.0):
-                from .media.photo import read_photo, save_upright
+                from .media.photo import needs_copy, read_photo, save_upright
 
                 frame = read_photo(photo)
-                if settings.upright and frame.exif_orientation != 1:
+                if settings.upright and needs_copy(frame):
                     save_upright(frame, settings.upright)
             with stage("load", "Loading the solver", 0.05):
                 detector, fitters = self._load(settings)

@@ -23,7 +23,10 @@ from .warming import warm_soon
 if TYPE_CHECKING:
     from ..core.messages import Result
 
-PHOTO_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+# HEIC, which phones write, can't be read: whoever drops one is to be told, where Blender would do nothing.
+PHOTO_EXTENSIONS = (
+    ".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".tga", ".jp2", ".avif", ".heic", ".heif",
+)  # fmt: skip
 PHOTO_FILTER = ";".join(f"*{extension}" for extension in PHOTO_EXTENSIONS)
 
 

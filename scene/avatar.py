@@ -59,7 +59,7 @@ class AvatarSettings:
     make_camera: bool = True  # False with camera None: the person is placed, no camera is made
     background: bool = True  # the photo behind the camera's view
     photo: str = ""  # "": the capture's source
-    upright_copy: str = ""  # of a photo that is stored turned, where the solver wrote one
+    upright_copy: str = ""  # of a photo that Blender would not show as it is, where the solver wrote one
     set_render_size: bool = False  # True: the scene renders at the photo's size
     activate_camera: bool = False  # True: it becomes the scene's camera, even if there is one
     gravity_camera: tuple[float, float, float] | None = None  # down, in the camera's frame; None: from the capture

@@ -148,9 +148,9 @@ def load_photo(path: str | Path, exif_orientation: int, upright_copy: str = "") 
 
     Blender ignores EXIF orientation, so a turned photo becomes a packed upright copy of at most
     `BACKGROUND_LIMIT_PX`; an upright one stays a link to its file. `upright_copy`: such a copy's file, where the solver
-    wrote one, as turning a large photo here takes most of a second.
+    wrote one, as turning a large photo here takes most of a second, and some kinds of files Blender can't read.
     """
-    if exif_orientation != 1 and upright_copy and Path(upright_copy).is_file():
+    if upright_copy and Path(upright_copy).is_file():
         image = bpy.data.images.load(upright_copy, check_existing=False)
         image.pack()
         image.name, image.filepath = Path(path).name, ""

@@ -28,6 +28,7 @@ class Frame:
     index: int = 0
     time_s: float = 0.0
     focal_px: float | None = None  # from the file's metadata, in px of this picture; None when unknown
+    kind: str = ""  # of the file, as Pillow names it, such as "JPEG"; "" if none
     exif_orientation: int = 1  # what was applied to make the picture upright: Blender needs it for the background
 
     @property

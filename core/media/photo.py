@@ -18,6 +18,7 @@ from .frame import Frame
 UPRIGHT_PX = 2048  # longer side of an upright copy: a viewport's background needs no more
 # Named, so that no decoder runs that starts other programs (EPS) or reads other files.
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "TGA", "JPEG2000", "AVIF", "ICO")
+_NOT_IN_BLENDER = ("GIF", "ICO", "PPM", "AVIF")  # the last one in some of its versions
 _NEUTRAL = (128, 128, 128)
 _TRY = "Choose a JPEG, PNG, WebP or TIFF."
 
@@ -36,6 +37,7 @@ def read_photo(path: str | os.PathLike[str]) -> Frame:
             Image.init()
             with Image.open(source, formats=[kind for kind in _FORMATS if kind in Image.OPEN]) as image:
                 check_size(name, image.size, "picture")
+                kind = image.format or ""
                 orientation, focal_px = read_exif(image)
                 rgb = _to_rgb(image)
     except Image.DecompressionBombError as error:
@@ -46,7 +48,12 @@ def read_photo(path: str | os.PathLike[str]) -> Frame:
         raise MediaError(f"There is not enough memory for {name}. Reduce the picture and try again.") from error
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError) as error:
         raise MediaError(f"{name} is damaged or not complete. Copy it again from where it came from.") from error
-    return Frame(rgb=rgb, source=source, focal_px=focal_px, exif_orientation=orientation)
+    return Frame(rgb=rgb, source=source, focal_px=focal_px, kind=kind, exif_orientation=orientation)
+
+
+def needs_copy(frame: Frame) -> bool:
+    """Whether Blender would show the file turned, or not at all."""
+    return frame.exif_orientation != 1 or frame.kind in _NOT_IN_BLENDER
 
 
 def save_upright(frame: Frame, path: str | os.PathLike[str]) -> None:

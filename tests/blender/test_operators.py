@@ -126,6 +126,25 @@ def test_a_photo_that_is_stored_turned_is_shown_upright(portrait: Path, tmp_path
     assert np.abs(shown[..., :3] - expected).mean() < 0.02
 
 
+def test_a_photo_of_a_kind_that_blender_cannot_read_is_shown_all_the_same(portrait: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    with Image.open(portrait) as stored:
+        stored.convert("RGB").save(tmp_path / "ada.gif")
+    assert bpy.ops.pantomime.photo_to_avatar(filepath=str(tmp_path / "ada.gif")) == {"FINISHED"}
+    assert [notice.kind for notice in session().notices] == ["done"]
+    camera = next(obj for obj in bpy.data.objects if obj.type == "CAMERA")
+    image = camera.data.background_images[0].image
+    assert image.name.startswith("ada.gif") and image.packed_file is not None and tuple(image.size) == (512, 512)
+
+
+def test_a_phones_heic_may_be_dropped_to_learn_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "IMG_1.HEIC").write_bytes(b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(64))
+    assert ".heic" in bpy.types.PANTOMIME_FH_photo.bl_file_extensions.split(";")
+    with pytest.raises(RuntimeError, match="HEIC picture.*Save it as JPEG"):
+        bpy.ops.pantomime.photo_to_avatar(filepath=str(tmp_path / "IMG_1.HEIC"))
+
+
 def test_the_avatar_is_one_undo_step(portrait: Path) -> None:
     states = []
     bpy.ops.ed.undo_push(message="nothing")
