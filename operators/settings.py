@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import bpy
@@ -53,6 +55,20 @@ def python_in(path: str) -> str:
     inside = ("bin/python", "bin/python3", "Scripts/python.exe", "python.exe", "python", "python3")
     found = (os.path.join(path, *name.split("/")) for name in inside)
     return next((file for file in found if os.path.isfile(file)), path) if os.path.isdir(path) else path
+
+
+def lacks_solver(context: bpy.types.Context) -> bool:
+    """Whether nothing was named that could solve, as after installing the light zip."""
+    addon = context.preferences.addons.get(ROOT_PACKAGE)
+    if addon is None or addon.preferences.python:
+        return False
+    return packages_folder(None) is None and not _has_packages()
+
+
+@lru_cache(maxsize=1)
+def _has_packages() -> bool:
+    """Whether Blender's own Python has them: the panel that asks is drawn many times a second."""
+    return importlib.util.find_spec("torch") is not None
 
 
 def packages_folder(python: str | None) -> str | None:

@@ -6,9 +6,9 @@ import bpy
 
 from ..operators.photo import PANTOMIME_OT_cancel, PANTOMIME_OT_photo_to_avatar
 from ..operators.session import SESSION
-from ..operators.settings import solver_settings
+from ..operators.settings import lacks_solver, solver_settings
 from ..operators.warming import warm_soon
-from .progress import draw_notices, draw_progress, notices_at, works
+from .progress import draw_notices, draw_preferences_button, draw_progress, notices_at, works
 from .sidebar import Tab, paragraph
 
 
@@ -26,7 +26,12 @@ class PANTOMIME_PT_capture(Tab, bpy.types.Panel):
         draw_progress(layout, SESSION, PANTOMIME_OT_cancel.bl_idname)
         draw_notices(layout, context, SESSION)
         # Corrections, which come and go while a point is dragged, must not make the sidebar jump.
-        if not notices_at(SESSION) and not works(SESSION):
+        if notices_at(SESSION) or works(SESSION):
+            return
+        if lacks_solver(context):
+            paragraph(layout, context, "Name a Python that has the solver's packages in the preferences first", "INFO")
+            draw_preferences_button(layout)
+        else:
             paragraph(layout, context, "Choose photos of people, or drop some into the view")
 
 

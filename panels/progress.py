@@ -10,6 +10,7 @@ from ..operators.jobs import Notice
 from ..operators.notify import translated
 from ..operators.photo import PANTOMIME_OT_open_log
 from ..operators.session import Session
+from ..operators.settings import ROOT_PACKAGE
 from .sidebar import paragraph
 
 ICONS = {"done": "CHECKMARK", "warning": "INFO", "error": "ERROR"}
@@ -51,9 +52,17 @@ def draw_notices(layout: bpy.types.UILayout, context: bpy.types.Context, session
     notices = notices_at(session, place)
     for notice in notices:
         _draw_notice(layout, context, notice)
+    # Sentences that end with the preferences come from the solver's side, too, as plain texts.
+    if any(notice.kind == "error" and "the preferences" in notice.text for notice in notices):
+        draw_preferences_button(layout)
     log = next((notice.log for notice in reversed(notices) if notice.log), "")
     if log:
         layout.operator(PANTOMIME_OT_open_log.bl_idname, text="Open the log", icon="TEXT").of = log
+
+
+def draw_preferences_button(layout: bpy.types.UILayout) -> None:
+    """Leads to the extension's own preferences."""
+    layout.operator("preferences.addon_show", text="Open the preferences", icon="PREFERENCES").module = ROOT_PACKAGE
 
 
 def _draw_notice(layout: bpy.types.UILayout, context: bpy.types.Context, notice: Notice) -> None:

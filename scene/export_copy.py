@@ -242,7 +242,16 @@ def _animate(copy: Copy, motion: Motion, wishes: Wishes) -> None:
 
 # What a format's plain materials are made of: roughness, and the white of the eye, which solid shading shows brighter.
 _WET = 0.15
-_ROUGHNESS = {"skin": 0.55, "eyes": _WET, "iris": _WET, "pupil": _WET, "teeth": 0.2, "tongue": 0.35, "lips": 0.4, "nails": 0.35}
+_ROUGHNESS = {
+    "skin": 0.55,
+    "eyes": _WET,
+    "iris": _WET,
+    "pupil": _WET,
+    "teeth": 0.2,
+    "tongue": 0.35,
+    "lips": 0.4,
+    "nails": 0.35,
+}
 # Of skin and cloth together: a picture tells them apart within a face, which a number can't.
 _PICTURE_ROUGHNESS = 0.7
 _PAINTED = ("skin", materials.GARMENT_KIND)

@@ -141,7 +141,7 @@ def test_a_photo_of_a_kind_that_blender_cannot_read_is_shown_all_the_same(portra
 def test_a_phones_heic_may_be_dropped_to_learn_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "IMG_1.HEIC").write_bytes(b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(64))
     assert ".heic" in bpy.types.PANTOMIME_FH_photo.bl_file_extensions.split(";")
-    with pytest.raises(RuntimeError, match="HEIC picture.*Save it as JPEG"):
+    with pytest.raises(RuntimeError, match=r"HEIC picture.*Save it as JPEG"):
         bpy.ops.pantomime.photo_to_avatar(filepath=str(tmp_path / "IMG_1.HEIC"))
 
 

@@ -271,9 +271,7 @@ def test_what_a_garment_covers_has_its_colour_in_solid_view_too(free_body: BodyM
 
 
 @pytest.mark.parametrize("licensed", [False, True], ids=["free", "licensed"])
-def test_eyes_have_irises_and_pupils_in_solid_view(
-    free_body: BodyModel, random_capture: Make, licensed: bool
-) -> None:
+def test_eyes_have_irises_and_pupils_in_solid_view(free_body: BodyModel, random_capture: Make, licensed: bool) -> None:
     body = free_body
     if licensed:  # whose file has neither materials nor UVs
         body = replace(free_body, body_id="smplx-neutral", material_names=(), quad_uvs=np.zeros((0, 4), np.int32),

@@ -9,10 +9,11 @@ from typing import Any
 import blf
 import pytest
 
+from pantomime.operators import settings
 from pantomime.operators.jobs import Job, JobError
 from pantomime.operators.session import Session
 from pantomime.operators.settings import SolverSettings
-from pantomime.panels.progress import notices_at
+from pantomime.panels.progress import draw_notices, notices_at
 from pantomime.panels.sidebar import broken, paragraph
 
 POINTS = 11.0
@@ -27,6 +28,11 @@ class Column:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.buttons: list[str] = []
+
+    def operator(self, identifier: str, **_: Any) -> SimpleNamespace:
+        self.buttons.append(identifier)
+        return SimpleNamespace()
 
     def column(self, **_: Any) -> Column:
         return self
@@ -35,16 +41,19 @@ class Column:
         self.lines.append(text)
 
 
-def shown(text: str, icon: str, width: int, scale: float) -> list[str]:
-    context = SimpleNamespace(
+def sidebar(width: int, scale: float) -> Any:
+    return SimpleNamespace(
         preferences=SimpleNamespace(
             system=SimpleNamespace(ui_scale=scale),
             ui_styles=[SimpleNamespace(widget=SimpleNamespace(points=POINTS))],
         ),
         region=SimpleNamespace(width=width),
     )
+
+
+def shown(text: str, icon: str, width: int, scale: float) -> list[str]:
     column: Any = Column()
-    paragraph(column, context, text, icon)  # type: ignore[arg-type]
+    paragraph(column, sidebar(width, scale), text, icon)
     return list(column.lines)
 
 
@@ -74,6 +83,25 @@ def test_a_path_is_broken_within() -> None:
     lines = broken(path, 100.0, POINTS)
     assert "".join(lines) == path
     assert len(lines) > 2 and max(blf.dimensions(0, line)[0] for line in lines) <= 100.0
+
+
+def test_who_is_sent_to_the_preferences_gets_a_button_that_leads_there() -> None:
+    lacks = "The solver's Python lacks torch. Install it there, or choose another Python in the preferences."
+    for text, buttons in ((lacks, ["preferences.addon_show"]), ("No person was found. Choose another photo.", [])):
+        session, column = Session(), Column()
+        session.say("error", text, "ada.jpg")
+        draw_notices(column, sidebar(292, 1.0), session)  # type: ignore[arg-type]
+        assert column.buttons == buttons
+
+
+def test_a_light_zip_says_what_it_lacks_before_anything_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    def context(python: str) -> Any:
+        addons = {settings.ROOT_PACKAGE: SimpleNamespace(preferences=SimpleNamespace(python=python))}
+        return SimpleNamespace(preferences=SimpleNamespace(addons=addons))
+
+    assert not settings.lacks_solver(context(""))  # this Python has all
+    monkeypatch.setattr(settings, "_has_packages", lambda: False)
+    assert settings.lacks_solver(context("")) and not settings.lacks_solver(context("/usr/bin/python3"))
 
 
 def test_what_is_said_of_a_job_is_shown_where_its_button_is() -> None:
