@@ -54,6 +54,7 @@ class Job:
     on_end: Callable[[Job], None] | None = None  # after any end: result, cancel, error
     title: str = "Photo to avatar"  # of the message that reports an error
     doing: str = "Building the avatar"  # while its own steps are done
+    cancelled: str = ""  # what is said where it was cancelled, "" for nothing
     urgent: bool = False  # goes before jobs that wait, is polled often, and shows no progress
     key: str = ""  # a waiting job of the same key is dropped: of a drag, only the last position counts
     waits_for_hand: bool = True  # the result is not applied while the user drags something

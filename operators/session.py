@@ -299,6 +299,8 @@ class Session(Stepper):
                 self.say("done", done, job.label)
         elif isinstance(event, Cancelled):
             status.done = "Cancelled"
+            if job.cancelled:
+                self.say("warning", job.cancelled, job.label)
         elif isinstance(event, Failed):
             failed = event.text
             self._fail(job, failed)

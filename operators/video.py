@@ -163,6 +163,7 @@ def video_job(request: VideoRequest, scene: bpy.types.Scene, solver: SolverSetti
         on_checkpoint=follower.show if scene.pantomime_video.preview else None,
         on_end=follower.end,
         title="Video to animation",
+        cancelled="Cancelled. Choose the same clip again with the same settings, and it goes on from there",
     )
 
 
@@ -200,7 +201,7 @@ class _Follower:
         )
 
     def end(self, job: Job) -> None:
-        # After a cancel or an error: what was solved stays.
+        # After a cancel or an error.
         if self.preview is not None:
             self.preview.keep()
 

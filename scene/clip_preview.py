@@ -63,11 +63,13 @@ class ClipPreview:
     def _begin(self, capture: Capture, body: BodyModel, scene: bpy.types.Scene) -> Steps[None]:
         person = capture.person_id
         before = self._shown.get(person)
-        settings = AvatarSettings(animation=replace(self.timing, whole_frames=True))
+        beside = self._beside(person)
+        settings = AvatarSettings(animation=replace(self.timing, whole_frames=True), placement=beside)
         avatar = yield from avatar_steps(capture, body, settings, scene)
-        move_aside([avatar], scene)
+        if beside is None:
+            move_aside([avatar], scene)
         avatar.collection[PREVIEW] = True
-        for item in (avatar.collection, avatar.armature, avatar.mesh):
+        for item in _named(avatar.armature):
             item.name += SUFFIX
         try:
             yield from show_steps(avatar, body, scene)
@@ -86,6 +88,11 @@ class ClipPreview:
         place = camera.placement_of(avatar.camera)
         self._shown[person] = _Shown(avatar.armature.name, _early(capture), rest_joints(body, betas, values), place)
 
+    def _beside(self, person: int) -> camera.Placement | None:
+        """Where the clip's camera stands for those who are shown already; None: there are none."""
+        others = (shown for number, shown in self._shown.items() if number != person)
+        return next((shown.place for shown in others if shown.find() is not None), None)
+
     def _go_on(self, shown: _Shown, capture: Capture, body: BodyModel) -> Steps[None]:
         rig = shown.find()
         skin = find_mesh(rig) if rig is not None else None
@@ -100,16 +107,23 @@ class ClipPreview:
         self._shown.clear()
 
     def keep(self) -> None:
-        """Let the previews be avatars like others: what was solved before a cancel stays."""
-        for rig in [shown.find() for shown in self._shown.values()]:
+        """Let the previews be avatars like others: what was solved before a cancel stays, what was rough goes."""
+        _take_place((shown for shown in self._shown.values() if shown.early), [])
+        for rig in [shown.find() for shown in self._shown.values() if not shown.early]:
             if rig is None:
                 continue
             for collection in rig.users_collection:
                 if PREVIEW in collection:
                     del collection[PREVIEW]
-            for item in (rig, *rig.users_collection, *rig.children):
+            for item in _named(rig):
                 item.name = item.name.replace(SUFFIX, "")
         self._shown.clear()
+
+
+def _named(rig: bpy.types.Object) -> list[bpy.types.ID]:
+    """What of an avatar is called after its clip: the animation that follows is to find the names free."""
+    eye = camera_of(rig)
+    return [*rig.users_collection, rig, *rig.children, *((eye, eye.data) if eye is not None else ())]
 
 
 def _early(capture: Capture) -> int:

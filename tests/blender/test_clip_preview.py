@@ -118,15 +118,31 @@ def test_rough_motion_of_somebody_else_takes_the_place_of_who_was_shown(write: C
 def test_what_a_cancel_leaves_is_an_avatar_like_others(write: Callable[..., str]) -> None:
     scene = bpy.context.scene
     preview = ClipPreview(None, TIMING)
-    finish(preview.show(write(0, 5, early=1), scene))
+    finish(preview.show(write(0, 5), scene))
     finish(preview.show(write(0, 5, early=1, person=1), scene))
     preview.keep()
-    first = rigs()[0].location.x
+    # The rough one is gone.
+    (rig,) = rigs()
     assert not [item for item in (*bpy.data.objects, *bpy.data.collections) if "preview" in item.name]
     # The next one is set beside it.
     made = avatars_from_files([write(0, 5)], None, scene, TIMING)
-    assert abs(made[0].armature.location.x - first) > 1.0
-    assert len(rigs()) == 3
+    assert abs(made[0].armature.location.x - rig.location.x) > 1.0
+    assert len(rigs()) == 2
+
+
+def test_people_of_one_clip_stand_before_one_camera(write: Callable[..., str]) -> None:
+    scene = bpy.context.scene
+    preview = ClipPreview(None, TIMING)
+    finish(preview.show(write(0, 5, early=1), scene))
+    finish(preview.show(write(0, 5, early=1, person=1), scene))
+    bpy.context.view_layer.update()
+    one, two = (camera_of(rig) for rig in rigs())
+    assert one is not None and two is not None
+    assert (one.matrix_world.translation - two.matrix_world.translation).length < 1e-5
+    made = avatars_from_files([write(0, 5)], None, scene, TIMING)
+    preview.give_way(made)
+    # What came after the preview is not called the second of its name.
+    assert not [item.name for item in (*bpy.data.objects, *bpy.data.cameras) if item.name.endswith(".001")]
 
 
 def test_a_preview_that_was_taken_away_is_not_missed(write: Callable[..., str]) -> None:

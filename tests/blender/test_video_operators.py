@@ -96,6 +96,8 @@ def test_a_cancelled_clip_goes_on_where_it_was(clip: Path) -> None:
     SESSION.cancel_all()
     SESSION.wait()
     assert SESSION.status.done == "Cancelled"
+    assert [notice.text for notice in SESSION.notices if "same clip again" in notice.text]
+    assert not bpy.data.objects
     # The same clip, named again, is solved to its end in the same place.
     SESSION.submit(video_job(request, bpy.context.scene, solver_settings(bpy.context)))
     SESSION.wait()

@@ -95,6 +95,24 @@ def test_a_clip_becomes_a_capture_with_time_and_contacts(whole: Capture, clip: P
     assert whole.points["pose33"].shape == (FRAMES, 33, 3)
 
 
+def test_two_people_of_a_clip_have_one_camera(
+    portrait: Path, pipeline: Pipeline, detector_models: None, tmp_path: Path
+) -> None:
+    photo = cv2.imread(str(portrait))
+    path = tmp_path / "two.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), RATE, (960, 512))
+    for t in range(6):
+        frame = np.full((512, 960, 3), 128, np.uint8)
+        frame[:, t : t + 512] = photo
+        frame[:400, 560:] = cv2.resize(photo[:, ::-1], (400, 400))
+        writer.write(frame)
+    writer.release()
+    one, two = capture_clip(path, tmp_path / "two.npz", ClipSettings(PipelineSettings(people=2)), pipeline).captures
+    assert one.person_id != two.person_id and one.focal_px == two.focal_px
+    # Else it would be the middle of what each tells.
+    assert one.focal_source == two.focal_source != "given"
+
+
 def test_who_watches_sees_rough_motion_before_all_is_looked_at_and_gets_the_same_result(
     whole: Capture, clip: Path, pipeline: Pipeline, tmp_path: Path
 ) -> None:
