@@ -17,7 +17,7 @@ _meshes: dict[str, str] = {}
 
 def rig_of(obj: bpy.types.Object | None) -> bpy.types.Object | None:
     """The avatar that an object belongs to, by its armature: from the armature, the mesh, clothes on it, the camera, a
-    bone's pin."""
+    bone's pin, an instance of its collection, as which a linked one comes."""
     if obj is None:
         return None
     if obj.type == "ARMATURE":
@@ -29,6 +29,9 @@ def rig_of(obj: bpy.types.Object | None) -> bpy.types.Object | None:
         beside = (other for collection in obj.users_collection for other in collection.objects)
         avatars = (other for other in beside if other.type == "ARMATURE" and PROPERTY in other)
         return next((rig for rig in avatars if obj.get(PIN_OWNER, rig) == rig), None)
+    if obj.type == "EMPTY" and obj.instance_type == "COLLECTION" and obj.instance_collection is not None:
+        within = obj.instance_collection.all_objects
+        return next((other for other in within if other.type == "ARMATURE" and PROPERTY in other), None)
     rig = obj.parent if obj.parent is not None else obj.find_armature()
     return rig if rig is not None and rig.type == "ARMATURE" and PROPERTY in rig else None
 
@@ -73,7 +76,7 @@ def why_not_pose(rig: bpy.types.Object | None) -> str:
     if why or rig is None:
         return why
     if rig.library is not None:
-        return "The avatar is linked from another file. Make a library override first"
+        return "The avatar is linked from another file. Make it editable first: Object ▸ Library Override ▸ Make"
     if rig.mode == "EDIT":
         return "Leave edit mode first"
     return ""

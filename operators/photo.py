@@ -207,6 +207,27 @@ class PANTOMIME_OT_look_through_camera(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class PANTOMIME_OT_render_as_photo(bpy.types.Operator):
+    """Give the scene the size of the selected avatar's photo, so that renders show what the photo shows"""
+
+    bl_idname = "pantomime.render_as_photo"
+    bl_label = "Render Size of the Photo"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return refuse(cls, "" if avatar_of(context) is not None else "Select an avatar")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..scene.camera import set_render_size
+        from ..scene.handles import image_size
+
+        width, height = image_size(avatar_of(context))
+        set_render_size(context.scene, (width, height))
+        report(self, "INFO", f"The scene renders {width} × {height} pixels")
+        return {"FINISHED"}
+
+
 CLASSES = (
     PANTOMIME_FH_photo,
     PANTOMIME_FH_capture,
@@ -215,4 +236,5 @@ CLASSES = (
     PANTOMIME_OT_open_log,
     PANTOMIME_OT_import_capture,
     PANTOMIME_OT_look_through_camera,
+    PANTOMIME_OT_render_as_photo,
 )

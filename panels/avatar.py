@@ -9,7 +9,7 @@ from ..operators.avatars import avatar_of, camera_of, mesh_of, why_not_face, why
 from ..operators.certainty import limbs
 from ..operators.expression import PANTOMIME_OT_set_expression, has_named_face
 from ..operators.face import EXPRESSIONS, FACE_GROUPS, readable
-from ..operators.photo import PANTOMIME_OT_look_through_camera
+from ..operators.photo import PANTOMIME_OT_look_through_camera, PANTOMIME_OT_render_as_photo
 from ..operators.pose import PANTOMIME_OT_mirror_pose, PANTOMIME_OT_set_pose, PANTOMIME_OT_snap_to_floor
 from ..operators.shape import MOST_COMPONENTS, PANTOMIME_OT_reset_shape, betas_of, measures_of
 from .sidebar import Tab, paragraph
@@ -42,9 +42,11 @@ class PANTOMIME_PT_avatar(Tab, bpy.types.Panel):
         if rig.library is not None:
             paragraph(layout, context, why_not_pose(rig), "LIBRARY_DATA_DIRECT")
         if camera_of(rig) is not None:
-            layout.operator(
+            row = layout.row(align=True)
+            row.operator(
                 PANTOMIME_OT_look_through_camera.bl_idname, text="Look through its camera", icon="VIEW_CAMERA"
             )
+            row.operator(PANTOMIME_OT_render_as_photo.bl_idname, text="", icon="OUTPUT")
 
 
 class PANTOMIME_PT_avatar_shape(AvatarTab, bpy.types.Panel):

@@ -103,6 +103,9 @@ def test_one_looks_through_the_camera_of_the_selected_avatar(portrait: Path) -> 
         bpy.context.view_layer.objects.active = next(obj for obj in collection.objects if obj.type == kind)
         assert bpy.ops.pantomime.look_through_camera() == {"FINISHED"}
         assert bpy.context.scene.camera.name in collection.objects
+    assert bpy.ops.pantomime.render_as_photo() == {"FINISHED"}
+    render = bpy.context.scene.render
+    assert (render.resolution_x, render.resolution_y, render.resolution_percentage) == (512, 512, 100)
 
 
 def test_a_photo_that_is_stored_turned_is_shown_upright(portrait: Path, tmp_path: Path) -> None:

@@ -181,6 +181,13 @@ def test_a_linked_avatar_is_refused_and_its_override_corrected(avatar: Avatar, t
     bpy.context.view_layer.objects.active = next(obj for obj in linked.objects if obj.type == "ARMATURE")
     with pytest.raises(RuntimeError, match="linked"):
         drag()
+    # As File ▸ Link brings it.
+    instance = bpy.data.objects.new("instance", None)
+    instance.instance_type, instance.instance_collection = "COLLECTION", linked
+    bpy.context.scene.collection.objects.link(instance)
+    bpy.context.view_layer.objects.active = instance
+    with pytest.raises(RuntimeError, match="linked.*Library Override"):
+        drag()
     local = linked.override_hierarchy_create(bpy.context.scene, bpy.context.view_layer, do_fully_editable=True)
     rig = next(obj for obj in local.all_objects if obj.type == "ARMATURE")
     bpy.context.view_layer.objects.active = rig
