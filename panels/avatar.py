@@ -43,9 +43,7 @@ class PANTOMIME_PT_avatar(Tab, bpy.types.Panel):
             paragraph(layout, context, why_not_pose(rig), "LIBRARY_DATA_DIRECT")
         if camera_of(rig) is not None:
             row = layout.row(align=True)
-            row.operator(
-                PANTOMIME_OT_look_through_camera.bl_idname, text="Look through its camera", icon="VIEW_CAMERA"
-            )
+            row.operator(PANTOMIME_OT_look_through_camera.bl_idname, text="Look through its camera", icon="VIEW_CAMERA")
             row.operator(PANTOMIME_OT_render_as_photo.bl_idname, text="", icon="OUTPUT")
 
 

@@ -186,7 +186,7 @@ def test_a_linked_avatar_is_refused_and_its_override_corrected(avatar: Avatar, t
     instance.instance_type, instance.instance_collection = "COLLECTION", linked
     bpy.context.scene.collection.objects.link(instance)
     bpy.context.view_layer.objects.active = instance
-    with pytest.raises(RuntimeError, match="linked.*Library Override"):
+    with pytest.raises(RuntimeError, match=r"linked.*Library Override"):
         drag()
     local = linked.override_hierarchy_create(bpy.context.scene, bpy.context.view_layer, do_fully_editable=True)
     rig = next(obj for obj in local.all_objects if obj.type == "ARMATURE")
