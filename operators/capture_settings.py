@@ -60,6 +60,7 @@ class PANTOMIME_PG_capture(bpy.types.PropertyGroup):
     )
     quality: EnumProperty(
         name="Quality",
+        translation_context="Pantomime",
         description="How much work a photo is worth",
         default="NORMAL",
         items=(
@@ -73,6 +74,7 @@ class PANTOMIME_PG_capture(bpy.types.PropertyGroup):
     )
     people: EnumProperty(
         name="People",
+        translation_context="Pantomime",
         description="Who of the people in a photo becomes an avatar",
         items=(
             ("ONE", "Main", "Whom the photo is of: large, whole, sharp, near the middle"),
@@ -81,7 +83,12 @@ class PANTOMIME_PG_capture(bpy.types.PropertyGroup):
         ),
     )
     people_count: IntProperty(
-        name="Number", description="How many people, the main person first", default=2, min=1, soft_max=20
+        name="Number",
+        description="How many people, the main person first",
+        translation_context="Pantomime",
+        default=2,
+        min=1,
+        soft_max=20,
     )
     height_source: EnumProperty(
         name="Height",

@@ -162,7 +162,7 @@ class PANTOMIME_OT_lock_limb(OnAvatar, bpy.types.Operator):
     bl_label = "Lock Limb"
     bl_options = {"REGISTER", "UNDO"}
 
-    limb: EnumProperty(name="Limb", items=LIMB_ITEMS)
+    limb: EnumProperty(name="Limb", items=LIMB_ITEMS, translation_context="Pantomime")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..scene import pins

@@ -25,7 +25,7 @@ class PANTOMIME_OT_drag_point(OnAvatar, bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     set_name: StringProperty(name="Points", default="pose33", options={"SKIP_SAVE"})
-    index: IntProperty(name="Number", min=0, options={"SKIP_SAVE"})
+    index: IntProperty(name="Number", translation_context="Pantomime", min=0, options={"SKIP_SAVE"})
     x: FloatProperty(name="X", description="In px of the photo, from the left", options={"SKIP_SAVE"})
     y: FloatProperty(name="Y", description="In px of the photo, from the top", options={"SKIP_SAVE"})
 
@@ -124,7 +124,7 @@ class PANTOMIME_OT_unpin_point(OnAvatar, bpy.types.Operator):
     bl_options = {"UNDO", "INTERNAL"}
 
     set_name: StringProperty(name="Points", default="pose33", options={"SKIP_SAVE"})
-    index: IntProperty(name="Number", min=0, options={"SKIP_SAVE"})
+    index: IntProperty(name="Number", translation_context="Pantomime", min=0, options={"SKIP_SAVE"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         handle = spot_at(context, (event.mouse_region_x, event.mouse_region_y))

@@ -29,7 +29,14 @@ class PANTOMIME_OT_set_expression(bpy.types.Operator):
         ),
     )
     amount: FloatProperty(
-        name="Amount", description="How strong", default=1.0, min=0.0, max=1.5, soft_max=1.0, subtype="FACTOR"
+        name="Amount",
+        description="How strong",
+        translation_context="Pantomime",
+        default=1.0,
+        min=0.0,
+        max=1.5,
+        soft_max=1.0,
+        subtype="FACTOR",
     )
 
     @classmethod

@@ -164,6 +164,7 @@ class PANTOMIME_OT_open_log(bpy.types.Operator):
 
     of: EnumProperty(
         name="Of",
+        translation_context="Pantomime",
         items=(("SOLVER", "Solver", "What the solver said"), ("EXPORT", "Export", "What the last exporter said")),
         options={"SKIP_SAVE"},
     )

@@ -111,6 +111,7 @@ class PANTOMIME_PG_avatar(bpy.types.PropertyGroup):
     height: _slider(
         0,
         name="Height",
+        translation_context="Pantomime",
         description="How tall the person stands, in centimetres. The build stays",
         min=40.0,
         max=260.0,
@@ -178,6 +179,7 @@ class PANTOMIME_OT_reset_shape(bpy.types.Operator):
 
     to: EnumProperty(
         name="To",
+        translation_context="Pantomime",
         description="Which shape",
         items=(
             ("CAPTURED", "As captured", "The shape that was found in the photo"),

@@ -62,6 +62,7 @@ class PANTOMIME_OT_export(bpy.types.Operator, ExportHelper):
     )
     shape_keys: EnumProperty(
         name="Shape keys",
+        translation_context="Pantomime",
         items=(
             ("FACE", "Expressions", "The body's shape goes into the mesh; expressions stay shape keys"),
             (

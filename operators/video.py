@@ -41,6 +41,7 @@ class Keying:
 
     timing: EnumProperty(
         name="Keys",
+        translation_context="Pantomime",
         description="Where keys are set. The motion lasts as long as in the clip either way",
         items=(
             ("WHOLE", "Scene's frames", "At every whole frame of the scene"),

@@ -90,6 +90,7 @@ class PANTOMIME_PT_correct_locks(Tab, bpy.types.Panel):
             grid.operator(
                 PANTOMIME_OT_lock_limb.bl_idname,
                 text=titles[limb],
+                text_ctxt="Pantomime",
                 icon="LOCKED" if limb in locked else "UNLOCKED",
                 depress=limb in locked,
             ).limb = limb

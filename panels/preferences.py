@@ -76,7 +76,7 @@ class PANTOMIME_AP_preferences(bpy.types.AddonPreferences):
             ("files", "Files", self._draw_files),
         ):
             header, body = self.layout.panel(f"PANTOMIME_preferences_{name}")
-            header.label(text=title)
+            header.label(text=title, text_ctxt="Pantomime")
             if body is not None:
                 body.use_property_split = True
                 body.use_property_decorate = False

@@ -247,6 +247,30 @@ def test_translations_keep_what_is_filled_in_and_the_manners_of_tooltips(languag
         assert not other.endswith(".") or text.endswith("."), text
 
 
+# What Blender's own German (4.3 and 5.2) takes in another sense: its face is a polygon, its fast is to paste.
+MISTAKEN = (
+    "Amount", "Face", "Fast", "Height", "Keys", "Lock", "Main", "Mean", "Normal", "Number", "Refit", "Shape keys",
+    "Solver", "To",
+)  # fmt: skip
+
+
+def test_words_that_blender_takes_in_another_sense_are_translated_as_ours() -> None:
+    found = set()
+    for module in (operators, panels):
+        for cls in module.CLASSES:
+            rna = cls.bl_rna
+            if issubclass(cls, bpy.types.Operator):
+                rna = getattr(bpy.ops.pantomime, cls.bl_idname.partition(".")[2]).get_rna_type()
+            for prop in rna.properties:
+                if prop.identifier in _annotations(cls) and not prop.is_hidden:
+                    items = [item.name for item in prop.enum_items] if prop.type == "ENUM" else []
+                    mistaken = set(MISTAKEN).intersection([prop.name, *items])
+                    found |= mistaken
+                    own = prop.translation_context == "Pantomime"
+                    assert own or not mistaken, f"{cls.__name__}.{prop.identifier}: {mistaken}"
+    assert {"Fast", "Face", "Main"} <= found
+
+
 def test_buttons_and_properties_are_translated_where_blender_speaks_the_language() -> None:
     if "de_DE" not in bpy.app.translations.locales:
         pytest.skip("this Blender has no languages")
