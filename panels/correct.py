@@ -50,12 +50,12 @@ class PANTOMIME_PT_correct(Tab, bpy.types.Panel):
             layout.prop(settings, "reach_s")
         column = layout.column(align=True)
         points, bones = pin_counts(context)
-        if points or bones:
-            column.label(text=_counted(points, bones), icon="PINNED")
+        for text in _counted(points, bones):
+            column.label(text=text, icon="PINNED", translate=False)
         if selected_bones(context):
             column.operator(PANTOMIME_OT_pin_bones.bl_idname, text="Pin bones here", icon="EMPTY_AXIS")
             column.operator(
-                PANTOMIME_OT_pin_bones.bl_idname, text="Pin active bone at 3D cursor", icon="PIVOT_CURSOR"
+                PANTOMIME_OT_pin_bones.bl_idname, text="Pin active at 3D cursor", icon="PIVOT_CURSOR"
             ).at_cursor = True
         column.operator(PANTOMIME_OT_remove_pins.bl_idname, text="Remove all pins", icon="UNPINNED")
         column.operator(PANTOMIME_OT_refit.bl_idname, text="Refit", icon="FILE_REFRESH")
@@ -98,13 +98,15 @@ class PANTOMIME_PT_correct_locks(Tab, bpy.types.Panel):
             self.layout.operator(PANTOMIME_OT_lock_bones.bl_idname, text="Lock selected bones", icon="LOCKED")
 
 
-def _counted(points: int, bones: int) -> str:
-    parts = []
+def _counted(points: int, bones: int) -> list[str]:
+    """What is pinned, in the interface's language."""
+    translate = bpy.app.translations.pgettext_iface
+    told = []
     if points:
-        parts.append("1 point" if points == 1 else f"{points} points")
+        told.append(translate("1 point pinned" if points == 1 else "{} points pinned").format(points))
     if bones:
-        parts.append("1 bone" if bones == 1 else f"{bones} bones")
-    return " and ".join(parts) + " pinned"
+        told.append(translate("1 bone pinned" if bones == 1 else "{} bones pinned").format(bones))
+    return told
 
 
 CLASSES = (PANTOMIME_PT_correct, PANTOMIME_PT_correct_locks)

@@ -120,11 +120,11 @@ class PANTOMIME_PT_retarget(Tab, bpy.types.Panel):
         layout.prop(settings, "target", text="")
         if settings.target is not None:
             mapped = sum(1 for row in settings.rows if row.bone)
+            if not settings.rig:
+                paragraph(layout, context, "The names of its bones are not known. Fill in the mapping", "ERROR")
             row = layout.row()
-            if settings.rig:
-                row.label(text=f"{settings.rig}: {mapped} / {len(settings.rows)}", translate=False)
-            else:
-                paragraph(row, context, "The names of its bones are not known. Fill in the mapping", "ERROR")
+            rig = bpy.app.translations.pgettext_iface(settings.rig or "Bones")
+            row.label(text=f"{rig}: {mapped} / {len(settings.rows)}", translate=False)
             row.operator(PANTOMIME_OT_detect_bones.bl_idname, text="", icon="FILE_REFRESH")
             listing = PANTOMIME_UL_mapped_bones.bl_idname
             layout.template_list(listing, "", settings, "rows", settings, "active", rows=6)

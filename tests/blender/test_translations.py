@@ -15,7 +15,7 @@ import pantomime
 from pantomime import operators, panels
 from pantomime.core.body.load import load_body
 from pantomime.operators import certainty, face, notify
-from pantomime.panels import avatar, translations
+from pantomime.panels import avatar, translations, use
 from pantomime.scene import handles
 
 pytestmark = pytest.mark.usefixtures("extension")
@@ -110,6 +110,8 @@ def tables() -> Iterator[tuple[str, str]]:
         yield "face.FACE_GROUPS", title
     for name, _ in certainty.LIMBS:
         yield "certainty.LIMBS", name
+    for text in use.HANDLE_NAMES.values():
+        yield "use.HANDLE_NAMES", text
     for _, text in avatar.MEASURES:
         yield "avatar.MEASURES", text
 
