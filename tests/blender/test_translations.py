@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,9 @@ import pytest
 import pantomime
 from pantomime import operators, panels
 from pantomime.core.body.load import load_body
+from pantomime.core.media.files import MediaError, too_large
+from pantomime.core.media.photo import read_photo
+from pantomime.core.media.video import Clip
 from pantomime.operators import certainty, face, notify
 from pantomime.panels import avatar, translations, use
 from pantomime.scene import handles
@@ -213,6 +218,37 @@ def test_a_sentence_with_names_in_it_is_translated() -> None:
     assert notify.translated("Linkes Auge, äußerer Winkel, 87% sure") == "Linkes Auge, äußerer Winkel, 87% sicher"
     assert notify.translated("A sentence that nobody knows.") == "A sentence that nobody knows."
     assert notify.translated(notify.own_error("KeyError: 'a'")).startswith("Pantomime hat selbst")
+
+
+@pytest.mark.usefixtures("in_german")
+def test_what_the_solver_says_of_files_is_translated(tmp_path: Path) -> None:
+    files = {
+        "phone.heic": b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(64),
+        "film.jpg": b"\x1aE\xdf\xa3" + bytes(64),
+        "text.jpg": b"no picture",
+        "empty.png": b"",
+        "cut.png": b"\x89PNG\r\n\x1a\n" + bytes(8),
+        "text.mp4": b"no video",
+        "cut.mp4": b"\x00\x00\x00\x18ftypmp42" + bytes(64),
+        "sound.wav": b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(64),
+    }
+    said = []
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+        read = Clip if name.endswith(("4", "wav")) else read_photo
+        with pytest.raises(MediaError) as error:
+            read(tmp_path / name)
+        said.append(str(error.value))
+    said.append(too_large("wall.png", " (40000 × 40000)"))
+    lacks = subprocess.run(
+        [sys.executable, "-I", "-S", str(ROOT / "core" / "launch.py")], capture_output=True, text=True, check=False
+    )
+    said.append(lacks.stderr.strip())
+    end = "Try again; if it stays so, look at the log."
+    said += [f"The solver {why}. {end}" for why in ("crashed (SIGSEGV)", "stopped unexpectedly (exit status 1): why")]
+    left = [text for text in said if notify.translated(text) == text]
+    assert not left
+    assert notify.translated(said[0]).startswith("phone.heic ist ein HEIC-Bild")
 
 
 def test_the_walk_finds_texts_of_every_kind() -> None:
