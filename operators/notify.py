@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -57,14 +57,15 @@ def show(status: Shown) -> None:
                         region.tag_redraw()
 
 
-def popup(title: str, text: str) -> None:
-    """Say it where the pointer is: a timer has no operator whose report would be shown."""
+def popup(title: str, texts: Sequence[str]) -> None:
+    """Say them where the pointer is: a timer has no operator whose report would be shown."""
     if bpy.app.background or not bpy.context.window_manager.windows:
         return
 
     def draw(menu: bpy.types.Menu, _context: bpy.types.Context) -> None:
-        for line in wrapped(translated(text), POPUP_WIDTH):
-            menu.layout.label(text=line, translate=False)
+        for text in texts:
+            for line in wrapped(translated(text), POPUP_WIDTH):
+                menu.layout.label(text=line, translate=False)
 
     with window_override():
         bpy.context.window_manager.popup_menu(draw, title=bpy.app.translations.pgettext_iface(title), icon="ERROR")

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from ..core.messages import Message
 
 
+# Errors in one popup: more would cover the window, and the sidebar has them.
+MOST_TOLD = 4
+
+
 class Session(Stepper):
     """Starts the worker when it is needed, keeps it warm, runs one job after another."""
 
@@ -46,6 +50,7 @@ class Session(Stepper):
         self._warmed: tuple[SolverSettings, str, str] | None = None  # what the solver was last warmed for
         self._events: deque[Message] = deque()  # of the running job, not taken in yet
         self._held: Message | None = None  # the running job's last event, until the user's hand is free
+        self._untold: list[str] = []  # errors that a popup is to tell of
         self.away_s = 0.0  # how long Blender lately took between two ticks: what it needs to draw its window
 
     # ------------------------------------------------------------------------------------------------------ state
@@ -183,6 +188,7 @@ class Session(Stepper):
         waiting, self._waiting = self._waiting, deque()
         self._drop_steps()
         running, self._job, self._held = self._job, None, None
+        self._untold.clear()
         self._events.clear()
         self.status.running = self.status.cancelling = False
         for job in (running, *waiting):
@@ -228,7 +234,8 @@ class Session(Stepper):
             self._end_of(job)
             if raise_errors:
                 raise JobError(str(error)) from error
-            self._tell(job, str(error))
+            self._untold.append(str(error))
+            self._tell(job.title)
 
     def _ensure_worker(self, settings: SolverSettings) -> bool:
         """True if the worker had to be started."""
@@ -313,12 +320,14 @@ class Session(Stepper):
         self._job = self._held = None
         self._end_of(job)
         if failed:
-            self._tell(job, failed)
+            self._untold.append(failed)
+        self._tell(job.title)
 
-    def _tell(self, job: Job, error: str) -> None:
-        """Once, when all is done: the sidebar has the others."""
-        if not self._waiting:
-            notify.popup(job.title, error)
+    def _tell(self, title: str) -> None:
+        """Of what failed, once, when all is done: the sidebar with the notices may be closed."""
+        if self._untold and not self._waiting:
+            told, self._untold = self._untold, []
+            notify.popup(title, list(dict.fromkeys(told))[-MOST_TOLD:])
 
     def _end_of(self, job: Job) -> None:
         if job.on_end is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 import blf
 import pytest
 
-from pantomime.operators import settings
+from pantomime.operators import notify, settings
 from pantomime.operators.jobs import Job, JobError
 from pantomime.operators.session import Session
 from pantomime.operators.settings import SolverSettings
 from pantomime.panels.progress import draw_notices, notices_at
 from pantomime.panels.sidebar import broken, paragraph
+from pantomime.scene.steps import PAUSE
 
 POINTS = 11.0
 ERROR = (
@@ -118,3 +120,23 @@ def test_what_is_said_of_a_job_is_shown_where_its_button_is() -> None:
         assert not notices_at(session, "CORRECT") and len(session.notices) == len(texts)
     session.say("error", "No such point", place="CORRECT")
     assert [notice.text for notice in notices_at(session, "CORRECT")] == ["No such point"]
+
+
+def test_of_several_jobs_those_that_failed_are_told_of_once_all_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(notify, "popup", lambda title, texts: told.append((title, list(texts))))
+    session = Session()
+
+    def slow(_job: Job, _result: object) -> Iterator[object]:
+        yield PAUSE  # till the next tick: the others wait
+        yield PAUSE
+        return "Built"
+
+    def fail(job: Job, _result: object) -> str:
+        raise JobError(f"{job.label} is empty. Copy it again.")
+
+    for label, act in (("a.jpg", slow), ("b.jpg", fail), ("c.jpg", fail), ("d.jpg", slow)):
+        session.submit(Job(None, label, "Scene", SolverSettings(), act))
+    assert session.waiting and not told
+    session.wait()
+    assert told == [("Photo to avatar", ["b.jpg is empty. Copy it again.", "c.jpg is empty. Copy it again."])]
