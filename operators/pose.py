@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 from bpy.props import EnumProperty
 
@@ -51,29 +53,36 @@ class PANTOMIME_OT_set_pose(_PoseOperator, bpy.types.Operator):
     )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..scene import posing, shaping
+        from ..scene import controls, posing, shaping
         from ..scene.avatar import CAPTURED, AvatarError
 
         rig = avatar_of(context)
-        if self.kind == "CAPTURED":
-            kept = rig[PROPERTY].get(CAPTURED)
-            if kept is None:
-                return failed(self, f"{rig.name} does not know its captured pose. Make the avatar anew.")
-            posing.recall(rig, kept)
-        elif self.kind == "HANDS":
-            try:
+        kept = rig[PROPERTY].get(CAPTURED)
+        if self.kind == "CAPTURED" and kept is None:
+            return failed(self, f"{rig.name} does not know its captured pose. Make the avatar anew.")
+        try:
+            if self.kind == "HANDS":
                 posing.relax_hands(rig, shaping.body_of(rig, solver_settings(context).body))
-            except AvatarError as error:
-                return failed(self, str(error))
-        else:
-            {"REST": posing.rest_pose, "T": posing.t_pose, "A": posing.a_pose}[self.kind](rig)
-            skin = _visible_mesh(context, rig)
-            if skin is not None:
-                # Who was sitting now stands; on the floor.
-                context.view_layer.update()
-                posing.snap_to_floor(rig, skin, context.evaluated_depsgraph_get())
+            else:
+                with controls.following(rig, context.scene):
+                    self._set(context, rig, kept)
+        except AvatarError as error:
+            return failed(self, str(error))
         _finish_pose(context, rig)
         return {"FINISHED"}
+
+    def _set(self, context: bpy.types.Context, rig: bpy.types.Object, kept: Any) -> None:
+        from ..scene import posing
+
+        if self.kind == "CAPTURED":
+            posing.recall(rig, kept)
+            return
+        {"REST": posing.rest_pose, "T": posing.t_pose, "A": posing.a_pose}[self.kind](rig)
+        skin = _visible_mesh(context, rig)
+        if skin is not None:
+            # Who was sitting now stands; on the floor.
+            context.view_layer.update()
+            posing.snap_to_floor(rig, skin, context.evaluated_depsgraph_get())
 
 
 class PANTOMIME_OT_mirror_pose(_PoseOperator, bpy.types.Operator):
@@ -83,10 +92,15 @@ class PANTOMIME_OT_mirror_pose(_PoseOperator, bpy.types.Operator):
     bl_label = "Mirror Pose"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..scene import posing
+        from ..scene import controls, posing
+        from ..scene.avatar import AvatarError
 
         rig = avatar_of(context)
-        posing.mirror(rig, mesh_of(rig) if not why_not_face(rig) else None)
+        try:
+            with controls.following(rig, context.scene):
+                posing.mirror(rig, mesh_of(rig) if not why_not_face(rig) else None)
+        except AvatarError as error:
+            return failed(self, str(error))
         _finish_pose(context, rig)
         return {"FINISHED"}
 
@@ -106,11 +120,16 @@ class PANTOMIME_OT_snap_to_floor(_PoseOperator, bpy.types.Operator):
         return refuse(cls, why)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..scene import posing
+        from ..scene import controls, posing
+        from ..scene.avatar import AvatarError
 
         rig = avatar_of(context)
-        context.view_layer.update()
-        posing.snap_to_floor(rig, _visible_mesh(context, rig), context.evaluated_depsgraph_get())
+        try:
+            with controls.following(rig, context.scene):
+                context.view_layer.update()
+                posing.snap_to_floor(rig, _visible_mesh(context, rig), context.evaluated_depsgraph_get())
+        except AvatarError as error:
+            return failed(self, str(error))
         _finish_pose(context, rig)
         return {"FINISHED"}
 

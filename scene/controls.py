@@ -2,12 +2,13 @@
 
 Controls are bones of their own collection that deform nothing. Each limb has a handle and a pole and a property `ik`
 on the handle, 0 (the bones' own rotations) … 1 (the handle leads). The 55 bones and their channels stay as they are,
-so export and retarget know nothing of controls. While a pose is corrected they are suspended.
+so export and retarget know nothing of controls. While a pose is corrected or set at a stroke they are suspended.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,11 +129,22 @@ def suspend(rig: bpy.types.Object, scene: bpy.types.Scene) -> dict[str, float]:
     if values and motion.frame_range(rig, None) is not None:
         raise AvatarError(
             f"Handles lead limbs of {rig.name}, which moves. Set their sliders to 0 in the panel IK controls, then "
-            "correct the pose."
+            "try again."
         )
     if values:
         snap_to_controls(rig, scene)
     return values
+
+
+@contextmanager
+def following(rig: bpy.types.Object, scene: bpy.types.Scene) -> Iterator[None]:
+    """For a pose that is set at a stroke: handles that lead let go of the bones, then follow. Raises AvatarError."""
+    values = suspend(rig, scene)
+    try:
+        yield
+    finally:
+        if values:
+            snap_to_pose(rig, scene, values)
 
 
 def snap_to_controls(rig: bpy.types.Object, scene: bpy.types.Scene | None = None) -> None:

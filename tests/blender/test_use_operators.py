@@ -168,3 +168,46 @@ def test_the_photo_comes_onto_the_skin_and_off_again(avatar: Avatar, tmp_path: P
     (tmp_path / "photo.png").unlink()
     with pytest.raises(RuntimeError, match="no photo"):
         bpy.ops.pantomime.photo_texture()
+
+
+@pytest.mark.parametrize("kind", ["T", "A", "REST", "CAPTURED", "MIRROR", "FLOOR"])
+def test_poses_at_a_stroke_take_limbs_with_them_that_handles_lead(avatar: Avatar, kind: str) -> None:
+    rig = avatar.armature
+
+    def press() -> None:
+        if kind == "MIRROR":
+            assert bpy.ops.pantomime.mirror_pose() == {"FINISHED"}
+        elif kind == "FLOOR":
+            assert bpy.ops.pantomime.snap_to_floor() == {"FINISHED"}
+        else:
+            assert bpy.ops.pantomime.set_pose(kind=kind) == {"FINISHED"}
+
+    def ends() -> np.ndarray:
+        bpy.context.view_layer.update()
+        names = ("left_wrist", "right_wrist", "left_ankle", "right_ankle", "head")
+        return np.array([rig.pose.bones[name].head for name in names])
+
+    if kind == "CAPTURED":
+        bpy.ops.pantomime.set_pose(kind="T")
+    rig.location.z += 0.4
+    before = {bone.name: bone.matrix_basis.copy() for bone in rig.pose.bones}
+    press()
+    wanted = ends()
+    for name, matrix in before.items():
+        rig.pose.bones[name].matrix_basis = matrix
+    assert bpy.ops.pantomime.add_controls() == {"FINISHED"}
+    press()
+    np.testing.assert_allclose(ends(), wanted, atol=3e-3)
+    assert all(rig.pose.bones[name]["ik"] == 1.0 for name in ("left_hand_ik", "right_foot_ik"))
+
+
+def test_handles_that_lead_a_motion_refuse_a_pose_at_a_stroke(avatar: Avatar) -> None:
+    rig = avatar.armature
+    assert bpy.ops.pantomime.add_controls() == {"FINISHED"}
+    for frame in (1, 10):
+        rig.pose.bones["left_hand_ik"].location.x += 0.1
+        rig.pose.bones["left_hand_ik"].keyframe_insert("location", frame=frame)
+    for press in (lambda: bpy.ops.pantomime.set_pose(kind="T"), bpy.ops.pantomime.mirror_pose):
+        with pytest.raises(RuntimeError, match=r"Handles lead limbs of .*to 0"):
+            press()
+    assert bpy.ops.pantomime.set_pose(kind="HANDS") == {"FINISHED"}
