@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import bpy
+from mathutils import Matrix
 
+from ..scene.identity import BEFORE_CAMERA, PROPERTY
 from .avatars import avatar_of, camera_of
 from .correcting import LIVE
 from .jobs import JobError
 from .notify import translated
 
+# An avatar that was moved by more is not over its photo any more.
+MOVED_M, MOVED_RAD, MOVED_SCALE = 0.03, 0.03, 0.02
 GRAB_PX = 14.0  # how near to a point the pointer must be, times the interface's scale
 
 
@@ -111,6 +115,18 @@ def moves(context: bpy.types.Context) -> bool:
     """Whether the active avatar has a motion of its own, whose frames are corrected one by one."""
     data = avatar_of(context).animation_data
     return data is not None and data.action is not None
+
+
+def moved_off_photo(rig: bpy.types.Object) -> bool:
+    """Whether an avatar or its camera was moved, so that it no longer lies over its photo. Of a camera that turns with
+    its clip: False."""
+    eye, kept = camera_of(rig), rig[PROPERTY].get(BEFORE_CAMERA)
+    if eye is None or kept is None or (eye.animation_data is not None and eye.animation_data.action is not None):
+        return False
+    values = list(kept)
+    built = Matrix([values[k : k + 4] for k in range(0, 16, 4)])
+    place, turn, scale = (built.inverted() @ eye.matrix_world.inverted() @ rig.matrix_world).decompose()
+    return place.length > MOVED_M or turn.angle > MOVED_RAD or max(abs(side - 1.0) for side in scale) > MOVED_SCALE
 
 
 def pin_counts(context: bpy.types.Context) -> tuple[int, int]:

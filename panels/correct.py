@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from ..operators.avatars import refusal
+from ..operators.avatars import avatar_of, refusal
 from ..operators.correct import (
     LIMB_ITEMS,
     PANTOMIME_OT_correct,
@@ -14,7 +14,15 @@ from ..operators.correct import (
     PANTOMIME_OT_refit,
     PANTOMIME_OT_remove_pins,
 )
-from ..operators.points import in_view, locked_limbs, moves, pin_counts, selected_bones, settings_of
+from ..operators.points import (
+    in_view,
+    locked_limbs,
+    moved_off_photo,
+    moves,
+    pin_counts,
+    selected_bones,
+    settings_of,
+)
 from ..operators.session import SESSION
 from .progress import draw_notices
 from .sidebar import Tab, paragraph
@@ -43,6 +51,10 @@ class PANTOMIME_PT_correct(Tab, bpy.types.Panel):
                 layout.operator("pantomime.look_through_camera", text="Look through its camera", icon="VIEW_CAMERA")
             elif not context.space_data.show_gizmo:
                 paragraph(layout, context, "Gizmos are hidden in this view: show them to see the points", "INFO")
+            rig = avatar_of(context)
+            if rig is not None and moved_off_photo(rig):
+                text = "The avatar was moved off its photo, and points pull it back. Move it, or its camera, back first"
+                paragraph(layout, context, text, "ERROR")
             row = layout.row(align=True)
             row.prop(settings, "hands", toggle=True)
             row.prop(settings, "face", toggle=True)

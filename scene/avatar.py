@@ -33,7 +33,7 @@ from . import (
     viewpoint,
 )
 from . import armature as armatures
-from .identity import CAMERA_PROPERTY, PROPERTY, UNFINISHED
+from .identity import BEFORE_CAMERA, CAMERA_PROPERTY, PROPERTY, UNFINISHED
 from .removal import is_there, remove_collection
 from .rest import Floats
 from .steps import MORE, PAUSE, Steps, finish
@@ -225,6 +225,8 @@ def _build(
     }
     if avatar.camera is not None:
         rig[CAMERA_PROPERTY] = avatar.camera
+        before = avatar.camera.matrix_basis.inverted() @ rig.matrix_basis
+        rig[PROPERTY][BEFORE_CAMERA] = [value for row in before for value in row]
     yield MORE
     seen.store(rig, capture, settings.frame, timing if moving else None)
     return avatar

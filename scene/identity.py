@@ -9,6 +9,7 @@ import bpy
 
 PROPERTY = "pantomime"  # of the armature: what the avatar was made from
 CAMERA_PROPERTY = "pantomime_camera"  # of the armature: the camera, which other avatars may share
+BEFORE_CAMERA = "before_camera"  # under PROPERTY: the armature in its camera's axes as built, a matrix by rows
 SEEN_PROPERTY = "pantomime_seen"  # of the armature: the points that the detector saw
 PINNED_BONE = "pantomime_pinned_bone"  # of an empty that pins a bone: the bone
 PIN_OWNER = "pantomime_pinned_avatar"  # of such an empty: the armature

@@ -15,6 +15,7 @@ from mathutils import Euler, Matrix, Vector
 from pantomime.core.body.model import BodyModel
 from pantomime.core.body.skeleton import JOINT_NAMES
 from pantomime.core.capture import Capture
+from pantomime.operators.points import moved_off_photo
 from pantomime.scene import current, handles, pins, pose, seen
 from pantomime.scene.avatar import AvatarError, AvatarSettings, build_avatar, find_mesh
 from pantomime.scene.identity import camera_of
@@ -258,3 +259,28 @@ def test_what_corrections_cannot_serve_is_said(free_body: BodyModel, random_capt
     skin.modifiers.clear()
     bpy.context.view_layer.update()
     refused("no body with shape keys")
+
+
+def test_who_was_moved_off_the_photo_is_known(free_body: BodyModel, random_capture: Callable[..., Capture]) -> None:
+    first, second = random_capture(free_body, 8), random_capture(free_body, 9, person_id=1)
+    one = build_avatar(first, free_body, AvatarSettings(name="Pat"))
+    two = build_avatar(second, free_body, AvatarSettings(name="Pat", camera=one.camera))
+    rig, eye = one.armature, one.camera
+    assert eye is not None
+
+    def moved() -> bool:
+        bpy.context.view_layer.update()
+        return moved_off_photo(rig)
+
+    assert not moved() and not moved_off_photo(two.armature)
+    rig.location.x += 0.2
+    assert moved() and not moved_off_photo(two.armature)
+    eye.location.x += 0.2  # the camera along with it
+    assert not moved() and moved_off_photo(two.armature)
+    rig.rotation_euler.z = 0.2
+    assert moved()
+    rig.rotation_euler.z, rig.scale = 0.0, (1.1, 1.1, 1.1)
+    assert moved()
+    rig.scale = (1.0, 1.0, 1.0)
+    one.armature.pose.bones["pelvis"].location.x += 0.5  # a pose is no concern of it
+    assert not moved()
