@@ -228,7 +228,7 @@ class Corrections:
         """Ask for the pose that meets all pins. Raises JobError.
 
         `reference`: the pose to stay near; None: the one on the screen. `label`: of an undo step. `pinned` False: ask
-        for nothing, which wakes the worker.
+        for nothing, which wakes the worker; the answer is not put on the bones, which may be elsewhere by then.
         """
         from ..core.capture import CaptureError
         from ..core.client import new_job_id
@@ -258,7 +258,7 @@ class Corrections:
                 label or rig.name,
                 context.scene.name,
                 settings,
-                on_result=self._apply,
+                on_result=self._apply if pinned else _nothing,
                 on_end=self._forget,
                 title="Correct",
                 urgent=True,
@@ -346,6 +346,10 @@ class Corrections:
     def reset(self) -> None:
         """Forget everything: another file, or the end."""
         self.__init__()  # type: ignore[misc]
+
+
+def _nothing(_job: Job, _result: Result) -> str:
+    return ""
 
 
 def _pinned(

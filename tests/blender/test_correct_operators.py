@@ -404,3 +404,12 @@ def test_two_avatars_are_corrected_each_for_itself(
     drag(WRIST, target)
     np.testing.assert_allclose(shown(other, cache)["pose33", WRIST], target, atol=0.5)
     assert channels(rig) == moved
+
+
+def test_what_is_moved_while_the_solver_wakes_stays_where_it_is(rig: bpy.types.Object) -> None:
+    before = channels(rig)
+    LIVE.ask(bpy.context, rig, pinned=False)
+    rig.location.x += 0.5
+    bpy.context.view_layer.update()
+    SESSION.wait()
+    assert channels(rig) == before
