@@ -21,7 +21,7 @@ import numpy as np
 from .pipeline import Pipeline, PipelineSettings, Reporter
 from .video_detection import PART as DETECTION_PART
 from .video_job import Arrays, JobFolder
-from .video_people import PACKED
+from .video_people import FEET, PACKED
 from .video_pipeline import ClipSettings, capture_clip
 from .whole_file import whole_file, write_whole
 
@@ -160,7 +160,7 @@ def _repeat(source: Path, target: Path, count: int) -> None:
             folder.save(f"seen-{number:05d}", key, arrays)
 
 
-_PER_SIGHTING = ("track", "edge", *PACKED)
+_PER_SIGHTING = ("track", "edge", *PACKED, *FEET)
 
 
 def _forth_and_back(clip: Path, target: Path, count: int) -> Path:

@@ -146,7 +146,7 @@ class EarlyMotion:
         state = start_window(clip.parts, seen, shape, size)
         state = clip.body_window(seen, state, 0, shape, size, None, turn).state
         if followed.up is None:
-            footing = Footing.of(clip, seen, state, turn)
+            footing = Footing.of(clip, seen, state, shape.principal_px, turn)
             stands = standing_of([(slice(None), footing)], seen.time_s, [(0, len(seen))], clip.settings.contacts)
             followed.up, followed.ground_m = stands.up, stands.ground_m
         none = np.zeros((len(seen), 4), np.float32)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .detection.feet_picture import no_feet
 from .detection.follow import FrameSightings
 from .detection.observation import Observation, trust_of
 from .fitting.video_evidence import Seen, pack
@@ -22,6 +23,7 @@ AGAIN_S, AGAIN_SIZE, AGAIN_FRAMES = 4.0, 1.5, 10
 AGAIN_WITHIN = (0.5, 1.5, 4.0)  # nobody vanishes in the middle of a picture, or appears there
 AGAIN_AT_EDGE = (0.5, 0.4, 1.5)  # who was at the picture's edge may have left it
 EDGE = 0.01  # of the picture's longer side
+FEET = ("feet_picture", "feet_box")
 PACKED = ("image_px", "confidence", "world_m", "score", "box_px", "face_m", "irises_px", "face_picture")
 
 
@@ -29,6 +31,7 @@ def sightings_arrays(frames: list[FrameSightings], homographies: list[NDArray[np
     """A stretch of frames as arrays: F frames, and S sightings in them. homographies: of a camera that turns."""
     rows = [(at, sighting) for at, frame in enumerate(frames) for sighting in frame.people]
     packed = [pack(sighting.observation) for _, sighting in rows] or [pack(None)]
+    pictures = [sighting.feet for _, sighting in rows] or [no_feet()]
     kept = len(rows)
     return {
         "frame_index": np.array([frame.index for frame in frames], np.int64),
@@ -39,6 +42,7 @@ def sightings_arrays(frames: list[FrameSightings], homographies: list[NDArray[np
         "track": np.array([sighting.track for _, sighting in rows], np.int64),
         "edge": np.array([_at_edge(sighting.observation) for _, sighting in rows], bool),
         **{name: np.stack([item[name] for item in packed])[:kept] for name in PACKED},
+        **{name: np.stack([feet[k] for feet in pictures])[:kept] for k, name in enumerate(FEET)},
     }
 
 
@@ -211,6 +215,15 @@ class Sightings:
         line = self.timeline
         span = slice(low, high)
         return Seen(line.index[span], line.time_s[span], line.shot[span], **arrays)
+
+    def feet(self, person: Person, row: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """`feet_picture` of a person in one row."""
+        at = person.first + row
+        place = int(np.searchsorted(self._starts, at, side="right")) - 1
+        part = self._part(self._numbers[place])
+        there = np.flatnonzero(np.isin(part["track"], person.tracks) & (part["row"] + self._starts[place] == at))
+        mine = [k for k in there.tolist() if (int(part["track"][k]), at) not in self._dropped]
+        return (part[FEET[0]][mine[0]], part[FEET[1]][mine[0]]) if mine else no_feet()
 
     def pose(
         self, person: Person

@@ -20,7 +20,7 @@ from .fitting.video_focal import clip_focal, search_rows
 from .fitting.video_parts import Standing
 from .fitting.video_settings import VideoSettings
 from .fitting.video_shape import ClipShape, KeyFit, fit_key, fit_shape
-from .fitting.video_standing import Footing, standing_of
+from .fitting.video_standing import Footing, rests_seen, standing_of
 from .fitting.video_start import Known, fill_in, start_window
 from .fitting.video_straight import straight_shares, straighten_seen
 from .fitting.video_swaps import exchange, find_swaps
@@ -333,9 +333,16 @@ class PersonFit:
         for window in self.windows:
             state = self._state("rough", window.first, window.last)
             turn = self._turned(window.first, window.last)
-            footing = Footing.of(self.clip, self._seen(window.first, window.last), state, turn)
+            seen = self._seen(window.first, window.last)
+            footing = Footing.of(self.clip, seen, state, self.shape.principal_px, turn)
             footings.append((slice(window.first, window.last), footing))
-        return standing_of(footings, self.time_s, self._spans(), self.clip.settings.contacts)
+        s, spans = self.clip.settings, self._spans()
+        standing = standing_of(footings, self.time_s, spans, s.contacts)
+        if self.turn is not None:
+            return standing
+        return rests_seen(
+            standing, footings, self.time_s, spans, lambda row: self.sightings.feet(self.person, row), s.feet
+        )
 
     def _fill_gaps(self, motion: Motion) -> None:
         """Between stretches: from one to the other, with no confidence. In place."""

@@ -18,6 +18,7 @@ from .candidates import Candidate, box_of, distance, distinct_people, from_crop,
 from .crops import Square, cut, fit_within
 from .details import Memory
 from .detector import Detector
+from .feet_picture import feet_picture, no_feet
 from .observation import Observation
 from .people import believable
 from .tracking import Track, Tracker, TrackingSettings, point_distance, trunk_colour
@@ -67,6 +68,7 @@ class Sighting:
 
     track: int
     observation: Observation
+    feet: tuple[Image, Array] = field(default_factory=no_feet)  # what `feet_picture` shows
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,10 @@ class Describer:
         self._memories = {
             key: self._memories.get(key, Memory()) for key, _, is_detailed in followed.people if is_detailed
         }
-        sightings = [
-            Sighting(key, self.detector.observe(rgb, person, size, is_detailed, self._memories.get(key)))
-            for key, person, is_detailed in followed.people
-        ]
+        sightings = []
+        for key, person, is_detailed in followed.people:
+            observation = self.detector.observe(rgb, person, size, is_detailed, self._memories.get(key))
+            sightings.append(Sighting(key, observation, feet_picture(rgb, observation)))
         return FrameSightings(followed.index, followed.time_s, followed.cut, sightings)
 
     @property

@@ -56,7 +56,7 @@ def clip_focal(
         near, far = np.percentile(distance, [5, 95])
         if factor == 1.0 and far < s.focal_travel * near:
             return shape.focal_px
-        footing = Footing.of(clip, seen, rough.state, turn)
+        footing = Footing.of(clip, seen, rough.state, tried.principal_px, turn)
         standing = standing_of([(slice(None), footing)], seen.time_s, [(0, len(seen))], s.contacts)
         fitted = clip.body_window(seen, rough.state, 0, tried, image_size, standing, turn)
         costs[math.log(factor)] = fitted.cost - rough.cost

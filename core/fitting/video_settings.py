@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .contacts import ContactSettings
+from .video_feet import FeetSettings
 from .video_swaps import SwapSettings
 
 
@@ -80,4 +81,5 @@ class VideoSettings:
     contact_speed_sigma: float = 0.03  # m/s
     contact_height_sigma: float = 0.01  # m
     contacts: ContactSettings = field(default_factory=ContactSettings)
+    feet: FeetSettings = field(default_factory=FeetSettings)
     swaps: SwapSettings = field(default_factory=SwapSettings)
