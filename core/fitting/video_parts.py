@@ -40,6 +40,7 @@ from .video_straight import straighten_predictions
 
 Array = NDArray[np.float32]
 HAND_PARTS = ("left_hand", "right_hand")
+LEVEL_UP = np.array([0.0, -1.0, 0.0], np.float32)  # of a camera that is level: as long as the ground is not known
 _COLUMNS = ("template", "shapedirs", "exprdirs", "weights")
 
 
@@ -185,11 +186,10 @@ class ClipParts:
         s, like = self.settings, self.skeleton.J_template
         joints = PARTS[part]
         names = {index: name for name, index in JOINT_INDEX.items()}
-        points, expression, contact = like.new_zeros(0), like.new_zeros(0), None
+        points, expression, contact = like.new_zeros(0, 3, 3), like.new_zeros(0), None
         if part == "body":
             sigma = [s.turn_sigma[names[joint]] for joint in joints]
-            points = like.new_zeros(len(self.probes.template))
-            points[: len(self.joint_names)] = 1 / self.tensor(list(s.position_sigma.values()))
+            points = self.tensor(point_scales(s, LEVEL_UP if standing is None else standing.up))
         elif part == "face":
             sigma = [s.face_turn_sigma] * len(joints)
             wide = [s.blink_sigma if "link" in name else s.expression_sigma for name in self.body.expression_names]
@@ -243,6 +243,16 @@ class ClipParts:
         weights = np.eye(NUM_JOINTS, dtype=np.float32)[index]
         body = self.body
         return VirtualPoints(body.J_template[index], body.J_shapedirs[index], body.J_exprdirs[index], weights)
+
+
+def point_scales(settings: VideoSettings, up: Array) -> Array:
+    """What brings accelerations of the smoothed joints to their σ, (P, 3, 3); up (3,) unit."""
+    upward = np.outer(up, up)
+    level = np.eye(3) - upward
+    across = settings.level_sigma
+    return np.stack(
+        [upward / sigma + level / across.get(name, sigma) for name, sigma in settings.position_sigma.items()]
+    ).astype(np.float32)
 
 
 def spread_in_time(trust: Array, time_s: NDArray[np.float64], full_s: float) -> Array:

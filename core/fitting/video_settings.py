@@ -47,6 +47,8 @@ class VideoSettings:
     helped_frames: int = 150  # from so many on another process helps: it takes some seconds to start
     # How far a joint's path bends from frame to frame: σ of its acceleration, m/s² and rad/s².
     position_sigma: dict[str, float] = field(default_factory=_position_sigmas)
+    # The same across, where it is less: one leaps up with more than the ground's friction gives. Depth is across.
+    level_sigma: dict[str, float] = field(default_factory=lambda: {"pelvis": 2.0, "spine3": 3.0})
     turn_sigma: dict[str, float] = field(default_factory=_turn_sigmas)
     finger_turn_sigma: float = 250.0
     face_turn_sigma: float = 150.0

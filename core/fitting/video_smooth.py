@@ -96,13 +96,14 @@ class Pins:
 class Smoothness:
     """Between-frame terms of one window. A chain breaks where `linked` is 0: no term spans it.
 
-    point_sigma (S,) m/s²; infinite for probes that are not smoothed. joints: which rotations, turn_sigma (K,) rad/s².
+    The probes that are smoothed are the first ones: point_scale (P, 3, 3) brings their accelerations, m/s², to σ; it
+    may be another one across than up. joints: which rotations, turn_sigma (K,) rad/s².
     expression_sigma (E,) 1/s².
     """
 
     time_s: Tensor  # (T,)
     linked: Tensor  # (T − 1,) 1 where motion goes on from t to t + 1
-    point_inverse_sigma: Tensor  # (S,)
+    point_scale: Tensor  # (P, 3, 3) s²/m, in the first frame's axes
     joints: tuple[int, ...]
     turn_inverse_sigma: Tensor  # (K,)
     expression_inverse_sigma: Tensor  # (E,) or (0,)
@@ -150,22 +151,16 @@ class Smoothness:
         return torch.where(near, squared, value), torch.where(near, torch.ones_like(weight), weight)
 
     def _points(self, positions: Tensor, rows: Tensor, whole: Tensor, bands: Bands, gradient: Tensor) -> Tensor:
-        moved = torch.nonzero(self.point_inverse_sigma > 0).flatten()
-        if len(moved) == 0:
+        count = len(self.point_scale)
+        if count == 0:
             return gradient.new_zeros(())
-        if len(moved) == int(moved[-1]) + 1:
-            x, a = positions[:, : len(moved)], rows[:, : len(moved)]
-        else:
-            x, a = positions[:, moved], rows[:, moved]
+        x = (self.point_scale @ positions[:, :count, :, None])[..., 0]
+        a = self.point_scale @ rows[:, :count]
         c = second_difference(self.time_s)
-        inverse = self.point_inverse_sigma[moved]
-        r = (c[:, 0, None, None] * x[:-2] + c[:, 1, None, None] * x[1:-1] + c[:, 2, None, None] * x[2:]) * inverse[
-            :, None
-        ]
+        r = c[:, 0, None, None] * x[:-2] + c[:, 1, None, None] * x[1:-1] + c[:, 2, None, None] * x[2:]
         value, weight = self._robust((r * r).sum(-1))
         w = weight * whole[:, None]
-        pulled = r * (w * inverse)[..., None]  # (T − 2, S, 3)
-        w = w * inverse**2
+        pulled = r * w[..., None]  # (T − 2, P, 3)
         frames, n = len(x), a.shape[-1]
         flat = a.reshape(frames, -1, n)
         _banded(flat, w.repeat_interleave(3, -1), c, bands)
