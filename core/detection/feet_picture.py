@@ -25,7 +25,7 @@ def no_feet() -> tuple[Image, Array]:
 
 
 def feet_picture(rgb: Image, observation: Observation) -> tuple[Image, Array]:
-    """Grey values (96, 128), and the box (x0, y0, x1, y1) in the clip's px that they show; zeros where there is none."""
+    """Grey values (96, 128), and the box (x0, y0, x1, y1) that they show, px of the clip; zeros where there is none."""
     pose = observation.points.get("pose33")
     if pose is None:
         return no_feet()

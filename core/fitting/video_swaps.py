@@ -40,6 +40,11 @@ class SwapSettings:
     swapped: float = 1.5  # cost of each frame that is exchanged: detectors are right more often than not
     lost: float = 12.0  # cost of each frame that is not believed: over one that shows neither, exchanges would be free
     change: float = 3.0  # cost of every change
+    # A few frames in which both ends jump off the path from before to after them, and lie on it when exchanged:
+    bridge_s: float = 0.17  # from the first of them to the last, at most
+    beside: int = 3  # frames on each side that tell the path
+    beside_sigma: float = 0.4  # in σ: how far these may be off it themselves
+    bridge_gain: float = 80.0  # how much better the exchange must be, in σ²
     longest_gap_s: float = 0.3  # over a longer absence nothing is said
 
 
@@ -64,7 +69,8 @@ def find_swaps(
     middle = pose_px[:, [POSE33.index(name) for name in _MIDDLE]].mean(1, keepdims=True)
     for column, group in enumerate(GROUPS):
         both = [POSE33.index(f"{side}_{part}") for side in ("left", "right") for part in JUDGED[group]]
-        there = np.flatnonzero((confidence[:, both] > 0.2).all(1))
+        # A hidden elbow says nothing of the wrists: it weighs little, but the frame is judged.
+        there = np.flatnonzero((confidence[:, both[1::2]] > 0.2).all(1))
         if len(there) < 3:
             continue
         away = (np.diff(time_s[there]) > s.longest_gap_s) | (np.diff(shot[there]) != 0)
@@ -75,12 +81,61 @@ def find_swaps(
                      depth[run][:, both, None] / s.depth_sigma], -1
                 )  # fmt: skip
                 ways = np.stack([off[:, list(order)] for order in _ORDER], 1)
-                swapped[run, column] = _best(ways, confidence[run][:, both].min(1), time_s[run], s)
+                weights = np.stack([confidence[run][:, both][:, list(order)] for order in _ORDER], 1)
+                swapped[run, column] = _best(ways, weights, time_s[run], s)
+                ends = off[:, 1::2, :2], confidence[run][:, both[1::2]]
+                swapped[run, column] = _bridged(swapped[run, column], *ends, time_s[run], s)
     return swapped
 
 
-def _best(ways: Array, weight: Array, time_s: NDArray[np.float64], s: SwapSettings) -> NDArray[np.int64]:
-    """Which of the ways each frame is, (N,): ways (N, 3, P, 3), in units of σ; weight (N,) 0…1."""
+def _bridged(
+    which: NDArray[np.int64], ends: Array, weight: Array, time_s: NDArray[np.float64], s: SwapSettings
+) -> NDArray[np.int64]:
+    """The same ways, and short runs exchanged that jump off the path from before to after them.
+
+    ends (N, 2, 2): left and right as seen, in units of σ; weight (N, 2) 0…1. What goes on from the frames before
+    follows a mistake that lasts for two frames or more. Here the path is a cubic through frames on both sides.
+    """
+    count, k = len(ends), s.beside
+    put_right = np.where((which == AS_SEEN)[:, None, None], ends, ends[:, ::-1])
+    found: list[tuple[float, slice, NDArray[np.int64]]] = []
+    for n in range(1, count - 2 * k + 1):
+        first = np.arange(k, count - k - n + 1)
+        first = first[time_s[first + n - 1] - time_s[first] <= s.bridge_s + 1e-6]
+        if not len(first):
+            break
+        inside, sides = first[:, None] + np.arange(n), first[:, None] + np.array([*range(-k, 0), *range(n, n + k)])
+        begin, end = time_s[sides[:, :1]], time_s[sides[:, -1:]]
+        at_sides, at_inside = (
+            ((2 * time_s[rows] - begin - end) / (end - begin))[..., None] ** np.arange(4) for rows in (sides, inside)
+        )
+        goal = put_right[sides].reshape(len(first), 2 * k, 4)
+        cubic = np.linalg.pinv(at_sides) @ goal
+        off = np.sqrt(((at_sides @ cubic - goal) ** 2).mean((1, 2)))
+        path = (at_inside @ cubic).reshape(len(first), n, 2, 2)
+        straight, crossed = (
+            (weight[inside][..., order] * np.minimum(((ends[inside][..., order, :] - path) ** 2).sum(-1), s.most)).sum(
+                -1
+            )
+            for order in ([0, 1], [1, 0])
+        )
+        cost = np.stack([straight, crossed + s.swapped, np.full_like(straight, s.lost)], -1)
+        best = cost.argmin(-1)
+        now = np.take_along_axis(cost, np.array([0, 1, 1, 2])[which[inside]][..., None], -1)
+        gain = (now[..., 0] - cost.min(-1)).sum(-1) - 2 * s.change
+        sure = (off < s.beside_sigma) & (which[sides] != LOST).all(1) & (weight[sides] > 0.3).all((1, 2))
+        exchanges = (best == 1).sum(1)
+        for i in np.flatnonzero(sure & (gain > s.bridge_gain) & (exchanges >= max(2, 0.5 * n))):
+            found.append((float(gain[i]), slice(first[i], first[i] + n), np.array([AS_SEEN, ENDS, LOST])[best[i]]))
+    result, taken = which.copy(), np.zeros(count, bool)
+    for _, rows, ways in sorted(found, key=lambda one: -one[0]):
+        if not taken[rows].any():
+            result[rows], taken[rows] = ways, True
+    return result
+
+
+def _best(ways: Array, weights: Array, time_s: NDArray[np.float64], s: SwapSettings) -> NDArray[np.int64]:
+    """Which of the ways each frame is, (N,): ways (N, 3, P, 3), in units of σ; weights (N, 3, P) 0…1."""
     count, number = len(ways), LOST + 1
     wrong = np.array([0.0, s.swapped, s.swapped, s.lost])
     change = s.change * (np.arange(number)[:, None] != np.arange(number))
@@ -96,7 +151,7 @@ def _best(ways: Array, weight: Array, time_s: NDArray[np.float64], s: SwapSettin
         off = ways[t] - ahead[:, :, None]  # [h, i, j, P, 3]
         flat = np.minimum((off[..., :2] ** 2).sum(-1), s.most)
         deep = np.minimum(off[..., 2] ** 2, s.depth_most)
-        own = weight[t] * (flat + deep).sum(-1)
+        own = (weights[t] * (flat + deep)).sum(-1)
         cost = np.concatenate([own, np.zeros_like(own[..., :1])], -1) + total[:, :, None]
         back[t] = cost.argmin(0)
         total = cost.min(0) + wrong + change
