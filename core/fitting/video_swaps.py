@@ -18,12 +18,13 @@ from .video_evidence import FIRST, NUM_WORLD, Seen
 
 Array = NDArray[np.float32]
 
-AS_SEEN, ENDS, WHOLE, LOST = 0, 1, 2, 3
+AS_SEEN, ENDS, WHOLE, LOST, FLAT = 0, 1, 2, 3, 4  # FLAT: the ends, but not their depth
 # What of a limb is exchanged, or lost, in each way.
 GROUPS: dict[str, dict[int, tuple[str, ...]]] = {
-    "arms": {ENDS: ("wrist", "pinky", "index", "thumb"),
+    "arms": {ENDS: ("wrist", "pinky", "index", "thumb"), FLAT: ("wrist", "pinky", "index", "thumb"),
              WHOLE: ("shoulder", "elbow", "wrist", "pinky", "index", "thumb")},
-    "legs": {ENDS: ("ankle", "heel", "foot_index"), WHOLE: ("hip", "knee", "ankle", "heel", "foot_index")},
+    "legs": {ENDS: ("ankle", "heel", "foot_index"), FLAT: ("ankle", "heel", "foot_index"),
+             WHOLE: ("hip", "knee", "ankle", "heel", "foot_index")},
 }  # fmt: skip
 JUDGED = {"arms": ("elbow", "wrist"), "legs": ("knee", "ankle")}
 _MIDDLE = ("left_hip", "right_hip", "left_shoulder", "right_shoulder")  # judged points are seen from there
@@ -57,7 +58,7 @@ def find_swaps(
     settings: SwapSettings | None = None,
     depth: Array | None = None,
 ) -> NDArray[np.int64]:
-    """Which way each frame's arms (column 0) and legs (column 1) are exchanged, (T, 2): AS_SEEN, ENDS, WHOLE or LOST.
+    """Which way each frame's arms (column 0) and legs (column 1) are exchanged, (T, 2): AS_SEEN, ENDS, …, FLAT.
 
     pose_px (T, 33, 2) and confidence (T, 33) of `pose33`; size_px (T,) of the person; depth (T, 33) of the points along
     the line of sight, in sizes of a person.
@@ -83,7 +84,7 @@ def find_swaps(
                 ways = np.stack([off[:, list(order)] for order in _ORDER], 1)
                 weights = np.stack([confidence[run][:, both][:, list(order)] for order in _ORDER], 1)
                 swapped[run, column] = _best(ways, weights, time_s[run], s)
-                ends = off[:, 1::2, :2], confidence[run][:, both[1::2]]
+                ends = off[:, 1::2], confidence[run][:, both[1::2]]
                 swapped[run, column] = _bridged(swapped[run, column], *ends, time_s[run], s)
     return swapped
 
@@ -93,8 +94,9 @@ def _bridged(
 ) -> NDArray[np.int64]:
     """The same ways, and short runs exchanged that jump off the path from before to after them.
 
-    ends (N, 2, 2): left and right as seen, in units of σ; weight (N, 2) 0…1. What goes on from the frames before
-    follows a mistake that lasts for two frames or more. Here the path is a cubic through frames on both sides.
+    ends (N, 2, 3): left and right as seen, in units of σ; weight (N, 2) 0…1. What goes on from the frames before
+    follows a mistake that lasts for two frames or more. Here the path is a cubic through frames on both sides. Whether
+    the depth is exchanged, too, it says as well.
     """
     count, k = len(ends), s.beside
     put_right = np.where((which == AS_SEEN)[:, None, None], ends, ends[:, ::-1])
@@ -109,16 +111,18 @@ def _bridged(
         at_sides, at_inside = (
             ((2 * time_s[rows] - begin - end) / (end - begin))[..., None] ** np.arange(4) for rows in (sides, inside)
         )
-        goal = put_right[sides].reshape(len(first), 2 * k, 4)
+        goal = put_right[sides].reshape(len(first), 2 * k, 6)
         cubic = np.linalg.pinv(at_sides) @ goal
-        off = np.sqrt(((at_sides @ cubic - goal) ** 2).mean((1, 2)))
-        path = (at_inside @ cubic).reshape(len(first), n, 2, 2)
+        off = np.sqrt(((at_sides @ cubic - goal)[..., [0, 1, 3, 4]] ** 2).mean((1, 2)))
+        path = (at_inside @ cubic).reshape(len(first), n, 2, 3)
+        # As seen, and exchanged: squares off the path in the picture, and along the line of sight.
+        square = [(ends[inside][..., order, :] - path) ** 2 for order in ([0, 1], [1, 0])]
+        trust = [weight[inside], weight[inside][..., ::-1]]
         straight, crossed = (
-            (weight[inside][..., order] * np.minimum(((ends[inside][..., order, :] - path) ** 2).sum(-1), s.most)).sum(
-                -1
-            )
-            for order in ([0, 1], [1, 0])
+            (own * np.minimum(off_path[..., :2].sum(-1), s.most)).sum(-1)
+            for own, off_path in zip(trust, square, strict=True)
         )
+        deep = [np.minimum(off_path[..., 2], s.depth_most).sum(-1) for off_path in square]
         cost = np.stack([straight, crossed + s.swapped, np.full_like(straight, s.lost)], -1)
         best = cost.argmin(-1)
         now = np.take_along_axis(cost, np.array([0, 1, 1, 2])[which[inside]][..., None], -1)
@@ -126,7 +130,9 @@ def _bridged(
         sure = (off < s.beside_sigma) & (which[sides] != LOST).all(1) & (weight[sides] > 0.3).all((1, 2))
         exchanges = (best == 1).sum(1)
         for i in np.flatnonzero(sure & (gain > s.bridge_gain) & (exchanges >= max(2, 0.5 * n))):
-            found.append((float(gain[i]), slice(first[i], first[i] + n), np.array([AS_SEEN, ENDS, LOST])[best[i]]))
+            as_labelled = deep[0][i][best[i] == 1].sum() < deep[1][i][best[i] == 1].sum()
+            ways = np.array([AS_SEEN, FLAT if as_labelled else ENDS, LOST])[best[i]]
+            found.append((float(gain[i]), slice(first[i], first[i] + n), ways))
     result, taken = which.copy(), np.zeros(count, bool)
     for _, rows, ways in sorted(found, key=lambda one: -one[0]):
         if not taken[rows].any():
@@ -187,8 +193,11 @@ def exchange(seen: Seen, swapped: NDArray[np.int64]) -> Seen:
                 right += range(FIRST["right_hand"], FIRST["right_hand"] + 21)
             order = np.arange(NUM_WORLD)
             order[[*left, *right]] = [*right, *left]
+            depth = world[rows, :, 2]
             for array in (image, confidence, world):
                 array[rows, :NUM_WORLD] = array[rows][:, order]
+            if way == FLAT:
+                world[rows, :, 2] = depth
             if way == ENDS:
                 lost = np.flatnonzero(swapped[:, column] == LOST)
                 confidence[lost[:, None], [*left, *right]] = 0

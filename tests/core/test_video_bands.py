@@ -15,7 +15,7 @@ from pantomime.core.fitting.banded import Bands, factorise
 from pantomime.core.fitting.photo import Fitter
 from pantomime.core.fitting.quality import clip_settings
 from pantomime.core.fitting.state import BodyState, retract
-from pantomime.core.fitting.video_parts import ClipParts, Standing
+from pantomime.core.fitting.video_parts import ClipParts, Standing, point_scales
 from pantomime.core.fitting.video_settings import VideoSettings
 from pantomime.core.fitting.video_shape import ClipShape
 from pantomime.core.fitting.video_smooth import second_difference, turn_acceleration
@@ -73,6 +73,20 @@ def test_second_differences_are_exact_for_parabolas_at_uneven_times() -> None:
     x = 3 - 2 * time_s + 5 * time_s**2
     c = second_difference(time_s)
     torch.testing.assert_close(c[:, 0] * x[:-2] + c[:, 1] * x[1:-1] + c[:, 2] * x[2:], torch.full((3,), 10.0).double())
+
+
+def test_a_trunk_is_smoother_across_than_up_and_hands_are_not() -> None:
+    settings = VideoSettings()
+    up = np.array([0.0, -0.8, 0.6], np.float32)
+    across = np.array([[1.0, 0.0, 0.0], [0.0, 0.6, 0.8]], np.float32)
+    scales = dict(zip(settings.position_sigma, point_scales(settings, up), strict=True))
+    for name, sigma in settings.position_sigma.items():
+        level = settings.level_sigma.get(name, sigma)
+        np.testing.assert_allclose(scales[name] @ up, up / sigma, atol=1e-6)
+        np.testing.assert_allclose(across @ scales[name], across / level, atol=1e-6)
+    assert (
+        settings.level_sigma["pelvis"] < settings.position_sigma["pelvis"] and "left_wrist" not in settings.level_sigma
+    )
 
 
 def test_even_turning_has_no_acceleration_and_its_jacobian_is_right() -> None:

@@ -12,7 +12,7 @@ from pantomime.core.detection.candidates import Candidate
 from pantomime.core.detection.observation import Observation, Points
 from pantomime.core.detection.tracking import COLOUR_BINS, Tracker, assign, colour_distance
 from pantomime.core.fitting.video_evidence import Seen, pack
-from pantomime.core.fitting.video_swaps import ENDS, LOST, WHOLE, exchange, find_swaps
+from pantomime.core.fitting.video_swaps import ENDS, FLAT, LOST, WHOLE, exchange, find_swaps
 
 Array = NDArray[np.float32]
 
@@ -248,9 +248,32 @@ def test_a_short_exchange_is_seen_from_both_sides_though_everything_trembles() -
         seen[np.ix_(mixed, [15, 16])] = seen[np.ix_(mixed, [16, 15])]
         confidence = np.full((40, 33), 0.9, np.float32)
         found = find_swaps(seen, confidence, size, np.arange(40) / 30, np.zeros(40, np.int64))[:, 0]
-        exchanged.append((found[mixed] == ENDS).mean())
+        exchanged.append(np.isin(found[mixed], (ENDS, FLAT)).mean())
         elsewhere.append(np.delete(found, mixed).any())
     assert np.mean(exchanged) > 0.7 and sum(elsewhere) <= 1
+
+
+def test_a_short_exchange_takes_the_depth_along_only_where_that_jumps_too() -> None:
+    _, seen = arms(2, 3.5)
+    mixed = [*range(15, 20)]
+    seen[np.ix_(mixed, [15, 16])] = seen[np.ix_(mixed, [16, 15])]
+    confidence, size = np.full((40, 33), 0.9, np.float32), np.full(40, 300.0, np.float32)
+    depth = np.zeros((40, 33), np.float32)
+    depth[:, 15], depth[:, 16] = -0.25, 0.25
+    for way in (FLAT, ENDS):
+        found = find_swaps(seen, confidence, size, np.arange(40) / 30, np.zeros(40, np.int64), depth=depth)
+        assert way in found[mixed, 0] and not {FLAT, ENDS} - {way} & set(found[mixed, 0])
+        world = np.zeros((33, 3), np.float32)
+        world[[15, 16]] = (1, 2, 3), (4, 5, 6)
+        parts = [pack(Observation((900, 400), np.array([0, 0, 300, 300], np.float32), 1.0,
+                                  {"pose33": Points(seen[t], confidence[t], world)})) for t in mixed]  # fmt: skip
+        rows = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+        there = Seen(np.arange(5), np.arange(5) / 30, np.zeros(5, np.int64), **rows)
+        at = int(np.flatnonzero(found[mixed, 0] == way)[0])
+        right = exchange(there, found[mixed])
+        np.testing.assert_array_equal(right.image_px[at, 15], seen[mixed[at], 16])
+        np.testing.assert_array_equal(right.world_m[at, 15], (4, 5, 3 if way == FLAT else 6))
+        depth[np.ix_(mixed, [15, 16])] = depth[np.ix_(mixed, [16, 15])]
 
 
 def test_hands_that_really_dart_to_each_other_s_side_and_back_are_not_exchanged() -> None:
