@@ -29,6 +29,7 @@ class FeetSettings:
     contrast: float = (
         6.0  # least standard deviation of its grey values, of 255: a dark foot on a dark floor says nothing
     )
+    overlap: float = 0.2  # of its box, from which on what is there may be the other foot, and says nothing
     missing_s: float = 0.07  # so long it may not be found,
     hidden_s: float = 0.7  # and so long where the detector hardly sees it either
     hidden: float = 0.45  # belief below which that is so
@@ -62,10 +63,9 @@ def rest_longer(
                 if not len(inside):
                     continue
                 at = start + int(inside[-1] if order.step > 0 else inside[0])
-                foot_seen = _Foot.of(places[at, foot], float(size_px[at]), *look(at), s)
-                if foot_seen is not None:
-                    stays = _stays(foot_seen, order, on, hidden, time_s, look, s)
-                    shared[stays, foot] = at
+                one = _Foot.of(places[at, foot], float(size_px[at]), *look(at), s)
+                if one is not None and not one.meets(places[at, 1 - foot], s):
+                    shared[_stays(one, order, on, hidden, places[:, 1 - foot], time_s, look, s), foot] = at
     shared[rests > 0] = -1
     return shared
 
@@ -90,6 +90,12 @@ class _Foot:
         looks = _piece(picture, box, low, (width, height), step)
         return cls(low, high, step, looks) if looks.std() >= s.contrast else None
 
+    def meets(self, other: Array, s: FeetSettings) -> bool:
+        """Whether points of the other foot, (K, 2) px, are so near that it may be taken for this one."""
+        margin = s.margin * s.person_px * self.step
+        low, high = np.maximum(self.low, other.min(0) - margin), np.minimum(self.high, other.max(0) + margin)
+        return bool(np.prod(np.maximum(high - low, 0)) > s.overlap * np.prod(self.high - self.low))
+
     def is_in(self, picture: Grey, box: Array, s: FeetSettings) -> bool:
         """Whether it is where it was."""
         if not _within(self.low, self.high, box):
@@ -108,11 +114,12 @@ def _stays(
     order: range,
     on: NDArray[np.bool_],
     hidden: NDArray[np.bool_],
+    other: Array,
     time_s: NDArray[np.float64],
     look: Look,
     s: FeetSettings,
 ) -> list[int]:
-    """The frames of `order`, from its start on, in which it stays where it is."""
+    """The frames of `order`, from its start on, in which it stays where it is. other (T, K, 2): the other foot, px."""
     if not order:
         return []
     before = order.start - order.step
@@ -123,7 +130,7 @@ def _stays(
             next_rest = row if next_rest is None else next_rest
             if abs(time_s[row] - time_s[next_rest]) > s.inside_s + 1e-6:
                 break
-        if foot.is_in(*look(row), s):
+        if not foot.meets(other[row], s) and foot.is_in(*look(row), s):
             last = row
             if next_rest is not None:
                 break

@@ -47,8 +47,10 @@ class Clip:
 
 
 def places() -> np.ndarray:
+    """Of the left foot, which is watched, and of the right one, which is beside it."""
     corners = np.array([[AT[1], AT[0]], [AT[1] + SIDE[1], AT[0] + SIDE[0]]], np.float32) + BOX[:2]
-    return np.tile(corners, (COUNT, 2, 1, 1))
+    both = np.stack([corners, corners + np.array([0, 40], np.float32)])
+    return np.tile(both, (COUNT, 1, 1, 1))
 
 
 def rests(*where: slice) -> np.ndarray:
@@ -58,10 +60,16 @@ def rests(*where: slice) -> np.ndarray:
     return result
 
 
-def longer(clip: Clip, rest: np.ndarray, belief: float = 1.0, settings: FeetSettings | None = None) -> list[int]:
+def longer(
+    clip: Clip,
+    rest: np.ndarray,
+    belief: float = 1.0,
+    settings: FeetSettings | None = None,
+    at: np.ndarray | None = None,
+) -> list[int]:
     """The frames in which the left foot rests, beside `rest`."""
     size, sure = np.full(COUNT, PERSON_PX, np.float32), np.full((COUNT, 2), belief, np.float32)
-    shared = rest_longer(rest, sure, places(), size, TIME_S, clip.look, settings)
+    shared = rest_longer(rest, sure, places() if at is None else at, size, TIME_S, clip.look, settings)
     assert (shared[:, 1] == -1).all()
     found = np.flatnonzero(shared[:, 0] >= 0)
     assert (rest[shared[found, 0], 0] == 1).all()
@@ -98,6 +106,16 @@ def test_a_foot_that_something_covers_rests_where_it_is_there_again_and_nobody_s
     assert longer(clip, two, belief=1.0) == []
     clip.moved[44:] = 20
     assert longer(clip, two, belief=0.3) == []
+
+
+def test_what_may_be_the_other_foot_says_nothing() -> None:
+    clip, rest = Clip(), rests(slice(15, 30))
+    at = places()
+    at[40:, 1] = at[40:, 0] + 4  # the right foot comes to where the left one was, and looks like it
+    assert longer(clip, rest, at=at) == [*range(15), *range(30, 40)]
+    at[:] = places()
+    at[25:30, 1] = at[25:30, 0] + 4
+    assert longer(clip, rest, at=at) == [*range(15)]
 
 
 def test_a_foot_like_the_floor_and_one_outside_the_picture_say_nothing() -> None:
