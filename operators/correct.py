@@ -41,7 +41,7 @@ class PANTOMIME_PG_correct(bpy.types.PropertyGroup):
     )
     reach_s: FloatProperty(
         name="Reach",
-        description="In a motion: how long before and after this frame a correction pulls along, less and less",
+        description="In a motion: how long before and after this frame a correction pulls along at most, less and less",
         default=0.5, min=0.0, soft_max=2.0, unit="TIME_ABSOLUTE",
     )  # fmt: skip
 

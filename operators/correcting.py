@@ -294,7 +294,9 @@ class Corrections:
                 seconds = bpy.context.window_manager.pantomime_correct.reach_s
                 rate = scene.render.fps / scene.render.fps_base
                 reach = pins.free_reach(rig, ask.frame, seconds * rate)
-                apply_pose(rig, self.body_of(rig, bpy.context), corrected, eye, touched, key_frame, reach, rate)
+                # A pin that is moved in space is answered again and again: there each answer goes as far as the others.
+                even = bool(ask.label)
+                apply_pose(rig, self.body_of(rig, bpy.context), corrected, eye, touched, key_frame, reach, rate, even)
             except (CaptureError, AvatarError) as error:
                 raise JobError(str(error)) from error
         if self.drag is None and (ask.label or not hand_is_busy()):

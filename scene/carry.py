@@ -33,7 +33,7 @@ def carry(
     share = shares(times, frame, (before, after))
     here = int(np.flatnonzero(times == frame)[0])
     if path.endswith("rotation_quaternion"):
-        values = _turned(old, new, share, here)
+        values = turned(old, new, share, here)
     else:
         values = old + share[:, None] * (new - old[here])
     for curve, column in zip(curves, values.T, strict=True):
@@ -51,12 +51,12 @@ def times_around(
     curves: list[Any], frame: float, reach: tuple[float, float], action: bpy.types.Action | None
 ) -> Floats:
     """The frames to which a correction of `frame` is carried, and itself, (T,)."""
-    low, high = _shot(curves[0], frame)
+    low, high = shot(curves[0], frame)
     span = action.frame_range if action is not None else (frame, frame)
     return _times(curves, frame, max(frame - reach[0], low), min(frame + reach[1], high), (span[0], span[1]))
 
 
-def _turned(old: Floats, new: Floats, share: Floats, here: int) -> Floats:
+def turned(old: Floats, new: Floats, share: Floats, here: int) -> Floats:
     """Quaternions (T, 4) turned, in their own axes, by shares (T,) of the turn from row `here` to `new`."""
     old = old / np.maximum(np.linalg.norm(old, axis=-1, keepdims=True), 1e-12)
     turn = axes.quaternion_product(old[here] * (1.0, -1.0, -1.0, -1.0), new / np.linalg.norm(new))
@@ -67,7 +67,7 @@ def _turned(old: Floats, new: Floats, share: Floats, here: int) -> Floats:
     return axes.quaternion_product(old, part)
 
 
-def _shot(curve: Any, frame: float) -> tuple[float, float]:
+def shot(curve: Any, frame: float) -> tuple[float, float]:
     """The stretch around a frame without a cut: from what follows a key that holds its value to the next such key."""
     keys = [(float(key.co[0]), key.interpolation == "CONSTANT") for key in curve.keyframe_points]
     low, high = -np.inf, np.inf

@@ -20,6 +20,7 @@ from ..core.capture import Capture, pose_parts
 from . import armature as armatures
 from . import axes, camera, carry, controls, pose, rest, seen, shapekeys, stand
 from .avatar import AvatarError, find_mesh, shaped_mesh
+from .even import even_reach
 from .identity import PROPERTY
 from .rest import Floats
 
@@ -144,12 +145,14 @@ def apply_pose(
     key_frame: int | None = None,
     reach: tuple[float, float] = (0.0, 0.0),
     frame_rate: float = 24.0,
+    even: bool = False,
 ) -> None:
     """Put the first frame of a capture on the bones named, the expression on the shape keys. Raises AvatarError.
 
     Where the body stands is the pelvis bone's location, which is always written. `key_frame`: also key what changed
     there, for an avatar with an action. `reach`: so many frames before and after it are pulled along, less and less;
-    feet that stand in them stay, as far as the correction leaves them. `frame_rate`: of the scene, frames a second.
+    feet that stand in them stay, as far as the correction leaves them. `even`: only so far as leaves the motion most
+    even. `frame_rate`: of the scene, frames a second.
     """
     view = view_of(rig, eye)
     heads, frames = armatures.bone_frames(rig)
@@ -172,6 +175,8 @@ def apply_pose(
     pose.set_pose(rig, posed, changed)
     keys = _set_expression(rig, body, before.expression, expression)
     if key_frame is not None:
+        if even:
+            reach = even_reach(rig, changed, key_frame, reach)
         feet = stand.before(rig, key_frame, reach, frame_rate)
         _key(rig, changed, keys, key_frame, reach)
         if feet is not None:

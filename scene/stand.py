@@ -13,7 +13,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import axes, carry, pins, versions
+from . import axes, carry, pins, played, versions
 from .rest import Floats
 
 STANDS_M_S, MOVES_M_S = 0.2, 0.6  # a foot that is slower stands, one that is faster does not; between, partly
@@ -118,10 +118,10 @@ def _key(rig: bpy.types.Object, names: tuple[str, ...], times: Floats, legs: Flo
         basis = np.swapaxes(parents[:, k] @ own_rest, -1, -2) @ turned[:, k]
         name = names[k + 1]
         quaternions = axes.quaternions_from_matrices(basis)
-        old = _values(rig, name, "rotation_quaternion", 4, times)
+        old = played.values(rig, name, "rotation_quaternion", 4, times)
         quaternions[(quaternions * old).sum(-1) < 0] *= -1.0
         path = rig.pose.bones[name].path_from_id("rotation_quaternion")
-        for index, curve in enumerate(_curves(rig, name, "rotation_quaternion", 4)):
+        for index, curve in enumerate(played.curves(rig, name, "rotation_quaternion", 4)):
             if curve is None:
                 known = versions.channel_curves(rig.animation_data.action, rig)
                 versions.key_curve(known, path, index, name, times, quaternions[:, index])
@@ -136,34 +136,13 @@ def _legs(rig: bpy.types.Object, times: Floats) -> Floats:
         parent, parent_rest, bones = np.eye(4), np.eye(4), []
         for name in leg:
             rest = np.array(rig.data.bones[name].matrix_local, np.float64)
-            parent = parent @ (np.linalg.inv(parent_rest) @ rest) @ _channels(rig, name, times)
+            turns = played.values(rig, name, "rotation_quaternion", 4, times)
+            own = played.matrices(turns, played.values(rig, name, "location", 3, times))
+            parent = parent @ (np.linalg.inv(parent_rest) @ rest) @ own
             parent_rest = rest
             bones.append(parent)
         found.append(np.stack(bones, axis=1))
     return np.array(found)
-
-
-def _channels(rig: bpy.types.Object, name: str, times: Floats) -> Floats:
-    """A bone's own matrices (T, 4, 4)."""
-    turns = _values(rig, name, "rotation_quaternion", 4, times)
-    turns = turns / np.maximum(np.linalg.norm(turns, axis=-1, keepdims=True), 1e-12)
-    own = np.tile(np.eye(4), (len(times), 1, 1))
-    own[:, :3, :3] = axes.rotation_matrices(axes.axis_angle_of(turns))
-    own[:, :3, 3] = _values(rig, name, "location", 3, times)
-    return own
-
-
-def _values(rig: bpy.types.Object, name: str, channel: str, number: int, times: Floats) -> Floats:
-    """A bone's channel (T, number); one without keys is as it is."""
-    curves, still = _curves(rig, name, channel, number), getattr(rig.pose.bones[name], channel)
-    return np.array([[still[k] if c is None else c.evaluate(t) for k, c in enumerate(curves)] for t in times])
-
-
-def _curves(rig: bpy.types.Object, name: str, channel: str, number: int) -> list[Any]:
-    """The curves of a bone's channel, None where there is none."""
-    known = versions.channel_curves(rig.animation_data.action, rig)
-    path = rig.pose.bones[name].path_from_id(channel)
-    return [known.find(path, index=index) for index in range(number)]
 
 
 def _all_curves(rig: bpy.types.Object) -> list[Any]:
@@ -172,4 +151,4 @@ def _all_curves(rig: bpy.types.Object) -> list[Any]:
         return []
     names = list(dict.fromkeys(name for leg in LEGS for name in leg))
     channels = [(names[0], "location", 3), *((name, "rotation_quaternion", 4) for name in names)]
-    return [curve for one in channels for curve in _curves(rig, *one) if curve is not None]
+    return [curve for one in channels for curve in played.curves(rig, *one) if curve is not None]
