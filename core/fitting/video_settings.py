@@ -39,7 +39,7 @@ class VideoSettings:
 
     # Windows: what is kept of one, and how far it looks beyond that. Both in seconds, but at least so many frames.
     keep_s: float = 4.0
-    ahead_s: float = 0.6
+    ahead_s: float = 0.7
     detail_ahead_s: float = 0.2  # of fingers and face
     least_keep: int = 24
     least_ahead: int = 12
