@@ -12,7 +12,6 @@ import io
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .npz_errors import DAMAGED_NPZ
+from .whole_file import write_whole
 
 Arrays = dict[str, NDArray[Any]]
 _LOCK = "lock"
@@ -83,18 +83,12 @@ class JobFolder:
     def save(self, name: str, key: str, arrays: Arrays) -> Path:
         """Write a part. Raises JobError where the disk does not take it."""
         target = self.path / f"{name}.npz"
-        temporary = None
         try:
             # Made in memory: a zip file that can't be written complains once more when it is thrown away.
             whole = io.BytesIO()
             np.savez(whole, key=np.array(key), **arrays)
-            with tempfile.NamedTemporaryFile(dir=self.path, suffix=".part", delete=False) as file:
-                temporary = file.name
-                file.write(whole.getbuffer())
-            os.replace(temporary, target)
+            write_whole(target, whole.getbuffer())
         except OSError as error:
-            if temporary and os.path.exists(temporary):
-                os.unlink(temporary)
             if error.errno == errno.ENOSPC:
                 raise JobError(
                     f"The disk of {self.path} is full. What is done is kept: free some space and start again to go on."

@@ -8,7 +8,6 @@ Frames are read, drawn and written one after another, so memory does not grow wi
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from .body.raster import Hits, rasterise
 from .capture import Capture
 from .pipeline import PipelineError
 from .preview_figures import Double, Figure, Float, Picture, Pose, PreviewSettings, Side
+from .whole_file import whole_file
 
 if TYPE_CHECKING:
     from .body.model import BodyModel
@@ -53,40 +53,37 @@ def write_preview(
 
     settings = settings or PreviewSettings()
     drawing = _Drawing(captures, bodies, settings)
-    part = path.with_name(path.stem + ".part.mp4")
     failed = PipelineError(f"Can't write the video {path}. Free some space or choose another folder.")
     total = max(int(capture.frame_indices.max(initial=0)) for capture in captures) + 1
     writer, written = None, 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for frame in frames:
-            shown = np.concatenate(drawing.tiles(frame), axis=1)
+        with whole_file(path, ".part.mp4") as part:
+            for frame in frames:
+                shown = np.concatenate(drawing.tiles(frame), axis=1)
+                if writer is None:
+                    size = (shown.shape[1], shown.shape[0])
+                    rate = float(captures[0].mocap_frame_rate)
+                    writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
+                    if not writer.isOpened():
+                        raise failed
+                writer.write(cv2.cvtColor(shown, cv2.COLOR_RGB2BGR))
+                written += 1
+                progress(min((frame.index + 1) / total, 1.0))
             if writer is None:
-                size = (shown.shape[1], shown.shape[0])
-                rate = float(captures[0].mocap_frame_rate)
-                writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
-                if not writer.isOpened():
-                    raise failed
-            writer.write(cv2.cvtColor(shown, cv2.COLOR_RGB2BGR))
-            written += 1
-            progress(min((frame.index + 1) / total, 1.0))
-        if writer is None:
-            raise PipelineError("None of the captured frames is in the clip. Name the clip that was captured.")
-        writer.release()
-        # OpenCV says nothing of a full disk.
-        check = cv2.VideoCapture(str(part))
-        whole = int(check.get(cv2.CAP_PROP_FRAME_COUNT)) == written
-        check.release()
-        if not whole:
-            raise failed
-        part.replace(path)
+                raise PipelineError("None of the captured frames is in the clip. Name the clip that was captured.")
+            writer.release()
+            # OpenCV says nothing of a full disk.
+            check = cv2.VideoCapture(str(part))
+            whole = int(check.get(cv2.CAP_PROP_FRAME_COUNT)) == written
+            check.release()
+            if not whole:
+                raise failed
     except OSError as error:
         raise failed from error
     finally:
         if writer is not None:
             writer.release()
-        with contextlib.suppress(OSError):
-            part.unlink()
     return written
 
 
