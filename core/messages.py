@@ -65,7 +65,6 @@ class FitPhoto(JobRequest):
     stem: str = ""  # of the files' names; empty: the photo's
     body: str | None = None  # file or folder of a licensed body; None: the free body
     points: str | None = None  # OpenPose or COCO-WholeBody JSON instead of the built-in detector
-    points_error_px: float | None = None  # how far those may be off; None: as a detector's
     people: int = 1  # how many, the main person first; 0 = all
     focal_px: float | None = None
     focal_mm: float | None = None  # equivalent on 35 mm film
@@ -77,6 +76,7 @@ class FitPhoto(JobRequest):
     gender: str = "neutral"  # of a licensed body: neutral, male, female, or auto for what fits best
     quality: str = "normal"  # fast or normal
     upright: str = ""  # gets an upright copy (JPEG) of a photo that Blender would show turned, or not at all
+    points_error_px: float | None = None  # how far `points` may be off; None: as a detector's
 
 
 @dataclass(frozen=True)

@@ -118,11 +118,11 @@ def test_balls_in_training_reach_as_far_as_the_bodys_surface() -> None:
         noise=1e-6, lost=0, limb_shift=0, cut=0, hidden_limb=0, hidden_point=0, no_hands=0, no_feet=0, no_face=0,
         dim_limb=0, dim_end=0, dim_point=0, misjudged=0, swap_all=0, swap_legs=0, swap_arms=0, focal_guessed=0, plain=0,
         masked=1, mask_lacks=0, mask_covered=0, mask_clothes=0, mask_hair=0, mask_noise=0, mask_spill=0,
-        share=(0.3, 0.3), focal_mm=(135.0, 135.0),
+        share=(0.3, 0.3), focal_mm=(135.0, 135.0), exact=0,
     )  # fmt: skip
     count = 40
     views = ViewMaker(body, poses, clear, seed=3).batch(count)
-    told = views.features[:, -MASK_FEATURES:].numpy()
+    told = views.features[:, -1 - MASK_FEATURES : -1].numpy()
     rotmats = torch.eye(3).repeat(count, 55, 1, 1)
     rotmats[:, :NUM_BODY] = views.rotmats
     posing = Body(body)
