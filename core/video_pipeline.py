@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .video_helper import Helper
 
 # Change whenever parts of an older version can't be gone on with; settings are in the keys anyway.
-DETECTION_VERSION, FIT_VERSION = 10, 13
+DETECTION_VERSION, FIT_VERSION = 10, 14
 SHARE_DETECTION = 0.7  # of the whole time, for the progress
 
 

@@ -193,11 +193,11 @@ def exchange(seen: Seen, swapped: NDArray[np.int64]) -> Seen:
                 right += range(FIRST["right_hand"], FIRST["right_hand"] + 21)
             order = np.arange(NUM_WORLD)
             order[[*left, *right]] = [*right, *left]
-            depth = world[rows, :, 2]
+            depth = world[rows, : len(POSE33), 2]  # points of the hands are seen from their own wrist, and stay whole
             for array in (image, confidence, world):
                 array[rows, :NUM_WORLD] = array[rows][:, order]
             if way == FLAT:
-                world[rows, :, 2] = depth
+                world[rows, : len(POSE33), 2] = depth
             if way == ENDS:
                 lost = np.flatnonzero(swapped[:, column] == LOST)
                 confidence[lost[:, None], [*left, *right]] = 0

@@ -265,14 +265,20 @@ def test_a_short_exchange_takes_the_depth_along_only_where_that_jumps_too() -> N
         assert way in found[mixed, 0] and not {FLAT, ENDS} - {way} & set(found[mixed, 0])
         world = np.zeros((33, 3), np.float32)
         world[[15, 16]] = (1, 2, 3), (4, 5, 6)
-        parts = [pack(Observation((900, 400), np.array([0, 0, 300, 300], np.float32), 1.0,
-                                  {"pose33": Points(seen[t], confidence[t], world)})) for t in mixed]  # fmt: skip
+        hands = {f"{side}_hand": Points(np.zeros((21, 2), np.float32), np.ones(21, np.float32),
+                                        np.full((21, 3), value, np.float32))
+                 for side, value in (("left", 7.0), ("right", 8.0))}  # fmt: skip
+        box = np.array([0, 0, 300, 300], np.float32)
+        points = [{"pose33": Points(seen[t], confidence[t], world), **hands} for t in mixed]
+        parts = [pack(Observation((900, 400), box, 1.0, each)) for each in points]
         rows = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
         there = Seen(np.arange(5), np.arange(5) / 30, np.zeros(5, np.int64), **rows)
         at = int(np.flatnonzero(found[mixed, 0] == way)[0])
         right = exchange(there, found[mixed])
         np.testing.assert_array_equal(right.image_px[at, 15], seen[mixed[at], 16])
         np.testing.assert_array_equal(right.world_m[at, 15], (4, 5, 3 if way == FLAT else 6))
+        # A hand is the other one as a whole, not half of either.
+        assert (right.world_m[at, 33:54] == 8).all() and (right.world_m[at, 54:75] == 7).all()
         depth[np.ix_(mixed, [15, 16])] = depth[np.ix_(mixed, [16, 15])]
 
 
