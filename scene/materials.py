@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.body.model import BodyModel
-from ..core.body.skeleton import LEFT_EYE, RIGHT_EYE
 from . import axes
 from .mesh import EYE_ATTRIBUTE, FACE_ATTRIBUTE
 from .steps import MORE, Steps
@@ -57,7 +56,7 @@ BROW = Brow()
 
 
 def add_materials(mesh: bpy.types.Mesh, body: BodyModel, look: Look, prefix: str) -> Steps[None]:
-    """One slot for each of the body's materials, in its order; a body without any gets skin and eyes. In steps."""
+    """One slot for each of the body's materials, in its order, and those that it does not tell of. In steps."""
     size = tuple(np.ptp(axes.body_to_blender(body.v_template), axis=0).tolist())
     makers = {
         "skin": lambda m: skin_nodes(m, look, size),
@@ -69,7 +68,7 @@ def add_materials(mesh: bpy.types.Mesh, body: BodyModel, look: Look, prefix: str
         "lashes": lash_nodes,
         "eyes": lambda m: eye_nodes(m, look.iris),
     }
-    names = body.material_names or ("skin", "eyes")
+    names = body.material_names
     made: dict[str, bpy.types.Material] = {}
     for name in names:
         # The eye is one shell, and its nodes draw all of it: iris and pupil have copies, for solid shading and exports.
@@ -86,13 +85,8 @@ def add_materials(mesh: bpy.types.Mesh, body: BodyModel, look: Look, prefix: str
             yield MORE
         else:
             mesh.materials.append(made[kind])
-    if not body.material_names:
-        eyes = (body.weights[:, [LEFT_EYE, RIGHT_EYE]].max(axis=1) > 0.5)[
-            np.where(body.quads < 0, body.quads[:, :1], body.quads)
-        ]
-        slots = eyes.all(axis=1).astype(np.int32)
-        mesh.polygons.foreach_set("material_index", slots)
-        _add_eye_slots(mesh, slots, made["eyes"], look, prefix)
+    if "sclera" in names and not set(EYE_PARTS) & set(names):
+        _add_eye_slots(mesh, names.index("sclera"), made["eyes"], look, prefix)
     if look.garment is not None and "skin" in made and GARMENT_ATTRIBUTE in mesh.attributes:
         _add_garment_slot(mesh, made["skin"], names.index("skin"), look.garment, f"{prefix} {GARMENT_KIND}")
 
@@ -116,20 +110,21 @@ def _add_garment_slot(
     mesh.polygons.foreach_set("material_index", slots)
 
 
-def _add_eye_slots(
-    mesh: bpy.types.Mesh, slots: NDArray[np.int32], eyes: bpy.types.Material, look: Look, prefix: str
-) -> None:
-    """Iris and pupil of a body that does not say which faces they are: those whose middle lies in their circles."""
+def _add_eye_slots(mesh: bpy.types.Mesh, eye_slot: int, eyes: bpy.types.Material, look: Look, prefix: str) -> None:
+    """Iris and pupil of a body that does not say which faces they are, as licensed ones: those of the eye whose middle
+    lies in their circles."""
     directions = np.empty(3 * len(mesh.vertices), np.float32)
     mesh.attributes[EYE_ATTRIBUTE].data.foreach_get("vector", directions)
-    corners, starts = np.empty(len(mesh.loops), np.int32), np.empty(len(mesh.polygons), np.int32)
+    corners = np.empty(len(mesh.loops), np.int32)
+    starts, slots = (np.empty(len(mesh.polygons), np.int32) for _ in range(2))
     mesh.loops.foreach_get("vertex_index", corners)
     mesh.polygons.foreach_get("loop_start", starts)
+    mesh.polygons.foreach_get("material_index", slots)
     sizes = np.diff(starts, append=len(corners))
     middle = np.add.reduceat(directions.reshape(-1, 3)[corners], starts) / sizes[:, None]
     # The eye looks towards −Y.
     off = np.where(middle[:, 1] < 0.0, np.hypot(middle[:, 0], middle[:, 2]), np.inf)
-    on_eye = slots == slots.max()
+    on_eye = slots == eye_slot
     for part, radius in (("iris", IRIS), ("pupil", PUPIL)):
         slots[on_eye & (off < radius)] = len(mesh.materials)
         mesh.materials.append(_copy_for_solid(eyes, f"{prefix} {part}", _eye_part_colour(part, look)))

@@ -60,7 +60,7 @@ def free_body() -> BodyModel:
 
 @pytest.fixture(scope="session")
 def smplx_like_body(free_body: BodyModel) -> BodyModel:
-    """A small body with what a licensed file has and the free one has not: triangles, no UVs or materials,
+    """A small body with what a licensed file has and the free one has not: triangles, no UVs, two materials,
     unbounded expressions that move joints, dense pose correctives."""
     rng = np.random.default_rng(5)
     kept = np.arange(0, free_body.num_vertices, 10)
@@ -86,7 +86,7 @@ def smplx_like_body(free_body: BodyModel) -> BodyModel:
         quads=np.pad(faces, ((0, 0), (0, 1)), constant_values=-1).astype(np.int32),
         uv_coords=np.zeros((0, 2), np.float32),
         quad_uvs=np.full((len(faces), 4), -1, np.int32),
-        material_names=(),
+        material_names=("skin", "sclera"),
         material_ids=np.zeros(len(faces), np.uint8),
     )
 

@@ -273,8 +273,10 @@ def test_what_a_garment_covers_has_its_colour_in_solid_view_too(free_body: BodyM
 @pytest.mark.parametrize("licensed", [False, True], ids=["free", "licensed"])
 def test_eyes_have_irises_and_pupils_in_solid_view(free_body: BodyModel, random_capture: Make, licensed: bool) -> None:
     body = free_body
-    if licensed:  # whose file has neither materials nor UVs
-        body = replace(free_body, body_id="smplx-neutral", material_names=(), quad_uvs=np.zeros((0, 4), np.int32),
+    if licensed:  # whose file has no UVs, and does not tell irises from the rest of eyes
+        eyes = np.isin(free_body.material_ids, [free_body.material_names.index(n) for n in ("sclera", "iris", "pupil")])
+        body = replace(free_body, body_id="smplx-neutral", material_names=("skin", "sclera"),
+                       material_ids=eyes.astype(np.uint8), quad_uvs=np.zeros((0, 4), np.int32),
                        uv_coords=np.zeros((0, 2), np.float32), vertex_groups={})  # fmt: skip
     data = build_avatar(random_capture(body, 8), body).mesh.data
     kinds = [material.name.rpartition(" ")[2] for material in data.materials]
