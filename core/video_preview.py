@@ -8,6 +8,7 @@ Frames are read, drawn and written one after another, so memory does not grow wi
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -58,13 +59,15 @@ def write_preview(
     writer, written = None, 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path, ".part.mp4") as part:
+        # Windows removes no file that is open: the writer ends before its file is in place, or gone.
+        with whole_file(path, ".part.mp4") as part, contextlib.ExitStack() as ended:
             for frame in frames:
                 shown = np.concatenate(drawing.tiles(frame), axis=1)
                 if writer is None:
                     size = (shown.shape[1], shown.shape[0])
                     rate = float(captures[0].mocap_frame_rate)
                     writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
+                    ended.callback(writer.release)
                     if not writer.isOpened():
                         raise failed
                 writer.write(cv2.cvtColor(shown, cv2.COLOR_RGB2BGR))
@@ -81,9 +84,6 @@ def write_preview(
                 raise failed
     except OSError as error:
         raise failed from error
-    finally:
-        if writer is not None:
-            writer.release()
     return written
 
 

@@ -16,7 +16,7 @@ from pantomime.__main__ import main
 from pantomime.core.body.load import load_body
 from pantomime.core.capture import Capture
 from pantomime.core.media.frame import Frame
-from pantomime.core.pipeline import PipelineError
+from pantomime.core.pipeline import PipelineCancelled, PipelineError
 from pantomime.core.preview_figures import Figure, PreviewSettings, Side
 from pantomime.core.rotation import log_so3
 from pantomime.core.video_preview import write_preview
@@ -153,6 +153,32 @@ def test_a_place_that_cannot_be_written_is_one_sentence(capture: Capture, tmp_pa
     (tmp_path / "file").write_text("x")
     with pytest.raises(PipelineError, match="Can't write the video"):
         write_preview(grey(1), [capture], [load_body()], tmp_path / "file" / "a.mp4")
+
+
+def test_a_video_that_is_stopped_leaves_nothing_and_its_file_is_closed_first(
+    capture: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there: list[bool] = []
+
+    class Writer:
+        fourcc, real = cv2.VideoWriter.fourcc, cv2.VideoWriter
+
+        def __init__(self, *arguments: Any) -> None:
+            self.writer = self.real(*arguments)
+            self.isOpened, self.write = self.writer.isOpened, self.writer.write
+
+        def release(self) -> None:
+            there.append(any(tmp_path.iterdir()))
+            self.writer.release()
+
+    def stop(_: float) -> None:
+        raise PipelineCancelled
+
+    monkeypatch.setattr(cv2, "VideoWriter", Writer)
+    with pytest.raises(PipelineCancelled):
+        write_preview(grey(), [capture], [load_body()], tmp_path / "preview.mp4", PreviewSettings(), stop)
+    # An open file is there to stay on Windows.
+    assert there == [True] and not any(tmp_path.iterdir())
 
 
 def test_the_command_takes_a_capture(capture: Capture, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
