@@ -140,9 +140,7 @@ class Pipeline:
                     # The whole path: whoever opens the capture may be in another folder.
                     source = os.path.abspath(frame.source)
                     captures.append(replace(capture, source=source, source_exif_orientation=frame.exif_orientation))
-                    if camera.focal_px is None:
-                        # One photo, one camera: the main person tells most of it.
-                        camera = type(camera)(capture.focal_px, capture.focal_source)
+                    camera = camera.for_others(capture)
                 for text in _warnings(captures):
                     reporter.warning(text)
         reporter.progress(1.0)

@@ -242,9 +242,7 @@ class _Job:
                 self._on_window if self.checkpoint is not None else None, video, self.helper,
             )  # fmt: skip
             captures.append(self._signed(fit.run()))
-            if camera.focal_px is None:
-                # One clip, one camera: who was large for longest tells most of it.
-                camera = replace(camera, focal_px=captures[0].focal_px, focal_source=captures[0].focal_source)
+            camera = camera.for_others(captures[-1])
         return captures
 
     def _camera(self, size: tuple[int, int]) -> PhotoCamera:

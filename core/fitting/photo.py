@@ -53,8 +53,14 @@ class PhotoCamera:
     """What is known of a photo's camera. focal_px of the upright picture at full resolution; None = unknown."""
 
     focal_px: float | None = None
-    focal_source: str = "guessed"  # "given", "exif" when focal_px is there
+    focal_source: str = "guessed"  # "given", "exif" when focal_px is there, or as of somebody before
     principal_px: tuple[float, float] | None = None  # None = the middle
+
+    def for_others(self, first: Capture) -> PhotoCamera:
+        """The camera of those who come after `first` in a photo or clip: it is one, and the main person tells most."""
+        if self.focal_px is not None:
+            return self
+        return replace(self, focal_px=first.focal_px, focal_source=first.focal_source)
 
 
 class Fitter:
