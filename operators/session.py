@@ -50,7 +50,7 @@ class Session(Stepper):
         self._warmed: tuple[SolverSettings, str, str] | None = None  # what the solver was last warmed for
         self._events: deque[Message] = deque()  # of the running job, not taken in yet
         self._held: Message | None = None  # the running job's last event, until the user's hand is free
-        self._untold: list[str] = []  # errors that a popup is to tell of
+        self._untold: list[tuple[str, str]] = []  # errors that a popup is to tell of, each under its title
         self.away_s = 0.0  # how long Blender lately took between two ticks: what it needs to draw its window
 
     # ------------------------------------------------------------------------------------------------------ state
@@ -234,8 +234,8 @@ class Session(Stepper):
             self._end_of(job)
             if raise_errors:
                 raise JobError(str(error)) from error
-            self._untold.append(str(error))
-            self._tell(job.title)
+            self._untold.append((job.title, str(error)))
+            self._tell()
 
     def _ensure_worker(self, settings: SolverSettings) -> bool:
         """True if the worker had to be started."""
@@ -320,14 +320,15 @@ class Session(Stepper):
         self._job = self._held = None
         self._end_of(job)
         if failed:
-            self._untold.append(failed)
-        self._tell(job.title)
+            self._untold.append((job.title, failed))
+        self._tell()
 
-    def _tell(self, title: str) -> None:
+    def _tell(self) -> None:
         """Of what failed, once, when all is done: the sidebar with the notices may be closed."""
         if self._untold and not self._waiting:
             told, self._untold = self._untold, []
-            notify.popup(title, list(dict.fromkeys(told))[-MOST_TOLD:])
+            # What was done last may be another thing, and have gone well.
+            notify.popup(told[-1][0], list(dict.fromkeys(text for _, text in told))[-MOST_TOLD:])
 
     def _end_of(self, job: Job) -> None:
         if job.on_end is not None:

@@ -136,7 +136,9 @@ def test_of_several_jobs_those_that_failed_are_told_of_once_all_are_done(monkeyp
         raise JobError(f"{job.label} is empty. Copy it again.")
 
     for label, act in (("a.jpg", slow), ("b.jpg", fail), ("c.jpg", fail), ("d.jpg", slow)):
-        session.submit(Job(None, label, "Scene", SolverSettings(), act))
+        # What ends last has another title.
+        title = "Correct" if label == "d.jpg" else "Photo to avatar"
+        session.submit(Job(None, label, "Scene", SolverSettings(), act, title=title))
     assert session.waiting and not told
     session.wait()
     assert told == [("Photo to avatar", ["b.jpg is empty. Copy it again.", "c.jpg is empty. Copy it again."])]
