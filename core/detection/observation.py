@@ -40,9 +40,12 @@ class Observation:
     noise_share: float = 1.0  # how far sure points may be off, over `sure_noise_px`: 0 = they are known
 
 
+SURE_NOISE = 0.009  # of a person's box: by so much a detector's sure points are off, median over rendered people
+
+
 def sure_noise_px(box_px: Array) -> float:
-    """How far a detector's sure points are off, px, in the median over rendered people of these boxes (4,)."""
-    return 0.009 * max(float((box_px[2:] - box_px[:2]).max()), 1.0)
+    """The same in px, of a person with this box (4,)."""
+    return SURE_NOISE * max(float((box_px[2:] - box_px[:2]).max()), 1.0)
 
 
 _LEAST, _FULL = 0.2, 0.65  # other detectors' points count from the one, and fully from the other

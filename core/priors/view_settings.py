@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..detection.observation import SURE_NOISE
+
 
 @dataclass(frozen=True)
 class ViewSettings:
@@ -30,7 +32,7 @@ class ViewSettings:
     focal_sigma: float = 0.25
     # Detectors. A point's error is `noise` times what its confidence says (1…8, see `trust_of`).
     plain: float = 0.25  # chance of points as OpenPose and COCO have them, with no hands
-    noise: float = 0.009  # of a sure point, median over people
+    noise: float = SURE_NOISE  # of a sure point, median over people
     noise_spread: float = 0.5  # of its logarithm
     misjudged: float = 0.4  # spread of the logarithm of a point's error over what its confidence says
     exact: float = 0.3  # chance of points that are known better than a detector sees them, by up to MOST_PRECISE
