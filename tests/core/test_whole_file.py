@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pantomime.core.arguments import people_count, positive, whole, whole_from_0
+from pantomime.core.arguments import not_negative, people_count, positive, whole, whole_from_0
 from pantomime.core.whole_file import whole_file, write_whole
 
 
@@ -76,6 +76,7 @@ def test_files_have_the_rights_that_others_have(tmp_path: Path) -> None:
         (whole, {"1": 1, "007": 7}, ["0", "-1", "1.5", "", "²", "one", "+1"]),
         (whole_from_0, {"0": 0, "12": 12}, ["-1", "1.5", "", "²", "none"]),
         (positive, {"0.5": 0.5, "2e3": 2000.0}, ["0", "-1", "nan", "inf", "1e7", "", "half"]),
+        (not_negative, {"0": 0.0, "0.5": 0.5}, ["-1", "nan", "inf", "1e7", "", "half"]),
         (people_count, {"all": 0, "3": 3}, ["0", "-1", "1.5", "", "some"]),
     ],
 )
