@@ -99,7 +99,8 @@ def snap_to_pose(
     bones = rig.pose.bones
     if values is None:
         values = leading(rig)
-    with motion.Alone(rig, scene) as alone:
+    # A pose that is keyed once, as auto keying does, is not what was just set.
+    with motion.Alone(rig, scene, played=motion.frame_range(rig, None) is not None) as alone:
         for limb in _present(rig):
             bones[limb.handle][IK] = 0.0
         posed = alone.bones()

@@ -61,10 +61,12 @@ def sample(rig: bpy.types.Object, skin: bpy.types.Object, scene: bpy.types.Scene
 
 class Alone:
     """A scene of its own for an armature: evaluating it there costs little, as its mesh is not, and needs no layer of
-    the user's that shows it. It is gone afterwards."""
+    the user's that shows it. It is gone afterwards. `played` False: channels count as they stand, whatever is keyed."""
 
-    def __init__(self, rig: bpy.types.Object, scene: bpy.types.Scene) -> None:
+    def __init__(self, rig: bpy.types.Object, scene: bpy.types.Scene, played: bool = True) -> None:
         self._rig, self._frame = rig, (scene.frame_current, scene.frame_subframe)
+        # Without the time, what is animated falls back to the channels as they stand in the user's scene.
+        self._refresh = {"OBJECT", "DATA", "TIME"} if played else {"OBJECT", "DATA"}
 
     def __enter__(self) -> Alone:
         self._scene = bpy.data.scenes.new("Pantomime")
@@ -81,8 +83,7 @@ class Alone:
 
     def bones(self) -> Any:
         """The pose's bones as they are with the present channels and properties."""
-        # Without the time, what is animated would fall back to the channels as they stand in the user's scene.
-        self._rig.update_tag(refresh={"OBJECT", "DATA", "TIME"})
+        self._rig.update_tag(refresh=self._refresh)
         layer = self._scene.view_layers[0]
         layer.update()
         return self._rig.evaluated_get(layer.depsgraph).pose.bones

@@ -201,6 +201,20 @@ def test_poses_at_a_stroke_take_limbs_with_them_that_handles_lead(avatar: Avatar
     assert all(rig.pose.bones[name]["ik"] == 1.0 for name in ("left_hand_ik", "right_foot_ik"))
 
 
+def test_a_pose_that_auto_keying_keyed_before_does_not_hold_the_handles(avatar: Avatar) -> None:
+    rig = avatar.armature
+    assert bpy.ops.pantomime.add_controls() == {"FINISHED"}
+    bpy.context.scene.tool_settings.use_keyframe_insert_auto = True
+    raised = {}
+    for kind in ("T", "A"):
+        assert bpy.ops.pantomime.set_pose(kind=kind) == {"FINISHED"}
+        bpy.context.scene.frame_set(bpy.context.scene.frame_current)  # as it is keyed
+        places = [rig.pose.bones[name].head for name in ("left_shoulder", "left_wrist", "left_hand_ik")]
+        assert (places[1] - places[2]).length < 3e-3
+        raised[kind] = places[1].z - places[0].z
+    assert abs(raised["T"]) < 0.05 and raised["A"] < -0.2
+
+
 def test_handles_that_lead_a_motion_refuse_a_pose_at_a_stroke(avatar: Avatar) -> None:
     rig = avatar.armature
     assert bpy.ops.pantomime.add_controls() == {"FINISHED"}
