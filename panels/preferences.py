@@ -10,7 +10,7 @@ from bpy.props import EnumProperty, IntProperty, StringProperty
 
 from ..operators import checks
 from ..operators.session import SESSION
-from ..operators.settings import ROOT_PACKAGE, log_path, packages_folder
+from ..operators.settings import ROOT_PACKAGE, lacks_solver, log_path
 from .sidebar import ICON_PX, broken
 
 LOG_LINES = 8
@@ -92,7 +92,7 @@ class PANTOMIME_AP_preferences(bpy.types.AddonPreferences):
             _found(layout, context, [checks.Line(report.error, "ERROR")])
         elif report.lines:
             _found(layout, context, [checks.Line(", ".join(report.lines), "CHECKMARK")])
-        elif not self.python and packages_folder(None) is None:
+        elif lacks_solver(context):
             text = "This zip has no packages for Blender's own Python. Choose one that has them, then press Test"
             _found(layout, context, [checks.Line(text, "INFO")])
         devices = _value_side(layout, "Device").row(align=True)
