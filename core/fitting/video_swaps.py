@@ -3,7 +3,8 @@
 Arms and legs are judged apart. Each frame is as it was seen, with the ends of both limbs exchanged, with the whole
 limbs exchanged, or not to be believed; the sequence is chosen whose accelerations in the picture are least, by dynamic
 programming over pairs of frames (Viterbi, 1967). Where limbs cross in the picture, the depth that the detector's 3D
-points have tells which is which.
+points have tells which is which. Then ends are exchanged that lie off the path from before to after them for a few
+frames, with their depth or without it.
 """
 
 from __future__ import annotations
