@@ -16,17 +16,19 @@ from .camera import add_background
 
 ALMOST_HALF = 0.49  # of a picture
 BETWEEN_RUNS = 0.01  # frames: two keys can't lie on one
+MOST_NUMBER = 1_000_000  # of a picture, that Blender's frames reach; names of some cameras are times in nanoseconds
 
 
 def load_clip(path: str) -> bpy.types.Image | None:
-    """A video file, or a folder of numbered pictures, as an image that moves; None if Blender can't read it."""
+    """A video file, or a folder of numbered pictures, as an image that moves; None if Blender can't read it, or can't
+    count as far as its pictures' numbers."""
     source = Path(path)
     if source.is_dir():
         try:
             pictures = numbered_pictures(source)
         except MediaError:
             return None
-        if not pictures:
+        if not pictures or max(_number(picture) or 0 for picture in pictures) > MOST_NUMBER:
             return None
         source = pictures[0]
     try:
@@ -41,14 +43,20 @@ def load_clip(path: str) -> bpy.types.Image | None:
     return image
 
 
+def _number(picture: Path) -> int | None:
+    """The last one in its name."""
+    digits = re.search(r"(\d+)\D*$", picture.stem)
+    return int(digits[1]) if digits is not None else None
+
+
 def _numbers(image: bpy.types.Image, count: int) -> NDArray[np.int64]:
     """How Blender counts the first `count` frames of a clip: of a video from 1 on, pictures by the numbers in their
     names, which may begin anywhere and leave some out."""
     if image.source != "SEQUENCE":
         return np.arange(1, count + 1)
     pictures = numbered_pictures(Path(bpy.path.abspath(image.filepath)).parent)[:count]
-    digits = [re.search(r"(\d+)\D*$", picture.stem) for picture in pictures]
-    numbers = np.array([int(found[1]) if found is not None else k + 1 for k, found in enumerate(digits)], np.int64)
+    found = [_number(picture) for picture in pictures]
+    numbers = np.array([k + 1 if number is None else number for k, number in enumerate(found)], np.int64)
     return np.append(numbers, numbers[-1] + 1 + np.arange(count - len(numbers)))
 
 

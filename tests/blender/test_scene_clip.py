@@ -229,6 +229,20 @@ def test_numbered_pictures_are_a_sequence_and_a_text_is_none(tmp_path: Path) -> 
     assert load_clip(str(tmp_path / "no.mp4")) is None
 
 
+@pytest.mark.parametrize("first", [2_000_000, 1712345678901, 1403636579763555584, 10**20])
+def test_pictures_that_are_named_by_the_clock_leave_the_camera_without_a_clip(
+    free_body: BodyModel, random_capture: Make, tmp_path: Path, first: int
+) -> None:
+    cv2 = pytest.importorskip("cv2")
+    for k in range(6):
+        cv2.imwrite(str(tmp_path / f"{first + 50 * k}.png"), np.zeros((8, 8, 3), np.uint8))
+    times = (np.arange(6) / 20).astype(np.float32)
+    capture = random_capture(free_body, 3, frames=6, frame_times_s=times, source=str(tmp_path))
+    avatar = build_avatar(capture, free_body)
+    assert avatar.camera is not None and not avatar.camera.data.background_images
+    assert [text for text in avatar.warnings if "can't be shown" in text]
+
+
 @pytest.mark.parametrize("first", [0, 1, 101])
 @pytest.mark.parametrize("rate", [12.0, 24.0, 48.0])
 def test_each_frame_shows_its_own_picture_whatever_number_they_begin_with(
