@@ -126,17 +126,36 @@ def write_animation(
 def turn_camera(
     eye: bpy.types.Object, capture: Capture, placement: camera.Placement, settings: AnimationSettings
 ) -> None:
-    """Key the rotation of a camera that turned while it filmed."""
+    """Key the rotation of a camera that turned while it filmed; one that was keyed for another person of the clip gets
+    the frames of this one, too."""
     if not len(capture.camera_rotvec):
         return
     matrices = camera_turns(capture, placement) @ axes.OPENCV_TO_CAMERA_OBJECT
     turns = axes.continuous(axes.quaternions_from_matrices(matrices))
     times = settings.first_frame + np.asarray(capture.frame_times_s, np.float64) * settings.frames_per_second
+    known = turn_curves(eye)
+    if known:
+        low, high = min(curve.range()[0] for curve in known), max(curve.range()[1] for curve in known)
+        nearest = int(np.abs(times - np.clip(times, low, high)).argmin())
+        before = np.array([curve.evaluate(float(times[nearest])) for curve in known])
+        turns *= -1.0 if before @ turns[nearest] < 0.0 else 1.0
+        for axis in range(4):
+            versions.merge_keys(eye, "rotation_quaternion", axis, "", times, turns[:, axis])
+        return
     eye.rotation_mode = "QUATERNION"
     eye.rotation_quaternion = turns[0]
     curves = versions.channel_curves(bpy.data.actions.new(f"{eye.name} turn"), eye)
     for axis in range(4):
         versions.key_curve(curves, "rotation_quaternion", axis, "", times, turns[:, axis])
+
+
+def turn_curves(eye: bpy.types.Object) -> list[bpy.types.FCurve]:
+    """The four curves that turn a camera as it filmed; none where it stands."""
+    if eye.animation_data is None or eye.animation_data.action is None:
+        return []
+    curves = versions.channel_curves(eye.animation_data.action, eye)
+    known = [curves.find("rotation_quaternion", index=axis) for axis in range(4)]
+    return known if all(curve is not None for curve in known) else []
 
 
 @dataclass(frozen=True)

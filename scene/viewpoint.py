@@ -27,7 +27,12 @@ def add_camera(
     """Give the avatar the camera that the settings ask for. timing: of a motion's keys; None for a photo. In steps."""
     if settings.set_render_size:
         camera.set_render_size(scene, capture.image_size)
-    if avatar.camera is not None or not settings.make_camera:
+    if avatar.camera is not None:
+        # Another person's of the clip, who may be there at other times.
+        if timing is not None and action.turn_curves(avatar.camera):
+            action.turn_camera(avatar.camera, capture, placement, timing)
+        return
+    if not settings.make_camera:
         return
     avatar.camera = camera.new_camera(
         f"{avatar.collection.name} camera",

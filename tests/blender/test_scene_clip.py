@@ -15,6 +15,8 @@ from pantomime.scene import action, axes, camera, keyframes, versions
 from pantomime.scene.action import AnimationSettings
 from pantomime.scene.avatar import AvatarSettings, build_avatar
 from pantomime.scene.clip import add_clip, load_clip
+from pantomime.scene.from_file import avatars_from_files
+from pantomime.scene.identity import camera_of
 from pantomime.scene.steps import finish
 
 bpy = pytest.importorskip("bpy")
@@ -160,6 +162,35 @@ def test_a_camera_that_turned_is_keyed_and_the_person_stays_in_its_picture(
         seen = rotation.T @ (head - centre)
         expected = free_body.J_template[0] + free_body.J_shapedirs[0] @ capture.betas + capture.transl[k]
         np.testing.assert_allclose(seen, expected, atol=1e-3)
+
+
+def test_who_is_there_while_the_first_is_not_stays_in_the_picture_of_a_camera_that_turns(
+    free_body: BodyModel, random_capture: Make, tmp_path: Path
+) -> None:
+    turns = np.zeros((31, 3), np.float32)
+    turns[:, 1] = np.linspace(0.0, 1.0, 31)
+    people = []
+    for person, there in ((0, slice(10, 21)), (1, slice(0, 31))):
+        count = there.stop - there.start
+        capture = replace(
+            swinging(random_capture, free_body, frames=count), person_id=person, source=str(tmp_path / "clip.mp4"),
+            camera_rotvec=turns[there], frame_times_s=(np.arange(there.start, there.stop) / 30).astype(np.float32),
+            frame_indices=np.arange(there.start, there.stop, dtype=np.int32), mocap_frame_rate=30.0,
+        )  # fmt: skip
+        capture.save(tmp_path / f"{person}.npz")
+        people.append(capture)
+    scene = bpy.context.scene
+    scene.render.fps = 30
+    files = [str(tmp_path / f"{person}.npz") for person in (0, 1)]
+    first, second = avatars_from_files(files, None, scene, AnimationSettings(1.0, 30.0))
+    eye = camera_of(second.armature)
+    assert eye is not None
+    for k in (0, 5, 15, 25, 30):
+        scene.frame_set(k + 1)
+        rotation, centre = axes.camera_frame(np.array(eye.matrix_world, np.float64))
+        head = np.array(second.armature.matrix_world @ second.armature.pose.bones["pelvis"].head)
+        expected = free_body.J_template[0] + free_body.J_shapedirs[0] @ people[1].betas + people[1].transl[k]
+        np.testing.assert_allclose(rotation.T @ (head - centre), expected, atol=1e-3, err_msg=str(k))
 
 
 def movie(path: Path, frames: int = 40, rate: float = 10.0) -> Path:
