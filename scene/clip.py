@@ -49,15 +49,14 @@ def _number(picture: Path) -> int | None:
     return int(digits[1]) if digits is not None else None
 
 
-def _numbers(image: bpy.types.Image, count: int) -> NDArray[np.int64]:
-    """How Blender counts the first `count` frames of a clip: of a video from 1 on, pictures by the numbers in their
-    names, which may begin anywhere and leave some out."""
+def _numbers(image: bpy.types.Image, least: int) -> NDArray[np.int64]:
+    """How Blender counts the frames of a clip, `least` of them or more: of a video from 1 on, pictures by the numbers
+    in their names, which may begin anywhere and leave some out."""
     if image.source != "SEQUENCE":
-        return np.arange(1, count + 1)
-    pictures = numbered_pictures(Path(bpy.path.abspath(image.filepath)).parent)[:count]
-    found = [_number(picture) for picture in pictures]
+        return np.arange(1, max(int(image.frame_duration), least) + 1)
+    found = [_number(picture) for picture in numbered_pictures(Path(bpy.path.abspath(image.filepath)).parent)]
     numbers = np.array([k + 1 if number is None else number for k, number in enumerate(found)], np.int64)
-    return np.append(numbers, numbers[-1] + 1 + np.arange(count - len(numbers)))
+    return np.append(numbers, numbers[-1] + 1 + np.arange(least - len(numbers)))
 
 
 def add_clip(
@@ -69,7 +68,7 @@ def add_clip(
     frames_per_second: float,
     turned_deg: int = 0,
 ) -> None:
-    """Show the clip behind the scene, in step with the keys.
+    """Show the clip behind the scene, in step with the keys, and before and after them, when others may be there.
 
     turned_deg: by how much the file's metadata turns it clockwise, 0, 90, 180 or 270.
 
@@ -84,23 +83,20 @@ def add_clip(
         background.rotation = math.radians(turned_deg)
         background.scale = max(image.size) / min(image.size) if turned_deg % 180 else 1.0
     user = background.image_user
-    span = float(times_s[-1] - times_s[0])
-    clip_rate = float(indices[-1] - indices[0]) / span if span > 0 else frames_per_second
-    start = first_frame + float(times_s[0]) * frames_per_second
-    end = start + span * frames_per_second
-    first, last = int(indices[0]), int(indices[-1])
-    numbers = _numbers(image, last + 1)
-
-    def frame_of(index: float) -> float:
-        """Of the scene, where a frame of the clip belongs."""
-        return start + (index - first) * frames_per_second / clip_rate if clip_rate > 0 else start
+    span, captured = float(times_s[-1] - times_s[0]), int(indices[-1] - indices[0])
+    # Frames of the scene to one of the clip, and where its first one belongs.
+    each = span * frames_per_second / captured if captured else 1.0
+    start = first_frame + float(times_s[0]) * frames_per_second - int(indices[0]) * each
+    numbers = _numbers(image, int(indices[-1]) + 1)
+    last = len(numbers) - 1
+    end = start + last * each
 
     # Runs of pictures without a gap in their numbers: each from half a picture before its first to half a picture after
     # its last, where numbers that are rounded do not yet reach into the gap.
-    gaps = first + np.flatnonzero(np.diff(numbers[first:]) != 1)
-    runs = (first, *(gaps + 0.5)), (*(gaps + 0.5), last)
-    counted = (numbers[first], *(numbers[gaps + 1] - ALMOST_HALF)), (*(numbers[gaps] + ALMOST_HALF), numbers[last])
-    frames = np.array([[frame_of(index) for index in ends] for ends in runs])
+    gaps = np.flatnonzero(np.diff(numbers) != 1)
+    runs = (0, *(gaps + 0.5)), (*(gaps + 0.5), last)
+    counted = (numbers[0], *(numbers[gaps + 1] - ALMOST_HALF)), (*(numbers[gaps] + ALMOST_HALF), numbers[last])
+    frames = start + np.array(runs) * each
     # So that (frame − frame_start + 1) + offset is the number of the clip's frame, as Blender counts.
     user.frame_start = round(start)
     offsets = np.array(counted) - (frames - user.frame_start + 1)
@@ -118,5 +114,5 @@ def add_clip(
         values = offsets.T.ravel() - shift - 0.5
         versions.key_curve(curves, path, 0, "", frames.T.ravel(), values, held).extrapolation = "LINEAR"
     # Beyond it Blender counts no further. Of the scene's frames: a slow clip lasts more of them than it has.
-    user.frame_duration = max(int(image.frame_duration), last + 1, math.ceil(end) - user.frame_start + 1)
+    user.frame_duration = max(last + 1, math.ceil(end) - user.frame_start + 1)
     user.use_auto_refresh = True

@@ -222,6 +222,22 @@ def test_the_clip_behind_the_avatar_runs_with_the_keys(tmp_path: Path, scene_rat
         assert abs(shown_frame(eye.data, round(frame)) - index) <= 1, k
 
 
+@pytest.mark.parametrize("scene_rate", [10.0, 24.0, 30.0, 5.0])
+def test_the_clip_runs_on_before_and_after_the_person_is_there(tmp_path: Path, scene_rate: float) -> None:
+    image = load_clip(str(movie(tmp_path / "clip.mp4")))
+    assert image is not None
+    eye = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
+    bpy.context.scene.collection.objects.link(eye)
+    add_clip(eye, image, np.arange(10, 21), np.arange(10, 21) / 10.0, 1.0, scene_rate)
+    user = eye.data.background_images[0].image_user
+    for index in range(0, 40, 2):
+        frame = 1 + round(index / 10.0 * scene_rate)
+        bpy.context.scene.frame_set(frame)
+        # As Blender counts when it draws.
+        counted = min(max(frame - user.frame_start + 1, 1), user.frame_duration) + user.frame_offset
+        assert abs(counted - 1 - (frame - 1) / scene_rate * 10.0) <= 1.0, index
+
+
 @pytest.mark.parametrize(("turned", "scale"), [(0, 1.0), (90, 64 / 48), (180, 1.0), (270, 64 / 48)])
 def test_a_clip_that_its_metadata_turns_stands_behind_the_avatar(tmp_path: Path, turned: int, scale: float) -> None:
     path = movie(tmp_path / "a.mp4")
