@@ -126,8 +126,8 @@ def write_animation(
 def turn_camera(
     eye: bpy.types.Object, capture: Capture, placement: camera.Placement, settings: AnimationSettings
 ) -> None:
-    """Key the rotation of a camera that turned while it filmed; one that was keyed for another person of the clip gets
-    the frames of this one, too."""
+    """Key the rotation of a camera that turned while it filmed; one that was keyed for another person or stretch of
+    the clip gets the frames of this one, too."""
     if not len(capture.camera_rotvec):
         return
     matrices = camera_turns(capture, placement) @ axes.OPENCV_TO_CAMERA_OBJECT

@@ -68,6 +68,7 @@ class ClipPreview:
         avatar = yield from avatar_steps(capture, body, settings, scene)
         if beside is None:
             move_aside([avatar], scene)
+        place = camera.placement_of(avatar.camera)  # before it is evaluated, and turns
         avatar.collection[PREVIEW] = True
         for item in _named(avatar.armature):
             item.name += SUFFIX
@@ -85,7 +86,6 @@ class ClipPreview:
         values[: capture.expression.shape[1]] = capture.expression[0]
         if before is not None:
             _take_place([before], [avatar])
-        place = camera.placement_of(avatar.camera)
         self._shown[person] = _Shown(avatar.armature.name, _early(capture), rest_joints(body, betas, values), place)
 
     def _beside(self, person: int) -> camera.Placement | None:
@@ -100,6 +100,9 @@ class ClipPreview:
             return
         channels = yield from action.motion_steps(rig, capture, body, shown.place, shown.joints, self.timing)
         yield from action.extend_animation(rig, skin, channels, body)
+        eye = camera_of(rig)
+        if eye is not None:
+            action.turn_camera(eye, capture, shown.place, self.timing)
 
     def give_way(self, avatars: list[Avatar]) -> None:
         """Take the previews away, with what was made for them; whoever looks at one looks at an avatar instead."""

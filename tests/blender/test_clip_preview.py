@@ -11,6 +11,7 @@ import pytest
 
 from pantomime.core.body.model import BodyModel
 from pantomime.core.capture import EARLY, Capture
+from pantomime.scene import axes
 from pantomime.scene.action import AnimationSettings
 from pantomime.scene.clip_preview import ClipPreview
 from pantomime.scene.from_file import avatars_from_files
@@ -128,6 +129,30 @@ def test_what_a_cancel_leaves_is_an_avatar_like_others(write: Callable[..., str]
     made = avatars_from_files([write(0, 5)], None, scene, TIMING)
     assert abs(made[0].armature.location.x - rig.location.x) > 1.0
     assert len(rigs()) == 2
+
+
+def test_a_camera_that_turns_turns_in_the_preview_too(
+    write: Callable[..., str], free_body: BodyModel, tmp_path: Path
+) -> None:
+    scene = bpy.context.scene
+    preview = ClipPreview(None, TIMING)
+    stretches = [Capture.load(write(first, first + 10)) for first in (0, 10, 20)]
+    for number, capture in enumerate(stretches):
+        turns = np.zeros((10, 3), np.float32)
+        turns[:, 1] = 0.02 * (10 * number + np.arange(10))
+        replace(capture, camera_rotvec=turns).save(tmp_path / "turned.npz")
+        finish(preview.show(str(tmp_path / "turned.npz"), scene))
+        scene.frame_set(6)  # somebody looks at it meanwhile
+    (rig,) = rigs()
+    eye = camera_of(rig)
+    assert eye is not None
+    for frame in (1, 8, 15, 28):
+        scene.frame_set(frame)
+        rotation, centre = axes.camera_frame(np.array(eye.matrix_world, np.float64))
+        head = np.array(rig.matrix_world @ rig.pose.bones["pelvis"].head)
+        capture, row = stretches[(frame - 1) // 10], (frame - 1) % 10
+        expected = free_body.J_template[0] + free_body.J_shapedirs[0] @ capture.betas + capture.transl[row]
+        np.testing.assert_allclose(rotation.T @ (head - centre), expected, atol=2e-3, err_msg=str(frame))
 
 
 def test_people_of_one_clip_stand_before_one_camera(write: Callable[..., str]) -> None:
