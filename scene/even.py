@@ -89,10 +89,4 @@ def _carried(
 
 def _heads(own: Callable[[Floats], list[Floats]], rig: bpy.types.Object, share: Floats) -> Floats:
     """Where the body's joints are, (T, 22, 3) in armature space."""
-    whole: list[Floats] = []
-    rests = [np.array(rig.data.bones[name].matrix_local, np.float64) for name in BODY]
-    for joint, matrices in enumerate(own(share)):
-        parent = PARENTS[joint]
-        rest = rests[joint] if parent < 0 else np.linalg.inv(rests[parent]) @ rests[joint]
-        whole.append((rest if parent < 0 else whole[parent] @ rest) @ matrices)
-    return np.stack(whole, axis=1)[..., :3, 3]
+    return played.in_armature(rig, BODY, PARENTS[: len(BODY)], own(share))[..., :3, 3]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import bpy
@@ -31,3 +32,15 @@ def matrices(quaternions: Floats, places: Floats) -> Floats:
     own[:, :3, :3] = axes.rotation_matrices(axes.axis_angle_of(turns))
     own[:, :3, 3] = places
     return own
+
+
+def in_armature(rig: bpy.types.Object, names: Sequence[str], parents: Sequence[int], own: Sequence[Floats]) -> Floats:
+    """Matrices (T, J, 4, 4) in armature space of J bones from their own ones, (T, 4, 4) each.
+
+    parents: where in `names`, and before it, each bone's parent stands; −1 for none.
+    """
+    rests = [np.array(rig.data.bones[name].matrix_local, np.float64) for name in names]
+    whole: list[Floats] = []
+    for rest, parent, matrices in zip(rests, parents, own, strict=True):
+        whole.append((rest if parent < 0 else whole[parent] @ np.linalg.inv(rests[parent]) @ rest) @ matrices)
+    return np.stack(whole, axis=1)

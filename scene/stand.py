@@ -133,15 +133,14 @@ def _legs(rig: bpy.types.Object, times: Floats) -> Floats:
     """Matrices (L, T, 5, 4, 4) of the bones of LEGS in armature space, as the action has them at some times."""
     found = []
     for leg in LEGS:
-        parent, parent_rest, bones = np.eye(4), np.eye(4), []
-        for name in leg:
-            rest = np.array(rig.data.bones[name].matrix_local, np.float64)
-            turns = played.values(rig, name, "rotation_quaternion", 4, times)
-            own = played.matrices(turns, played.values(rig, name, "location", 3, times))
-            parent = parent @ (np.linalg.inv(parent_rest) @ rest) @ own
-            parent_rest = rest
-            bones.append(parent)
-        found.append(np.stack(bones, axis=1))
+        own = [
+            played.matrices(
+                played.values(rig, name, "rotation_quaternion", 4, times),
+                played.values(rig, name, "location", 3, times),
+            )
+            for name in leg
+        ]
+        found.append(played.in_armature(rig, leg, range(-1, len(leg) - 1), own))
     return np.array(found)
 
 

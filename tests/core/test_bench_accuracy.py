@@ -20,17 +20,7 @@ from pantomime.core.fitting.bench_report import by_condition, summary
 from pantomime.core.fitting.bench_scores import Scorer
 from pantomime.core.fitting.bench_types import Sample, Variant
 from pantomime.core.fitting.settings import FitSettings
-from pantomime.tests.core.bench_person import FOCAL, SIZE, somebody
-
-
-@pytest.fixture(scope="module")
-def scorer(body: BodyModel) -> Scorer:
-    return Scorer(body)
-
-
-@pytest.fixture(scope="module")
-def person(body: BodyModel) -> tuple[Capture, PersonLabel]:
-    return somebody(body)
+from pantomime.tests.core.bench_person import FOCAL, SIZE
 
 
 def test_labels_survive_being_written(tmp_path: Path, person: tuple[Capture, PersonLabel]) -> None:

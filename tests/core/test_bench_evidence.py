@@ -28,17 +28,7 @@ from pantomime.core.fitting.bench_evidence import (
     without,
 )
 from pantomime.core.rotation import exp_so3
-from pantomime.tests.core.bench_person import FOCAL, SIZE, bent_pose, label_of, somebody
-
-
-@pytest.fixture(scope="module")
-def pose() -> np.ndarray:
-    return bent_pose()
-
-
-@pytest.fixture(scope="module")
-def person(body: BodyModel) -> tuple[Capture, PersonLabel]:
-    return somebody(body)
+from pantomime.tests.core.bench_person import FOCAL, SIZE, label_of
 
 
 def test_true_points_are_where_the_body_has_them(body: BodyModel, person: tuple[Capture, PersonLabel]) -> None:

@@ -18,22 +18,7 @@ from pantomime.core.fitting.bench_evidence import true_observation
 from pantomime.core.fitting.bench_report import expression_rows, expression_table, gesture_rows, gesture_table
 from pantomime.core.fitting.bench_scores import Scorer, peer_score
 from pantomime.core.fitting.bench_types import Result, Sample
-from pantomime.tests.core.bench_person import bent_pose, capture_of, somebody
-
-
-@pytest.fixture(scope="module")
-def scorer(body: BodyModel) -> Scorer:
-    return Scorer(body)
-
-
-@pytest.fixture(scope="module")
-def pose() -> np.ndarray:
-    return bent_pose()
-
-
-@pytest.fixture(scope="module")
-def person(body: BodyModel) -> tuple[Capture, PersonLabel]:
-    return somebody(body)
+from pantomime.tests.core.bench_person import capture_of
 
 
 def test_the_truth_scores_no_error(scorer: Scorer, person: tuple[Capture, PersonLabel]) -> None:
